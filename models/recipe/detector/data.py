@@ -1,0 +1,181 @@
+"""Photos and boxes: reads COCO-format splits, keeps decoded photos in one mapped file, yields augmented training pictures.
+
+A training picture is either one photo (scaled, shifted, flipped) or a mosaic of four. Labels are federated: a photo says in
+`exhaustive_categories` which names are annotated completely; only those are negatives where nothing is labelled. A mosaic keeps
+track of which photo each location came from, so that the rule holds per location.
+"""
+
+import json
+import random
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+cv2.setNumThreads(0)
+LONGEST = 400  # stored photos are shrunk to this; training pictures are at most 320
+GREY = 114
+EVERYDAY = ("coco", "voc2012-sample", "openimages-dinesh", "cartucho-map")
+
+
+class Split:
+    """One COCO-format file: photos, boxes of things, names.
+
+    `names`: the 80 COCO names first (the teacher's order), then every other thing category that has boxes.
+    """
+
+    def __init__(self, json_path, coco_names):
+        self.data = json.load(open(json_path))
+        cats = {c["id"]: c for c in self.data["categories"]}
+        others = sorted({c["name"] for c in cats.values() if c["isthing"] and not c.get("coco80")})
+        self.names = list(coco_names) + others
+        index = {n: i for i, n in enumerate(self.names)}
+        self.images = self.data["images"]
+        place = {im["id"]: i for i, im in enumerate(self.images)}
+        boxes = [[] for _ in self.images]
+        for a in self.data["annotations"]:
+            c = cats[a["category_id"]]["name"]
+            if a.get("iscrowd") or c not in index or not cats[a["category_id"]]["isthing"]:
+                continue
+            x, y, w, h = a["bbox"]
+            if w > 1 and h > 1:
+                boxes[place[a["image_id"]]].append((x, y, x + w, y + h, index[c]))
+        self.boxes = [np.array(b, np.float32).reshape(-1, 5) for b in boxes]
+        self.exhaustive = torch.zeros(len(self.images), len(self.names), dtype=torch.bool)
+        for i, im in enumerate(self.images):
+            for n in im.get("exhaustive_categories", []):
+                if n in index:
+                    self.exhaustive[i, index[n]] = True
+
+
+class PhotoStore:
+    """Decoded photos in one mapped file, made at first use."""
+
+    def __init__(self, split, image_root, cache):
+        cache = Path(cache)
+        index_path, data_path = cache.with_suffix(".index.json"), cache.with_suffix(".rgb")
+        if not index_path.exists():
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            index, at = [], 0
+            with open(data_path, "wb") as f:
+                for n, im in enumerate(split.images):
+                    x = cv2.imread(str(Path(image_root) / im["file_name"]), cv2.IMREAD_COLOR)
+                    if x is None:
+                        raise FileNotFoundError(f"{im['file_name']} cannot be read")
+                    scale = min(1.0, LONGEST / max(x.shape[:2]))
+                    if scale < 1:
+                        x = cv2.resize(x, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+                    # boxes are in the pixels of the JSON's width and height
+                    index.append((at, x.shape[0], x.shape[1], x.shape[1] / im["width"], x.shape[0] / im["height"]))
+                    f.write(np.ascontiguousarray(x[:, :, ::-1]).tobytes())
+                    at += x.size
+                    if n % 500 == 0:
+                        print(f"storing photos {n}/{len(split.images)}", flush=True)
+            index_path.write_text(json.dumps(index))
+        self.index = json.loads(index_path.read_text())
+        self.map = np.memmap(data_path, np.uint8, "r")
+
+    def __getitem__(self, i):
+        at, h, w, sx, sy = self.index[i]
+        return self.map[at : at + h * w * 3].reshape(h, w, 3), sx, sy
+
+
+def jitter_colour(x, rng):
+    """Brightness, contrast, saturation and tint; in place on float32."""
+    x *= rng.uniform(0.7, 1.3)
+    mean = x.mean()
+    x += (mean - x) * rng.uniform(-0.25, 0.25)
+    if rng.random() < 0.5:
+        grey = x.mean(2, keepdims=True)
+        x += (grey - x) * (1.0 if rng.random() < 0.06 else rng.uniform(-0.4, 0.5))
+    if rng.random() < 0.4:
+        x *= np.array([rng.uniform(0.9, 1.1) for _ in range(3)], np.float32)
+    return x.clip(0, 255)
+
+
+class Pictures(torch.utils.data.IterableDataset):
+    """An endless stream of batches (uint8 [B,3,S,S], boxes, photo of each quadrant, seam of the mosaic)."""
+
+    def __init__(self, split, store, batch, sizes, mosaic, seed):
+        self.split, self.store, self.batch, self.sizes, self.mosaic, self.seed = split, store, batch, sizes, mosaic, seed
+        # everyday scenes with many kinds of things teach most: they are drawn twice as often
+        self.pool = [i for i, im in enumerate(split.images) for _ in range(2 if im["source"] in EVERYDAY else 1)]
+
+    def paste(self, canvas, region, i, rng, scale_range, boxes_out):
+        """Puts photo `i`, scaled and shifted, into a region of the canvas and appends its visible boxes."""
+        x0, y0, x1, y1 = region
+        photo, sx, sy = self.store[i]
+        h, w = photo.shape[:2]
+        base = max((x1 - x0) / w, (y1 - y0) / h) if rng.random() < 0.5 else min((x1 - x0) / w, (y1 - y0) / h)
+        s = base * np.exp(rng.uniform(*np.log(scale_range)))
+        ax = s * np.exp(rng.uniform(-0.2, 0.2))  # mild change of aspect
+        nw, nh = max(8, round(w * ax)), max(8, round(h * s))
+        flip = rng.random() < 0.5
+        # offset of the scaled photo relative to the region: anywhere if larger (crop), anywhere inside if smaller (pad)
+        dx = rng.uniform(min(0, x1 - x0 - nw), max(0, x1 - x0 - nw))
+        dy = rng.uniform(min(0, y1 - y0 - nh), max(0, y1 - y0 - nh))
+        m = np.array([[nw / w, 0, x0 + dx], [0, nh / h, y0 + dy]], np.float32)
+        if flip:
+            m = np.array([[-nw / w, 0, x0 + dx + nw], [0, nh / h, y0 + dy]], np.float32)
+        view = canvas[y0:y1, x0:x1]
+        if nw < 0.6 * w:  # shrink by area first, or it aliases
+            photo = cv2.resize(photo, (nw, nh), interpolation=cv2.INTER_AREA)
+            m[0, 0], m[1, 1] = np.sign(m[0, 0]), 1
+        shift = m.copy()
+        shift[:, 2] -= (x0, y0)
+        cv2.warpAffine(photo, shift, (x1 - x0, y1 - y0), dst=view, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_TRANSPARENT)
+        b = self.split.boxes[i]
+        if len(b):
+            kx, ky = sx * nw / w, sy * nh / h
+            bx = np.stack([b[:, 0] * kx, b[:, 2] * kx], 1)
+            if flip:
+                bx = nw - bx[:, ::-1]
+            out = np.stack([bx[:, 0] + x0 + dx, b[:, 1] * ky + y0 + dy, bx[:, 1] + x0 + dx, b[:, 3] * ky + y0 + dy, b[:, 4]], 1)
+            area = (out[:, 2] - out[:, 0]) * (out[:, 3] - out[:, 1])
+            out[:, 0::2][:, :2] = out[:, 0::2][:, :2].clip(x0, x1)
+            out[:, 1] = out[:, 1].clip(y0, y1)
+            out[:, 3] = out[:, 3].clip(y0, y1)
+            seen = (out[:, 2] - out[:, 0]) * (out[:, 3] - out[:, 1])
+            boxes_out.append(out[(seen > 0.25 * area) & (seen > 16)])
+
+    def picture(self, size, rng):
+        canvas = np.full((size, size, 3), GREY, np.uint8)
+        boxes = []
+        if rng.random() < self.mosaic:
+            cx, cy = (int(size * rng.uniform(0.3, 0.7)) for _ in range(2))
+            quads = [(0, 0, cx, cy), (cx, 0, size, cy), (0, cy, cx, size), (cx, cy, size, size)]
+            photos = [rng.choice(self.pool) for _ in quads]
+            for region, i in zip(quads, photos):
+                self.paste(canvas, region, i, rng, (0.9, 1.7), boxes)
+        else:
+            cx = cy = size
+            photos = [rng.choice(self.pool)] * 4
+            self.paste(canvas, (0, 0, size, size), photos[0], rng, (0.75, 1.6), boxes)
+        x = jitter_colour(canvas.astype(np.float32), rng) if rng.random() < 0.8 else canvas
+        boxes = np.concatenate(boxes) if boxes else np.zeros((0, 5))
+        return x.astype(np.uint8), boxes.astype(np.float32), photos, (cx, cy)
+
+    def __iter__(self):
+        info = torch.utils.data.get_worker_info()
+        rng = random.Random(self.seed * 1009 + (info.id if info else 0))
+        while True:
+            size = rng.choice(self.sizes)
+            items = [self.picture(size, rng) for _ in range(self.batch)]
+            yield (
+                torch.from_numpy(np.stack([i[0] for i in items])).permute(0, 3, 1, 2),
+                [torch.from_numpy(i[1]) for i in items],
+                torch.tensor([i[2] for i in items]),
+                torch.tensor([i[3] for i in items]),
+            )
+
+
+def letterbox(photo, size):
+    """The runtime's geometry: aspect kept, centred, grey around. Returns picture, scale, left, top."""
+    h, w = photo.shape[:2]
+    s = min(size / w, size / h)
+    nw, nh = max(1, round(w * s)), max(1, round(h * s))
+    out = np.full((size, size, 3), GREY, np.uint8)
+    left, top = (size - nw) // 2, (size - nh) // 2
+    out[top : top + nh, left : left + nw] = cv2.resize(photo, (nw, nh), interpolation=cv2.INTER_AREA if s < 1 else cv2.INTER_LINEAR)
+    return out, s, left, top

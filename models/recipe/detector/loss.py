@@ -1,0 +1,107 @@
+"""What the student is asked for at every location: the teacher's answer, corrected where there is a label.
+
+    target score [B,L,C]   teacher's sigmoid for the 80 COCO names, 0 for the others;
+                           at labelled locations max(that, quality), quality = IoU of the predicted box, at least QUALITY_FLOOR
+    target box   [B,L,4]   the label's box at labelled locations, else the teacher's
+    valid        [B,L,C]   COCO names: always (the teacher answers). Others: only where the photo lists them as exhaustive,
+                           or at a labelled location
+Loss = quality focal loss on scores and on objectness (the highest target of a location) + GIoU and L1 on boxes, weighted by the
+target score.
+"""
+
+import torch
+import torch.nn.functional as F
+
+QUALITY_FLOOR = 0.4
+TEACHER_BOX_FLOOR = 0.1
+
+
+def grid(size, strides, device=None):
+    """Grid points [L,2] in pixels and stride [L] of every location, levels in order, row-major."""
+    points, steps = [], []
+    for s in strides:
+        n = -(-size // s)
+        y, x = torch.meshgrid(torch.arange(n, device=device), torch.arange(n, device=device), indexing="ij")
+        points.append((torch.stack([x, y], -1).reshape(-1, 2) + 0.5) * s)
+        steps.append(torch.full((n * n,), float(s), device=device))
+    return torch.cat(points), torch.cat(steps)
+
+
+def boxes_from_geometry(geometry, points, steps):
+    """[...,L,4] distances in strides -> boxes x0 y0 x1 y1 in pixels."""
+    d = geometry[..., :4] * steps[:, None]
+    return torch.cat([points - d[..., :2], points + d[..., 2:]], -1)
+
+
+def giou(a, b):
+    """Generalised IoU and IoU of paired boxes [...,4]."""
+    lt, rb = torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])
+    inter = (rb - lt).clamp(min=0).prod(-1)
+    union = (a[..., 2:] - a[..., :2]).clamp(min=0).prod(-1) + (b[..., 2:] - b[..., :2]).clamp(min=0).prod(-1) - inter
+    hull = (torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
+    iou = inter / union.clamp(min=1e-6)
+    return iou - (hull - union) / hull.clamp(min=1e-6), iou
+
+
+def assign(boxes, points, steps):
+    """Labels [n,5] of one picture -> (location, label) pairs: near the box's centre, on the levels that fit its size."""
+    if not len(boxes):
+        return torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long)
+    wh = boxes[:, 2:4] - boxes[:, :2]
+    side = wh.prod(1).sqrt()[None]
+    centre = (boxes[:, :2] + boxes[:, 2:4]) / 2
+    off = (points[:, None] - centre[None]).abs()
+    s = steps[:, None]
+    fits = (side < 9 * s) | (s == steps.max())
+    fits &= (side >= 3.5 * s) | (s == steps.min())
+    near = (off < 1.25 * s[..., None]).all(-1) & (off <= wh[None] / 2 + 0.5 * s[..., None]).all(-1)
+    cost = torch.where(fits & near, wh.prod(1)[None].expand(len(points), -1), torch.inf)
+    best, label = cost.min(1)
+    at = torch.nonzero(best < torch.inf).flatten()
+    return at, label[at]
+
+
+def quality_focal(logit, target, weight):
+    """Sum of |target - p|^2 * binary cross entropy, where weight."""
+    p = logit.sigmoid()
+    return ((target - p).square() * F.binary_cross_entropy_with_logits(logit, target, reduction="none") * weight).sum()
+
+
+def detection_loss(outputs, prompts, student, strides, size, teacher_out, labels, photos, seams, exhaustive):
+    """Loss terms as a dict. `prompts`: [C,128], the first 80 are the teacher's names."""
+    b = len(labels)
+    embedding = torch.cat([e.float().flatten(2).transpose(1, 2) for e, _ in outputs], 1)
+    geometry = torch.cat([g.float().flatten(2).transpose(1, 2) for _, g in outputs], 1)
+    logits = student.log_scale.exp() * (embedding @ prompts.T) + student.bias
+    points, steps = grid(size, strides)
+    boxes = boxes_from_geometry(geometry, points, steps)
+    t_scores, t_boxes = teacher_out
+    n_names = prompts.shape[0]
+    target = F.pad(t_scores, (0, n_names - 80))
+    quadrant = (points[None, :, 0] >= seams[:, :1]).long() + 2 * (points[None, :, 1] >= seams[:, 1:]).long()
+    photo = photos.gather(1, quadrant)
+    valid = exhaustive[photo].float()
+    valid[..., :80] = 1
+    box_target = t_boxes.clone()
+    for i in range(b):
+        at, label = assign(labels[i], points, steps)
+        if len(at):
+            box_target[i, at] = labels[i][label, :4]
+            with torch.no_grad():
+                quality = giou(boxes[i, at], labels[i][label, :4])[1].clamp(min=QUALITY_FLOOR)
+            c = labels[i][label, 4].long()
+            target[i, at, c] = torch.maximum(target[i, at, c], quality)
+            valid[i, at, c] = 1
+    best = target.max(-1).values
+    norm = best.sum().clamp(min=1)
+    box_weight = best * (best > TEACHER_BOX_FLOOR)
+    at = box_weight > 0
+    g, _ = giou(boxes[at], box_target[at])
+    l1 = ((boxes[at] - box_target[at]).abs() / steps.expand(b, -1)[at][:, None]).mean(-1)
+    w = box_weight[at]
+    return {
+        "score": quality_focal(logits, target, valid) / norm,
+        "object": quality_focal(geometry[..., 4], best, torch.ones_like(best)) / norm,
+        "giou": 2.0 * ((1 - g) * w).sum() / norm,
+        "l1": 0.25 * (l1 * w).sum() / norm,
+    }

@@ -1,0 +1,52 @@
+"""Prompt embeddings for training: every name is asked for in several ways (itself, synonyms, its definition)."""
+
+import random
+
+import numpy as np
+import torch
+
+
+class PromptBank:
+    """Rows for the data's names, sampled among their texts at every step.
+
+    Reads `prompts.npz` of the text stage: texts, kind, owner, embedding [N,128] of unit length.
+    """
+
+    def __init__(self, npz, names):
+        z = np.load(npz, allow_pickle=False)
+        embedding = torch.from_numpy(z["embedding"].astype(np.float32))
+        texts, kind, owner = z["texts"].tolist(), z["kind"].tolist(), z["owner"]
+        by_name, by_owner = {}, {}
+        for i, (t, k) in enumerate(zip(texts, kind)):
+            if k == "name":
+                by_name.setdefault(t.lower(), i)
+            if k != "phrase" and owner[i] >= 0:
+                by_owner.setdefault(int(owner[i]), []).append(i)
+        missing = [n for n in names if n.lower() not in by_name]
+        if missing:
+            raise KeyError(f"{len(missing)} names of the data have no embedding: {missing[:8]}")
+        self.embedding = embedding
+        self.main = [by_name[n.lower()] for n in names]
+        self.ways = []
+        for i in self.main:
+            rows = by_owner.get(int(owner[i]), [i])
+            synonyms = [r for r in rows if kind[r] in ("name", "synonym")]
+            definitions = [r for r in rows if kind[r] == "definition"]
+            self.ways.append((synonyms, definitions))
+
+    def names(self):
+        """[C,128], the names themselves."""
+        return self.embedding[self.main]
+
+    def sample(self, rng=random):
+        """[C,128]: 60 % the name, else a synonym, or (12 %) the definition."""
+        rows = []
+        for i, (synonyms, definitions) in zip(self.main, self.ways):
+            u = rng.random()
+            if u < 0.6:
+                rows.append(i)
+            elif u < 0.88 or not definitions:
+                rows.append(rng.choice(synonyms))
+            else:
+                rows.append(rng.choice(definitions))
+        return self.embedding[rows]

@@ -1,0 +1,137 @@
+"""The student: a convolutional detector whose regions are described by embeddings instead of classes.
+
+    image [N,3,S,S] in 0..1
+      -> stem, four ELAN stages (strides 4, 8, 16, 32)
+      -> PAN neck, 64 channels at strides 8, 16, 32, 64          = Backbone
+      -> head, one set of weights for all levels                 = Head
+           embedding [N,128,h,w]  what is here: alignment multiplies it with prompt rows
+           geometry  [N, 16,h,w]  0..3 distances left, top, right, bottom in units of the stride from the grid point
+                                  ((x+0.5)*stride, (y+0.5)*stride); 4 objectness logit; 5.. unused, zero
+
+Chosen for int8 on small cores (DESIGN: the network is ours too):
+* only dense convolutions, ReLU, concatenation and nearest upsampling: no addition, so that every int8 tensor is the output of one
+  convolution and concatenation is a slice of memory;
+* channel counts are multiples of 16, the width of a weight block;
+* a fourth level (stride 64) because the dense teacher has one: it costs 2 MMAC and finds what fills the picture.
+
+Places kept for what comes later: mask coefficients and prototypes beside `embedding`, gated fusion between `Backbone` and `Head`
+(which is why the two are exported as separate graphs), presence on the stride-64 feature.
+"""
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+STRIDES = (8, 16, 32, 64)
+EMBEDDING = 128
+GEOMETRY = 16
+
+
+class Conv(nn.Sequential):
+    """Convolution, batch normalisation, ReLU: one int8 operation after folding."""
+
+    def __init__(self, c_in, c_out, k=1, stride=1):
+        super().__init__(
+            nn.Conv2d(c_in, c_out, k, stride, k // 2, bias=False),
+            nn.BatchNorm2d(c_out, momentum=0.03, eps=1e-3),
+            nn.ReLU(inplace=True),
+        )
+
+
+class Elan(nn.Module):
+    """Two pointwise branches, a chain of 3x3 convolutions on one of them, everything concatenated and mixed."""
+
+    def __init__(self, c, width, depth):
+        super().__init__()
+        self.left, self.right = Conv(c, width), Conv(c, width)
+        self.chain = nn.ModuleList(nn.Sequential(Conv(width, width, 3), Conv(width, width, 3)) for _ in range(depth))
+        self.mix = Conv(width * (2 + depth), c)
+
+    def forward(self, x):
+        parts = [self.left(x), self.right(x)]
+        for pair in self.chain:
+            parts.append(pair(parts[-1]))
+        return self.mix(torch.cat(parts, 1))
+
+
+class Backbone(nn.Module):
+    """Image -> four features of `neck` channels at STRIDES."""
+
+    def __init__(self, widths=(32, 64, 128, 256), depths=(1, 1, 2, 1), neck=64):
+        super().__init__()
+        c1, c2, c3, c4 = widths
+        self.stem = Conv(3, 16, 3, 2)
+        self.stage1 = nn.Sequential(Conv(16, c1, 3, 2), Elan(c1, c1 // 2, depths[0]))
+        self.stage2 = nn.Sequential(Conv(c1, c2, 3, 2), Elan(c2, c2 // 2, depths[1]))
+        self.stage3 = nn.Sequential(Conv(c2, c3, 3, 2), Elan(c3, c3 // 2, depths[2]))
+        self.stage4 = nn.Sequential(Conv(c3, c4, 3, 2), Elan(c4, c4 // 2, depths[3]))
+        self.lateral = nn.ModuleList(Conv(c, neck) for c in (c2, c3, c4))
+        self.down_mix = nn.ModuleList(nn.Sequential(Conv(2 * neck, neck), Conv(neck, neck, 3)) for _ in range(2))
+        self.up_step = nn.ModuleList(Conv(neck, neck, 3, 2) for _ in range(2))
+        self.up_mix = nn.ModuleList(nn.Sequential(Conv(2 * neck, neck), Conv(neck, neck, 3)) for _ in range(2))
+        self.last_step = Conv(neck, neck, 3, 2)
+
+    def forward(self, x):
+        x = self.stage1(self.stem(x))
+        c3 = self.stage2(x)
+        c4 = self.stage3(c3)
+        c5 = self.stage4(c4)
+        p3, p4, p5 = (lateral(c) for lateral, c in zip(self.lateral, (c3, c4, c5)))
+        p4 = self.down_mix[0](torch.cat([F.interpolate(p5, scale_factor=2.0, mode="nearest"), p4], 1))
+        p3 = self.down_mix[1](torch.cat([F.interpolate(p4, scale_factor=2.0, mode="nearest"), p3], 1))
+        p4 = self.up_mix[0](torch.cat([self.up_step[0](p3), p4], 1))
+        p5 = self.up_mix[1](torch.cat([self.up_step[1](p4), p5], 1))
+        return p3, p4, p5, self.last_step(p5)
+
+
+class Head(nn.Module):
+    """Features -> (embedding, geometry) per level; the same weights at every level."""
+
+    def __init__(self, neck=64):
+        super().__init__()
+        self.what = nn.Sequential(Conv(neck, neck, 3), Conv(neck, EMBEDDING), nn.Conv2d(EMBEDDING, EMBEDDING, 1))
+        self.where = nn.Sequential(Conv(neck, 48, 3), nn.Conv2d(48, GEOMETRY, 1))
+        nn.init.normal_(self.what[-1].weight, std=0.02)
+        nn.init.zeros_(self.what[-1].bias)
+        nn.init.normal_(self.where[-1].weight, std=0.01)
+        with torch.no_grad():
+            self.where[-1].weight[5:] = 0
+            self.where[-1].bias[:] = torch.tensor([2.0] * 4 + [-4.0] + [0.0] * (GEOMETRY - 5))
+
+    def forward(self, features):
+        return [(self.what(f), self.where(f)) for f in features]
+
+
+class Student(nn.Module):
+    """Backbone, head, and the learned temperature and bias of alignment (APE: `exp(log_scale)`, `bias0`)."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone, self.head = Backbone(), Head()
+        self.log_scale = nn.Parameter(torch.tensor(0.0))
+        self.bias = nn.Parameter(torch.tensor(-4.6))
+
+    def forward(self, image):
+        return self.head(self.backbone(image))
+
+
+def macs(module, size=320):
+    """Multiply-accumulates of one image."""
+    total, hooks = [0], []
+    for m in module.modules():
+        if isinstance(m, nn.Conv2d):
+            hooks.append(m.register_forward_hook(
+                lambda m, i, o: total.__setitem__(0, total[0] + o[0].numel() * m.in_channels * m.kernel_size[0] * m.kernel_size[1])))
+    training = module.training
+    module.eval()
+    with torch.no_grad():
+        module(torch.zeros(1, 3, size, size))
+    module.train(training)
+    for h in hooks:
+        h.remove()
+    return total[0]
+
+
+if __name__ == "__main__":
+    s = Student()
+    print(f"backbone {macs(s.backbone) / 1e6:.0f} MMAC, whole {macs(s) / 1e6:.0f} MMAC at 320, {sum(p.numel() for p in s.parameters()) / 1e6:.2f} M parameters")

@@ -1,0 +1,46 @@
+"""The dense teacher: NanoDet-Plus-m on the very picture the student sees (function matching).
+
+Labels on 6,609 photos alone teach slowly; the teacher answers at every location of every augmented picture, also of photos that
+nobody labelled. It is read from its ncnn files by `ncnn_torch.py` beside them; none of its weights enter the student.
+"""
+
+import sys
+
+import torch
+
+COCO80 = (
+    "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,parking meter,bench,bird,cat,dog,"
+    "horse,sheep,cow,elephant,bear,zebra,giraffe,backpack,umbrella,handbag,tie,suitcase,frisbee,skis,snowboard,sports ball,kite,"
+    "baseball bat,baseball glove,skateboard,surfboard,tennis racket,bottle,wine glass,cup,fork,knife,spoon,bowl,banana,apple,sandwich,"
+    "orange,broccoli,carrot,hot dog,pizza,donut,cake,chair,couch,potted plant,bed,dining table,toilet,tv,laptop,mouse,remote,keyboard,"
+    "cell phone,microwave,oven,toaster,sink,refrigerator,book,clock,vase,scissors,teddy bear,hair drier,toothbrush"
+).split(",")
+MEAN = torch.tensor([103.53, 116.28, 123.675]).view(1, 3, 1, 1)
+STD = torch.tensor([57.375, 57.12, 58.395]).view(1, 3, 1, 1)
+
+
+class Teacher:
+    """`__call__(rgb uint8 [B,3,S,S]) -> scores [B,L,80], boxes [B,L,4] in pixels`, L over strides 8, 16, 32, 64, row-major."""
+
+    def __init__(self, folder):
+        sys.path.insert(0, str(folder))
+        from ncnn_torch import NcnnDetector
+
+        self.net = NcnnDetector(f"{folder}/nanodet-plus-m_416.param", f"{folder}/nanodet-plus-m_416.bin")
+        self.net = self.net.eval().to(memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def __call__(self, rgb):
+        x = ((rgb.flip(1).float() - MEAN) / STD).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            heads, _ = self.net(x)
+        scores, boxes = [], []
+        for stride, y in zip((8, 16, 32, 64), heads):
+            b, _, h, w = y.shape
+            y = y.float().permute(0, 2, 3, 1).reshape(b, h * w, 112)
+            scores.append(y[..., :80].sigmoid())
+            d = (y[..., 80:].reshape(b, h * w, 4, 8).softmax(-1) * torch.arange(8.0)).sum(-1) * stride
+            gy, gx = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+            g = torch.stack([gx, gy], -1).reshape(1, -1, 2) * float(stride)
+            boxes.append(torch.cat([g - d[..., :2], g + d[..., 2:]], -1))
+        return torch.cat(scores, 1), torch.cat(boxes, 1)

@@ -1,0 +1,132 @@
+"""Trains the student on the photos, with the dense teacher in the loop.
+
+    python train.py --hours 1.5 --shared ../../../../shared      # run again to continue after an interruption
+
+The schedule runs on training time, not on steps, because the budget is time: warm-up, constant, then a linear decay to zero in the
+last 40 %. Pictures grow from 192-256 to 320 pixels in the last quarter. Writes build/detector/checkpoint.pt (resumable) and
+final.pt (averaged weights), log.csv.
+"""
+
+import argparse
+import csv
+import random
+import time
+from pathlib import Path
+
+import torch
+
+from data import PhotoStore, Pictures, Split
+from loss import detection_loss
+from optimiser import Muon
+from prompts import PromptBank
+from student import STRIDES, Student
+from teacher import COCO80, Teacher
+
+HERE = Path(__file__).resolve().parent
+
+
+def schedule(progress):
+    """Learning-rate factor at a fraction of the budget."""
+    return min(1.0, progress / 0.01 + 0.02) * min(1.0, (1 - progress) / 0.4 + 1e-3)
+
+
+def sizes(progress):
+    """Picture sizes drawn at a fraction of the budget."""
+    return (192, 256) if progress < 0.5 else (224, 256, 288) if progress < 0.8 else (320,)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--shared", default=HERE.parents[3] / "shared", type=Path, help="folder with data/ and teachers/")
+    p.add_argument("--build", default=HERE.parents[1] / "build", type=Path)
+    p.add_argument("--hours", type=float, default=1.5, help="training time in all, over interruptions")
+    p.add_argument("--batch", type=int, default=32)
+    p.add_argument("--lr", type=float, default=3e-3)
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--threads", type=int, default=2)
+    a = p.parse_args()
+    torch.set_num_threads(a.threads)
+    torch.manual_seed(a.seed)
+    out = a.build / "detector"
+    out.mkdir(parents=True, exist_ok=True)
+
+    split = Split(a.shared / "data/train.json", COCO80)
+    store = PhotoStore(split, a.shared / "data/images", out / "photos")
+    bank = PromptBank(a.build / "text/prompts.npz", split.names)
+    teacher = Teacher(a.shared / "teachers")
+    student = Student().to(memory_format=torch.channels_last)
+    average = torch.optim.swa_utils.AveragedModel(student, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True)
+    matrices = [q for n, q in student.named_parameters() if q.ndim == 4 and "where.1" not in n and "what.2" not in n]
+    ids = {id(q) for q in matrices}
+    decay = [q for q in student.parameters() if id(q) not in ids and q.ndim == 4]
+    plain = [q for q in student.parameters() if id(q) not in ids and q.ndim < 4]
+    optimisers = [
+        Muon(matrices, lr=a.lr, weight_decay=0.05),
+        torch.optim.AdamW([{"params": decay, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}], lr=a.lr, betas=(0.9, 0.98)),
+    ]
+    spent, step, seen = 0.0, 0, 0
+    checkpoint = out / "checkpoint.pt"
+    if checkpoint.exists():
+        c = torch.load(checkpoint, weights_only=True)
+        student.load_state_dict(c["student"])
+        average.load_state_dict(c["average"])
+        for o, s in zip(optimisers, c["optimisers"]):
+            o.load_state_dict(s)
+        spent, step, seen = c["spent"], c["step"], c["seen"]
+        print(f"continuing at step {step}, {seen} pictures, {spent / 3600:.2f} h", flush=True)
+    rng = random.Random(a.seed + step)
+    budget, drawn, batches = a.hours * 3600, None, None
+    log = csv.writer(open(out / "log.csv", "a", buffering=1))
+    sums, last_print, last_save = {}, time.time(), time.time()
+
+    def save(final=False):
+        torch.save({"student": student.state_dict(), "average": average.state_dict(), "optimisers": [o.state_dict() for o in optimisers],
+                    "spent": spent, "step": step, "seen": seen}, out / "checkpoint.tmp")
+        (out / "checkpoint.tmp").replace(checkpoint)
+        torch.save(average.module.state_dict(), out / ("final.pt" if final else "latest.pt"))
+
+    while spent < budget:
+        began = time.time()
+        progress = spent / budget
+        if sizes(progress) != drawn:
+            drawn = sizes(progress)
+            pictures = Pictures(split, store, a.batch, drawn, 0.5 if progress < 0.8 else 0.25, a.seed + step + 1)
+            batches = iter(torch.utils.data.DataLoader(pictures, batch_size=None, num_workers=1, prefetch_factor=4))
+        rgb, labels, photos, seams = next(batches)
+        for o in optimisers:
+            for g in o.param_groups:
+                g["lr"] = a.lr * schedule(progress)
+        answers = teacher(rgb)
+        x = rgb.float().div(255).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            outputs = student(x)
+        losses = detection_loss(outputs, bank.sample(rng), student, STRIDES, rgb.shape[-1], answers, labels, photos, seams, split.exhaustive)
+        total = sum(losses.values())
+        for o in optimisers:
+            o.zero_grad(set_to_none=True)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(plain + decay, 10.0)
+        for o in optimisers:
+            o.step()
+        average.update_parameters(student)
+        step, seen = step + 1, seen + len(rgb)
+        spent += time.time() - began
+        for k, v in losses.items():
+            sums[k] = sums.get(k, 0.0) + v.item()
+        sums["n"] = sums.get("n", 0) + 1
+        if time.time() - last_print > 30:
+            n = sums.pop("n")
+            mean = {k: v / n for k, v in sums.items()}
+            rate = n * a.batch / (time.time() - last_print)
+            print(f"{spent / 3600:.3f}/{a.hours} h  step {step}  {seen} pictures  {rate:.0f}/s  " + "  ".join(f"{k} {v:.3f}" for k, v in mean.items()), flush=True)
+            log.writerow([round(spent), step, seen] + [round(v, 4) for v in mean.values()])
+            sums, last_print = {}, time.time()
+        if time.time() - last_save > 300:
+            save()
+            last_save = time.time()
+    save(final=True)
+    print(f"done: {step} steps, {seen} pictures", flush=True)
+
+
+if __name__ == "__main__":
+    main()

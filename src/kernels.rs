@@ -1,0 +1,37 @@
+//! Int8 kernels: the arithmetic of the runtime, and nothing else.
+//!
+//! | rule | why |
+//! |---|---|
+//! | one file per operation, one folder file per instruction set | a new CPU is a new file |
+//! | `scalar.rs` is the specification; every other file equals it **bit for bit** | a result never depends on the board |
+//! | channels are padded to whole blocks of 16 when the model is packed ([`layout`]) | kernels have no channel tails |
+//! | shapes are asserted once, at the door of the operation | kernel bodies have no checks |
+//! | one weight layout serves all levels, borrowed from the model's map | loading repacks nothing |
+//!
+//! ```text
+//! layout    where bytes lie: planes of pixels, blocks of weights
+//! isa       which level this CPU runs, and the proof of it
+//! tile      sums of products for a few pixels × 16 channels, per level
+//! conv      tile + requantisation: convolution of any size and stride
+//! align     tile + scale and bias: objects × prompts to logits
+//! upsample  nearest ×2
+//! arm, x86  loads, stores and one-line assembly: where the `unsafe` lives
+//! ```
+//!
+//! Nothing here knows about models, images or prompts.
+
+pub mod align;
+#[cfg(target_arch = "aarch64")]
+mod arm;
+pub mod conv;
+pub mod isa;
+pub mod layout;
+mod tile;
+pub mod upsample;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+pub use isa::{Isa, IsaError, Level};
+#[cfg(target_arch = "x86_64")]
+#[doc(hidden)]
+pub use x86::vnni_peak;

@@ -1,0 +1,246 @@
+//! Where bytes lie: activations in planes of pixels, weights in blocks.
+//!
+//! **Planes.** A tensor `[C, H, W]` is `C / 16` planes, each a picture of
+//! `(H + 2p) × (W + 2p)` pixels of 16 channels, one byte a channel; `p` is the
+//! border, which holds the tensor's zero point. So a convolution has no edges,
+//! and concatenating channels is writing planes one after another.
+//!
+//! ```text
+//! plane b:  p rows of border
+//!           p pixels | W pixels of 16 bytes: channels 16b .. 16b+16 | p pixels    (H times)
+//!           p rows of border
+//! ```
+//!
+//! **Weights.** Blocks of 16 output channels; in a block one 64-byte row per
+//! *step*, a step being 4 input channels at one tap:
+//!
+//! ```text
+//! row:   out 0: in 0 1 2 3 | out 1: in 0 1 2 3 | … | out 15: in 0 1 2 3
+//! steps: for each tap (ky, kx), for each plane of the input, for each 4 of its 16 channels
+//! ```
+//!
+//! That is one AVX-512 register, two of AVX2 or four of NEON, and `SDOT` and
+//! `VPDPBUSD` sum each group of four as it lies. The same bytes serve all.
+//!
+//! Everything here runs when a model is built or loaded, not per frame.
+
+/// Channels in a plane, and output channels in a block of weights.
+pub const LANE: usize = 16;
+
+/// Input channels in a step.
+pub const GROUP: usize = 4;
+
+/// Bytes of a row: the weights of one step for one block.
+pub const ROW: usize = LANE * GROUP;
+
+/// The shape of a plane: pixels of 16 bytes within a border.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Planes {
+    /// Rows of pixels without the border.
+    pub height: usize,
+    /// Pixels in a row without the border.
+    pub width: usize,
+    /// Pixels of border on each of the four sides.
+    pub border: usize,
+}
+
+impl Planes {
+    /// Bytes of one row, borders included.
+    #[must_use]
+    pub const fn row_bytes(&self) -> usize {
+        (self.width + 2 * self.border) * LANE
+    }
+
+    /// Bytes of one plane, borders included.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        (self.height + 2 * self.border) * self.row_bytes()
+    }
+
+    /// Where pixel (0, 0) lies, in bytes from the start of its plane.
+    #[must_use]
+    pub const fn origin(&self) -> usize {
+        self.border * (self.row_bytes() + LANE)
+    }
+
+    /// Fills the border of one plane and hands its rows to `row`, first row first.
+    ///
+    /// A row is `width` pixels, without the border.
+    pub(super) fn fill_border(&self, plane: &mut [u8], zero_point: u8) {
+        let margin = self.border * self.row_bytes();
+        let (top, rest) = plane.split_at_mut(margin);
+        let (rows, bottom) = rest.split_at_mut(self.height * self.row_bytes());
+        top.fill(zero_point);
+        bottom.fill(zero_point);
+        let side = self.border * LANE;
+        for row in rows.chunks_exact_mut(self.row_bytes()) {
+            row[..side].fill(zero_point);
+            row[side + self.width * LANE..].fill(zero_point);
+        }
+    }
+}
+
+/// The size of a convolution's kernel, for packing its weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KernelShape {
+    /// Output channels, before padding to 16.
+    pub out_channels: usize,
+    /// Input channels, before padding.
+    pub in_channels: usize,
+    /// Rows of taps.
+    pub height: usize,
+    /// Taps in a row.
+    pub width: usize,
+    /// Whether the input is the image: pixels of 4 bytes instead of 16.
+    pub image: bool,
+}
+
+impl KernelShape {
+    /// Output channels in blocks of 16.
+    #[must_use]
+    pub const fn out_blocks(&self) -> usize {
+        self.out_channels.div_ceil(LANE)
+    }
+
+    /// Rows of 64 bytes in a block.
+    #[must_use]
+    pub const fn steps(&self) -> usize {
+        self.height * self.width * self.padded_in_channels() / GROUP
+    }
+
+    /// Input channels as the planes hold them.
+    #[must_use]
+    pub const fn padded_in_channels(&self) -> usize {
+        let lane = if self.image { GROUP } else { LANE };
+        self.in_channels.next_multiple_of(lane)
+    }
+}
+
+/// Packs weights `[out, in, ky, kx]` into blocks; padding channels weigh nothing.
+///
+/// The result has `out_blocks · steps · 64` bytes. A row of another matrix, such
+/// as a prompt's embedding, is a kernel of 1 × 1.
+///
+/// # Panics
+///
+/// If `weights` does not hold `shape`'s values, or one is -128: a sum of two
+/// products must fit 16 bits ([`tile`](super)).
+#[must_use]
+pub fn pack_weights(weights: &[i8], shape: &KernelShape) -> Vec<i8> {
+    let taps = shape.height * shape.width;
+    let expected = shape.out_channels * shape.in_channels * taps;
+    assert_eq!(weights.len(), expected, "weights of {shape:?}");
+    assert!(!weights.contains(&i8::MIN), "a weight of {shape:?} is -128");
+    let padded = shape.padded_in_channels();
+    let mut packed = vec![0; shape.out_blocks() * shape.steps() * ROW];
+    for (i, &weight) in weights.iter().enumerate() {
+        let (rest, tap) = (i / taps, i % taps);
+        let (out, input) = (rest / shape.in_channels, rest % shape.in_channels);
+        let step = (tap * padded + input) / GROUP;
+        let row = out / LANE * shape.steps() + step;
+        packed[row * ROW + out % LANE * GROUP + input % GROUP] = weight;
+    }
+    packed
+}
+
+/// The biases for levels that multiply signed bytes, `bias + 128 · Σ weights`.
+///
+/// Those levels read an activation `u` as `u - 128`. `packed` is what
+/// [`pack_weights`] made; `bias` has one value for each of its output channels,
+/// padding included.
+///
+/// # Panics
+///
+/// If `packed` is not whole blocks, as many as `bias` has.
+#[must_use]
+pub fn bias_s8(packed: &[i8], bias: &[i32]) -> Vec<i32> {
+    assert_eq!(bias.len() % LANE, 0, "biases come in blocks of {LANE}");
+    let blocks = bias.len() / LANE;
+    assert!(
+        blocks > 0 && packed.len() % (blocks * ROW) == 0,
+        "{} weights in {blocks} blocks",
+        packed.len()
+    );
+    let block_bytes = packed.len() / blocks;
+    let sum = |channel: usize| -> i32 {
+        let block = &packed[channel / LANE * block_bytes..][..block_bytes];
+        let groups = block.chunks_exact(GROUP).skip(channel % LANE);
+        groups.step_by(LANE).flatten().map(|&w| i32::from(w)).sum()
+    };
+    let signed = |(channel, bias): (usize, &i32)| bias.wrapping_add(128 * sum(channel));
+    bias.iter().enumerate().map(signed).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_weight_lies_at_its_block_step_channel_and_group() {
+        let shape = KernelShape {
+            out_channels: 20,
+            in_channels: 33,
+            height: 3,
+            width: 2,
+            image: false,
+        };
+        let mut weights = vec![0; 20 * 33 * 6];
+        // out 18, in 21, ky 2, kx 1
+        weights[(18 * 33 + 21) * 6 + 2 * 2 + 1] = 5;
+        let packed = pack_weights(&weights, &shape);
+        let steps = 6 * 48 / 4;
+        assert_eq!(packed.len(), 2 * steps * 64);
+        let at = (steps + 5 * 12 + 5) * 64 + 2 * 4 + 1;
+        assert_eq!(packed[at], 5);
+        assert_eq!(packed.iter().filter(|&&w| w != 0).count(), 1);
+    }
+
+    #[test]
+    fn the_image_has_one_step_per_tap() {
+        let shape = KernelShape {
+            out_channels: 1,
+            in_channels: 3,
+            height: 3,
+            width: 3,
+            image: true,
+        };
+        assert_eq!((shape.steps(), shape.out_blocks()), (9, 1));
+    }
+
+    #[test]
+    #[should_panic(expected = "-128")]
+    fn a_weight_of_minus_128_is_refused() {
+        let shape = KernelShape {
+            out_channels: 1,
+            in_channels: 1,
+            height: 1,
+            width: 1,
+            image: false,
+        };
+        let _ = pack_weights(&[-128], &shape);
+    }
+
+    #[test]
+    fn signed_biases_add_128_for_each_unit_of_weight() {
+        let mut packed = vec![0; 2 * 3 * ROW];
+        packed[ROW + 4 * 7 + 2] = 3;
+        packed[2 * ROW + 4 * 7] = -1;
+        packed[3 * ROW + 4 * 9] = -5;
+        let signed = bias_s8(&packed, &[10; 32]);
+        let changed: Vec<_> = (0..32).filter(|&i| signed[i] != 10).collect();
+        assert_eq!(changed, [7, 25]);
+        assert_eq!((signed[7], signed[25]), (10 + 256, 10 - 640));
+    }
+
+    #[test]
+    fn the_origin_skips_the_border() {
+        let planes = Planes {
+            height: 2,
+            width: 3,
+            border: 1,
+        };
+        assert_eq!(planes.row_bytes(), 80);
+        assert_eq!(planes.bytes(), 320);
+        assert_eq!(planes.origin(), 96);
+    }
+}

@@ -1,0 +1,2 @@
+//! Tarsier.
+fn main() {}
