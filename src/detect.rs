@@ -1,1 +1,320 @@
-//! To come.
+//! From the head's outputs to detections.
+//!
+//! ```text
+//! head outputs ─▶ propose ─▶ objects [O, D] ─▶ (align, elsewhere) ─▶ logits [O, P]
+//!      │                                                                │
+//!      └────────────▶ decode boxes of the objects that passed ◀── select: logit ≥ threshold
+//!                                   │                                   │
+//!                                   └──▶ clip ─▶ NMS, prompt by prompt ─┴─▶ the best of all ─▶ Report
+//! ```
+//!
+//! | file | does |
+//! |---|---|
+//! | `propose` | the best locations by objectness, their embeddings gathered |
+//! | `decode` | a location's box, in input space |
+//! | `nms` | which objects overlap, and greedy suppression over that |
+//! | `select` | the scan over (object, prompt) pairs, and the best of what is left |
+//! | [`odds`] | score and logit, the same bits on every board |
+//!
+//! **Prompts do not influence one another.** Pairs are not cut to a top k before
+//! NMS, where a frequent prompt would push out a rare one: each prompt goes
+//! through NMS with all of its own pairs, at most one per object. Only then
+//! the best [`MAX_DETECTIONS`] of all prompts are kept, and [`Report::dropped`] counts
+//! exactly those that a longer report would have held. This is affordable because
+//! a box belongs to an object and not to a pair: which objects overlap is worked out
+//! once, as bits, and NMS of one prompt is a few words of bit arithmetic.
+//!
+//! The order is total (logit, then location, then prompt), and every
+//! buffer is as long as it can get after the first frame with a given prompt set.
+//! Masks and tracks are not made here.
+//!
+//! [`MAX_DETECTIONS`]: crate::scene::MAX_DETECTIONS
+
+use std::fmt;
+
+use crate::geometry::Letterbox;
+use crate::scene::Report;
+
+mod decode;
+mod nms;
+pub mod odds;
+mod propose;
+mod select;
+
+use propose::Proposals;
+use select::Selection;
+
+/// Values per location in a head's geometry: four distances, objectness, unused.
+pub const GEOMETRY: usize = 16;
+/// Which of them is the objectness.
+pub(crate) const OBJECTNESS: usize = 4;
+
+/// One level of the head, as the graph promises it: the same for every frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HeadLevel {
+    /// Input pixels between neighbouring locations.
+    pub stride: u32,
+    /// Rows of locations.
+    pub height: u32,
+    /// Columns of locations.
+    pub width: u32,
+    /// How an embedding's bytes become numbers: `(q - zero_point) · scale`.
+    pub embedding: Affine,
+    /// How the geometry's bytes become numbers.
+    pub geometry: Affine,
+}
+
+impl HeadLevel {
+    /// How many locations the level has.
+    pub const fn locations(&self) -> usize {
+        self.height as usize * self.width as usize
+    }
+}
+
+/// The affine map of quantised values, in signed (s8) terms.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Affine {
+    /// The step between neighbouring values.
+    pub scale: f32,
+    /// The byte that means 0.
+    pub zero_point: i32,
+}
+
+impl Affine {
+    /// `(q - zero_point) · scale`.
+    pub fn value(&self, q: i8) -> f32 {
+        (i32::from(q) - self.zero_point) as f32 * self.scale
+    }
+}
+
+/// One level of the head's output for one frame.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadOutput<'a> {
+    /// `[height, width, D]`.
+    pub embedding: &'a [i8],
+    /// `[height, width, 16]`: distances left, top, right, bottom from the grid point
+    /// `((x + 0.5) · stride, (y + 0.5) · stride)` in units of the stride, then the
+    /// objectness logit, then 11 unused.
+    pub geometry: &'a [i8],
+}
+
+/// Every object against every prompt, and what counts as found.
+#[derive(Clone, Copy, Debug)]
+pub struct Alignment<'a> {
+    /// `[O, row]` natural-log odds, the objects in the order of [`Detector::propose`].
+    pub logits: &'a [f32],
+    /// From one object's logits to the next one's: the number of prompts, rounded up.
+    pub row: usize,
+    /// `[P]`, the least logit that counts, per prompt: see [`odds::logit`].
+    pub thresholds: &'a [f32],
+}
+
+/// What a user can choose about detection.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// How many locations are aligned, at most.
+    pub proposals: usize,
+    /// Above which intersection over union the lesser of two boxes is suppressed, `0..=1`.
+    pub iou: f32,
+    /// Whether one place has one name: boxes suppress one another across prompts, and
+    /// an object keeps its best prompt only. Then prompts do compete.
+    pub agnostic: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            proposals: 300,
+            iou: 0.6,
+            agnostic: false,
+        }
+    }
+}
+
+/// The detector of one graph: its levels, its settings, and every buffer.
+#[derive(Debug)]
+pub struct Detector {
+    levels: Vec<HeadLevel>,
+    dimension: usize,
+    proposals: Proposals,
+    selection: Selection,
+}
+
+impl Detector {
+    /// For a head with these levels, finest first, and embeddings of `dimension` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`DetectError`] if the levels cannot be aligned together or make no sense.
+    pub fn new(
+        levels: &[HeadLevel],
+        dimension: usize,
+        settings: Settings,
+    ) -> Result<Self, DetectError> {
+        check(levels, settings)?;
+        let locations: usize = levels.iter().map(HeadLevel::locations).sum();
+        let objects = settings.proposals.min(locations);
+        Ok(Self {
+            levels: levels.to_vec(),
+            dimension,
+            proposals: Proposals::new(locations, objects, dimension),
+            selection: Selection::new(objects, settings),
+        })
+    }
+
+    /// Takes the best locations by objectness and gathers their embeddings.
+    ///
+    /// Returns `[O, dimension]` bytes, best object first, relabelled to the u8 terms of
+    /// the kernels (`q ^ 0x80`). Equal objectness goes to the lower location.
+    ///
+    /// # Panics
+    ///
+    /// If the outputs are not those of the levels that the detector was made for.
+    pub fn propose(&mut self, outputs: &[HeadOutput<'_>]) -> &[u8] {
+        self.assert_outputs(outputs);
+        self.proposals.fill(&self.levels, outputs, self.dimension)
+    }
+
+    /// How many objects the last [`propose`](Self::propose) gave.
+    pub fn objects(&self) -> usize {
+        self.proposals.locations().len()
+    }
+
+    /// Fills a report with what was found: replaces its detections and `dropped`.
+    ///
+    /// Call it after [`propose`](Self::propose), with the same outputs. A pair whose box has
+    /// no area inside the frame is no detection.
+    ///
+    /// # Panics
+    ///
+    /// If the logits do not fit the objects, the thresholds do not fit a row, or the
+    /// outputs are not those of the levels.
+    pub fn select(
+        &mut self,
+        outputs: &[HeadOutput<'_>],
+        alignment: Alignment<'_>,
+        letterbox: &Letterbox,
+        report: &mut Report,
+    ) {
+        self.assert_outputs(outputs);
+        let locations = self.proposals.locations();
+        let (row, prompts) = (alignment.row, alignment.thresholds.len());
+        assert!(prompts <= row, "{prompts} prompts in a row of {row}");
+        assert_eq!(alignment.logits.len(), locations.len() * row, "logits");
+        let levels = &self.levels;
+        self.selection
+            .run(alignment, locations, report, |location| {
+                let bbox = decode::bbox(levels, outputs, location);
+                letterbox.frame_from_input(bbox).clip(letterbox.frame)
+            });
+    }
+
+    fn assert_outputs(&self, outputs: &[HeadOutput<'_>]) {
+        assert_eq!(outputs.len(), self.levels.len(), "one output per level");
+        for (level, output) in self.levels.iter().zip(outputs) {
+            let locations = level.locations();
+            assert_eq!(
+                output.embedding.len(),
+                locations * self.dimension,
+                "embedding"
+            );
+            assert_eq!(output.geometry.len(), locations * GEOMETRY, "geometry");
+        }
+    }
+}
+
+fn check(levels: &[HeadLevel], settings: Settings) -> Result<(), DetectError> {
+    let first = levels.first().ok_or(DetectError::NoLevels)?;
+    if settings.proposals == 0 || !(0.0..=1.0).contains(&settings.iou) {
+        return Err(DetectError::Settings(settings));
+    }
+    for (index, level) in levels.iter().enumerate() {
+        let scales = [level.embedding.scale, level.geometry.scale];
+        let numbers = scales.iter().all(|s| s.is_finite() && *s > 0.0);
+        if !numbers || level.stride == 0 || level.locations() == 0 {
+            return Err(DetectError::Level {
+                index,
+                level: *level,
+            });
+        }
+        if level.embedding != first.embedding {
+            return Err(DetectError::EmbeddingsDiffer {
+                index,
+                first: first.embedding,
+                other: level.embedding,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Why a head cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum DetectError {
+    /// The head has no level.
+    NoLevels,
+    /// A level has no locations, no stride, or a scale that is not a positive number.
+    Level {
+        /// Which, from 0.
+        index: usize,
+        /// What it says.
+        level: HeadLevel,
+    },
+    /// Two levels quantise their embeddings differently, so one table cannot align both.
+    EmbeddingsDiffer {
+        /// The level that differs from level 0.
+        index: usize,
+        /// How level 0 quantises.
+        first: Affine,
+        /// How that level does.
+        other: Affine,
+    },
+    /// No proposals, or an IoU outside `0..=1`.
+    Settings(Settings),
+}
+
+impl fmt::Display for DetectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoLevels => f.write_str("the head has no levels"),
+            Self::Level { index, level } => write!(
+                f,
+                "level {index} of the head is {}x{} at stride {} with scales {} and {}",
+                level.width,
+                level.height,
+                level.stride,
+                level.embedding.scale,
+                level.geometry.scale
+            ),
+            Self::EmbeddingsDiffer {
+                index,
+                first,
+                other,
+            } => write!(
+                f,
+                "embeddings of level {index} have scale {} and zero point {}, those of level 0 have {} and {}",
+                other.scale, other.zero_point, first.scale, first.zero_point
+            ),
+            Self::Settings(settings) => write!(
+                f,
+                "cannot detect with {} proposals and an IoU of {}",
+                settings.proposals, settings.iou
+            ),
+        }
+    }
+}
+
+impl std::error::Error for DetectError {}
+
+/// `value` as a number that is less the better the value is: best first when sorted.
+///
+/// The order of [`f32::total_cmp`], turned around.
+pub(crate) fn descending(value: f32) -> u32 {
+    let bits = value.to_bits();
+    let ascending = bits ^ ((((bits as i32) >> 31) as u32) | 0x8000_0000);
+    !ascending
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,221 @@
-//! To come.
+//! Frames: pixels with a number and a time, and where they come from.
+//!
+//! | file | does |
+//! |---|---|
+//! | [`file`] | reads photos and folders of photos |
+//! | [`letterbox`] | lays a frame into the network's input |
+//!
+//! A [`Frame`] borrows its pixels: whoever reads a photo, a pipe or a camera owns
+//! the buffer and lends it for one step.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use crate::geometry::Size;
+
+pub mod file;
+mod jpeg;
+pub mod letterbox;
+
+/// RGB pixels, when they were captured, and their number in the stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    pixels: &'a [u8],
+    size: Size,
+    /// Counts frames of one source from 0; a gap is a lost frame.
+    pub sequence: u64,
+    /// When the frame was captured, as well as the source knows.
+    pub captured: SystemTime,
+}
+
+impl<'a> Frame<'a> {
+    /// A frame over `[height, width, 3]` bytes, rows without padding.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError::Pixels`] if the bytes are not `width · height · 3`, or none.
+    pub fn new(
+        pixels: &'a [u8],
+        size: Size,
+        sequence: u64,
+        captured: SystemTime,
+    ) -> Result<Self, FrameError> {
+        if size.is_empty() || pixels.len() as u64 != size.pixels() * 3 {
+            return Err(FrameError::Pixels {
+                size,
+                bytes: pixels.len(),
+            });
+        }
+        Ok(Self {
+            pixels,
+            size,
+            sequence,
+            captured,
+        })
+    }
+
+    /// RGB, 8 bits, `[height, width, 3]`, rows without padding.
+    pub fn pixels(&self) -> &'a [u8] {
+        self.pixels
+    }
+
+    /// The frame's size; never empty.
+    pub fn size(&self) -> Size {
+        self.size
+    }
+}
+
+/// Why a frame could not be had.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// The bytes do not make a frame of that size.
+    Pixels {
+        /// The size that was claimed.
+        size: Size,
+        /// How many bytes came; `width · height · 3` were expected.
+        bytes: usize,
+    },
+    /// The file or folder could not be opened or read.
+    Read {
+        /// What was asked for.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// A folder was given where one image was expected.
+    Folder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder has no image in it.
+    NoImages {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The file has no bytes.
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file's first bytes are neither those of a JPEG nor of a PNG.
+    NotAnImage {
+        /// The file.
+        path: PathBuf,
+        /// What it looks like instead, if that is known.
+        looks_like: Option<&'static str>,
+    },
+    /// The image ends before its last pixel, as after an interrupted copy.
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// How long it is.
+        bytes: u64,
+    },
+    /// The file is longer than any image that is read.
+    FileTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The longest file that is read.
+        limit_bytes: u64,
+    },
+    /// The image has more pixels than are decoded.
+    TooManyPixels {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        size: Size,
+        /// The most pixels that are decoded.
+        limit: u64,
+    },
+    /// The image is damaged or of a kind that the decoder does not know.
+    Decode {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder answered.
+        source: image::ImageError,
+    },
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pixels { size, bytes } => write!(
+                f,
+                "a frame of {size} needs {} bytes and at least one pixel, not {bytes} bytes",
+                size.pixels() * 3
+            ),
+            Self::Read { path, source } => write!(f, "cannot read {}: {source}", path.display()),
+            Self::Folder { path } => write!(f, "{} is a folder, not an image", path.display()),
+            Self::NoImages { path } => {
+                write!(f, "no JPEG or PNG image in the folder {}", path.display())
+            }
+            Self::Empty { path } => write!(f, "{} is empty (0 bytes)", path.display()),
+            Self::NotAnImage {
+                path,
+                looks_like: Some(kind),
+            } => write!(
+                f,
+                "{} is {kind}; only JPEG and PNG images are read",
+                path.display()
+            ),
+            Self::NotAnImage {
+                path,
+                looks_like: None,
+            } => write!(f, "{} is not a JPEG or PNG image", path.display()),
+            Self::Truncated { path, bytes } => write!(
+                f,
+                "{} is cut short: the image does not end within its {bytes} bytes",
+                path.display()
+            ),
+            Self::FileTooLarge { path, limit_bytes } => write!(
+                f,
+                "{} is longer than {limit_bytes} bytes, the longest image file that is read",
+                path.display()
+            ),
+            Self::TooManyPixels { path, size, limit } => write!(
+                f,
+                "{} is {size}: {} pixels where at most {limit} are decoded",
+                path.display(),
+                size.pixels()
+            ),
+            Self::Decode { path, source } => {
+                write!(f, "cannot decode {}: {source}", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for FrameError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read { source, .. } => Some(source),
+            Self::Decode { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_refuses_bytes_that_do_not_fill_it_and_says_both_numbers() {
+        let error = Frame::new(&[0; 11], Size::new(2, 2), 0, SystemTime::UNIX_EPOCH)
+            .expect_err("eleven bytes are not four pixels");
+        let text = error.to_string();
+        assert!(
+            text.contains("12 bytes") && text.contains("11 bytes"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_frame_has_at_least_one_pixel() {
+        assert!(Frame::new(&[], Size::new(0, 5), 0, SystemTime::UNIX_EPOCH).is_err());
+        assert!(Frame::new(&[1, 2, 3], Size::new(1, 1), 0, SystemTime::UNIX_EPOCH).is_ok());
+    }
+}

@@ -35,3 +35,35 @@ pub use isa::{Isa, IsaError, Level};
 #[cfg(target_arch = "x86_64")]
 #[doc(hidden)]
 pub use x86::vnni_peak;
+
+#[cfg(test)]
+mod tests {
+    /// Numbers that look random and are the same in every run (xorshift64*).
+    pub(super) struct Random(u64);
+
+    impl Random {
+        pub(super) fn new(seed: u64) -> Self {
+            Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+        }
+
+        pub(super) fn below(&mut self, bound: usize) -> usize {
+            self.0 ^= self.0 >> 12;
+            self.0 ^= self.0 << 25;
+            self.0 ^= self.0 >> 27;
+            (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % bound
+        }
+
+        pub(super) fn byte(&mut self) -> u8 {
+            self.below(256) as u8
+        }
+
+        pub(super) fn bytes(&mut self, count: usize) -> Vec<u8> {
+            (0..count).map(|_| self.byte()).collect()
+        }
+
+        /// A weight: any i8 but -128.
+        pub(super) fn weight(&mut self) -> i8 {
+            (self.below(255) as i16 - 127) as i8
+        }
+    }
+}

@@ -1,1 +1,112 @@
-//! To come.
+//! What a frame yields: detections, in fixed capacity, and the report that holds them.
+//!
+//! Values only. They are made by `detect`, and read by `report` and `draw`.
+//! Overflow is visible: the best [`MAX_DETECTIONS`] are kept and the others are
+//! counted in [`Report::dropped`].
+
+use std::time::SystemTime;
+
+use crate::geometry::{BBox, Size};
+
+/// How many detections one report can hold.
+pub const MAX_DETECTIONS: usize = 300;
+
+/// One prompt, found at one place in one frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Detection {
+    /// Where, in frame space and clipped to the frame; never empty.
+    pub bbox: BBox,
+    /// How likely, `0..=1`: the sigmoid of `logit`.
+    pub score: f32,
+    /// Natural-log odds; orders detections where scores round to the same value.
+    pub logit: f32,
+    /// What: an index into the prompt set that the frame was looked at with.
+    pub prompt: u32,
+    /// Which location of the head saw it: finest level first, row by row. Names
+    /// the object's embedding in that frame's head output.
+    pub location: u32,
+}
+
+/// Everything that one frame yielded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// The frame's sequence number.
+    pub sequence: u64,
+    /// When the frame was captured.
+    pub captured: SystemTime,
+    /// The frame's size; boxes are inside it.
+    pub size: Size,
+    /// Best first: by logit, then location, then prompt.
+    pub detections: heapless::Vec<Detection, MAX_DETECTIONS>,
+    /// Detections that passed their threshold and NMS but found no room.
+    pub dropped: u32,
+}
+
+impl Report {
+    /// A report of a frame in which nothing has been found yet.
+    pub fn new(sequence: u64, captured: SystemTime, size: Size) -> Self {
+        Self {
+            sequence,
+            captured,
+            size,
+            detections: heapless::Vec::new(),
+            dropped: 0,
+        }
+    }
+}
+
+/// The prompt set seen from a report: what a prompt's index is called.
+pub trait Names {
+    /// The prompt's text, as the user wrote it.
+    ///
+    /// # Panics
+    ///
+    /// May panic if the index is not of the set that the report was made with.
+    fn name(&self, prompt: u32) -> &str;
+}
+
+impl<S: AsRef<str>> Names for [S] {
+    fn name(&self, prompt: u32) -> &str {
+        self[prompt as usize].as_ref()
+    }
+}
+
+impl<S: AsRef<str>, const N: usize> Names for [S; N] {
+    fn name(&self, prompt: u32) -> &str {
+        self[prompt as usize].as_ref()
+    }
+}
+
+impl<S: AsRef<str>> Names for Vec<S> {
+    fn name(&self, prompt: u32) -> &str {
+        self[prompt as usize].as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_refuses_the_detection_after_the_last_and_hands_it_back() {
+        let detection = Detection {
+            bbox: BBox::new(0.0, 0.0, 1.0, 1.0),
+            score: 0.5,
+            logit: 0.0,
+            prompt: 7,
+            location: 0,
+        };
+        let mut report = Report::new(0, SystemTime::UNIX_EPOCH, Size::new(1, 1));
+        for _ in 0..MAX_DETECTIONS {
+            report.detections.push(detection).expect("room");
+        }
+        assert_eq!(report.detections.push(detection), Err(detection));
+    }
+
+    #[test]
+    fn a_slice_of_texts_names_prompts_by_index() {
+        let names: &[&str] = &["cup", "door"];
+        assert_eq!(names.name(1), "door");
+        assert_eq!(vec![String::from("cup")].name(0), "cup");
+    }
+}

@@ -63,9 +63,7 @@ impl Planes {
         self.border * (self.row_bytes() + LANE)
     }
 
-    /// Fills the border of one plane and hands its rows to `row`, first row first.
-    ///
-    /// A row is `width` pixels, without the border.
+    /// Fills the border of one plane.
     pub(super) fn fill_border(&self, plane: &mut [u8], zero_point: u8) {
         let margin = self.border * self.row_bytes();
         let (top, rest) = plane.split_at_mut(margin);
@@ -114,6 +112,64 @@ impl KernelShape {
         let lane = if self.image { GROUP } else { LANE };
         self.in_channels.next_multiple_of(lane)
     }
+
+    /// Bytes of an input pixel in one plane.
+    #[must_use]
+    pub const fn pixel_bytes(&self) -> usize {
+        if self.image { GROUP } else { LANE }
+    }
+
+    /// Bytes of an input row, borders included.
+    #[must_use]
+    pub const fn row_bytes(&self, input: &Planes) -> usize {
+        (input.width + 2 * input.border) * self.pixel_bytes()
+    }
+
+    /// Bytes of an input plane, borders included.
+    #[must_use]
+    pub const fn plane_bytes(&self, input: &Planes) -> usize {
+        (input.height + 2 * input.border) * self.row_bytes(input)
+    }
+
+    /// Groups of 4 bytes that an offset points to: those of a pixel in a plane, or
+    /// of the image's three neighbours under one row of a kernel 3 wide.
+    #[must_use]
+    pub const fn groups(&self) -> usize {
+        match (self.image, self.width) {
+            (false, _) => LANE / GROUP,
+            (true, 3) => 3,
+            (true, _) => 1,
+        }
+    }
+
+    /// Bytes from an output pixel's base to each input of [`groups`](Self::groups)
+    /// groups, in the order of the steps; `pad` is the padding above and left of
+    /// the picture.
+    ///
+    /// # Panics
+    ///
+    /// If the padding is wider than the border, or a plane ends beyond 4 GiB.
+    #[must_use]
+    pub fn offsets(&self, input: &Planes, pad: [usize; 2]) -> Vec<u32> {
+        let border = input.border;
+        assert!(
+            pad[0].max(pad[1]) <= border,
+            "padding {pad:?} in a border of {border}"
+        );
+        let planes = self.padded_in_channels() / self.pixel_bytes();
+        let mut offsets = Vec::with_capacity(self.steps() / self.groups());
+        let together = (self.groups() * GROUP / self.pixel_bytes()).max(1);
+        let taps = |ky| (0..self.width).step_by(together).map(move |kx| (ky, kx));
+        for (ky, kx) in (0..self.height).flat_map(taps) {
+            let row = (border - pad[0] + ky) * self.row_bytes(input);
+            let tap = row + (border - pad[1] + kx) * self.pixel_bytes();
+            offsets.extend((0..planes).map(|plane| {
+                let offset = plane * self.plane_bytes(input) + tap;
+                u32::try_from(offset).expect("an offset below 4 GiB")
+            }));
+        }
+        offsets
+    }
 }
 
 /// Packs weights `[out, in, ky, kx]` into blocks; padding channels weigh nothing.
@@ -157,7 +213,7 @@ pub fn bias_s8(packed: &[i8], bias: &[i32]) -> Vec<i32> {
     assert_eq!(bias.len() % LANE, 0, "biases come in blocks of {LANE}");
     let blocks = bias.len() / LANE;
     assert!(
-        blocks > 0 && packed.len() % (blocks * ROW) == 0,
+        blocks > 0 && packed.len().is_multiple_of(blocks * ROW),
         "{} weights in {blocks} blocks",
         packed.len()
     );

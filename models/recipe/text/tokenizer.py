@@ -18,7 +18,7 @@ At most MAX_TOKENS ids are kept. File: one token per line, id = line; [PAD], [UN
 import json
 import sys
 
-from common import ROOT, arguments, clean, save_atomically
+from common import ROOT, arguments, clean, english_words, held_out, held_synonyms, save_atomically
 
 MAX_TOKENS = 32
 MAX_WORD_BYTES = 64
@@ -104,23 +104,28 @@ class Tokenizer:
 
 
 def corpus(options) -> dict[str, list[str]]:
-    """The strings the vocabulary is made from, by kind. Captions: COCO's, training photos only."""
+    """The strings the vocabulary is made from, by kind, without the held-out ones. Captions: COCO's, training photos only."""
     import numpy as np
 
     with np.load(options.out / "prompts.npz") as prompts:
         texts, kinds = prompts["texts"].tolist(), prompts["kind"].tolist()
     result: dict[str, list[str]] = {}
+    names = {text for text, kind in zip(texts, kinds) if kind == "name"}
+    held = held_synonyms(texts, kinds)
     for text, kind in zip(texts, kinds):
-        result.setdefault(kind, []).append(text)
+        if text in names or not (text in held or held_out(text)):
+            result.setdefault(kind, []).append(text)
     images = json.loads((options.shared / "data" / "train.json").read_text())["images"]
-    result["caption"] = [clean(caption) for image in images for caption in image.get("captions") or []]
+    captions = [clean(caption) for image in images for caption in image.get("captions") or []]
+    result["caption"] = [caption for caption in captions if not held_out(caption)]
+    result["word"] = [word for word in english_words() if word not in held and not held_out(word)]
     from grammar import phrases
 
     result["grammar"] = phrases()
     return result
 
 
-WEIGHTS = {"name": 20, "synonym": 10, "definition": 2, "phrase": 1, "caption": 1, "grammar": 50}
+WEIGHTS = {"name": 20, "synonym": 10, "definition": 2, "phrase": 1, "caption": 1, "word": 1, "grammar": 50}
 
 
 def train(strings: dict[str, list[str]], size: int) -> Tokenizer:
@@ -151,7 +156,7 @@ def train(strings: dict[str, list[str]], size: int) -> Tokenizer:
 def measure(tokenizer: Tokenizer, strings: dict[str, list[str]]) -> dict:
     """Tokens per word, and the share of words that are one token, by kind."""
     report = {"size": len(tokenizer.lines), "bytes": sum(len(line.encode()) + 1 for line in tokenizer.lines)}
-    for kind in ["name", "synonym", "phrase", "caption"]:
+    for kind in ["name", "synonym", "phrase", "caption", "word"]:
         pieces = [tokenizer.word(w) for t in strings[kind] for w in words(t)]
         lengths = [len(tokenizer.encode(t)) for t in strings[kind]]
         report[kind] = {
@@ -189,12 +194,12 @@ GOLDEN = [
 
 
 def escape(text: str) -> str:
-    """Backslash escapes that the Rust test undoes: \\t \\n \\r \\\\ only."""
-    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+    """Backslash and every unprintable character as Rust writes them, \\u{1f}: the test undoes only that."""
+    return "".join(c if c.isprintable() and c != "\\" else f"\\u{{{ord(c):x}}}" for c in text)
 
 
 def write_golden(tokenizer: Tokenizer) -> None:
-    """tests/data/tokenizer.txt (the vocabulary) and tokenizer.tsv (escaped text, ids separated by spaces, truncated)."""
+    """tests/data/tokenizer.txt (the vocabulary) and tokenizer.tsv (escaped text, ids after truncation)."""
     folder = ROOT / "tests" / "data"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tokenizer.txt").write_text("".join(line + "\n" for line in tokenizer.lines), encoding="utf-8")

@@ -1,0 +1,79 @@
+"""Student -> ONNX fp32 (one graph, every tensor that the next stages need has a name) and calibration pictures.
+
+    python export.py                       # build/detector/final.pt -> build/detector/detector_fp32.onnx, calibration.npz
+
+Batch normalisation is folded into the convolutions. Two affine changes are folded into the last convolutions, so that one int8
+scale serves all 16 geometry channels and no work is left for the runtime:
+* distances stay in strides, 0..8;
+* objectness only orders proposals, so any rising map of it will do: stored = clamp(logit / 2 + 5, 0, 8).
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+
+from data import PhotoStore, Split, letterbox
+from student import STRIDES, Student
+from teacher import COCO80
+
+HERE = Path(__file__).resolve().parent
+LEVELS = [f"{kind}_{s}" for s in STRIDES for kind in ("embedding", "geometry")]
+FEATURES = [f"feature_{s}" for s in STRIDES]
+
+
+class Exported(torch.nn.Module):
+    """Flat outputs: features first, then embedding and geometry of each level."""
+
+    def __init__(self, student):
+        super().__init__()
+        self.backbone, self.head = student.backbone, student.head
+
+    def forward(self, image):
+        features = self.backbone(image)
+        return (*features, *(t for level in self.head(features) for t in level))
+
+
+def load(weights):
+    """The student with averaged weights, objectness mapped to 0..8."""
+    student = Student().eval()
+    student.load_state_dict(torch.load(weights, weights_only=True))
+    with torch.no_grad():
+        last = student.head.where[-1]
+        last.weight[4] *= 0.5
+        last.bias[4] = last.bias[4] * 0.5 + 5.0
+        last.weight[5:] = 0
+        last.bias[5:] = 0
+    return student
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--shared", default=HERE.parents[3] / "shared", type=Path)
+    p.add_argument("--build", default=HERE.parents[1] / "build", type=Path)
+    p.add_argument("--weights", default="final.pt")
+    p.add_argument("--size", type=int, default=320)
+    p.add_argument("--calibration", type=int, default=192, help="letterboxed training photos")
+    a = p.parse_args()
+    out = a.build / "detector"
+    student = load(out / a.weights)
+    path = out / "detector_fp32.onnx"
+    torch.onnx.export(
+        Exported(student), torch.zeros(1, 3, a.size, a.size), str(path), dynamo=False, opset_version=17,
+        input_names=["image"], output_names=FEATURES + LEVELS, do_constant_folding=True,
+    )
+    model = onnx.load(path)
+    onnx.checker.check_model(model)
+    (out / "alignment.json").write_text(f'{{"scale": {student.log_scale.exp().item():.9g}, "bias": {student.bias.item():.9g}}}\n')
+
+    split = Split(a.shared / "data/train.json", COCO80)
+    store = PhotoStore(split, a.shared / "data/images", out / "photos")
+    chosen = np.random.default_rng(0).choice([i for i, im in enumerate(split.images) if im["source"] == "coco"], a.calibration, replace=False)
+    np.savez(out / "calibration.npz", image=np.stack([letterbox(store[i][0], a.size)[0].transpose(2, 0, 1) for i in chosen]))
+    print(f"{path.name}: {len(model.graph.node)} nodes, alignment scale {student.log_scale.exp().item():.3f}, bias {student.bias.item():.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""fp32 ONNX -> standard QDQ ONNX: per-channel symmetric s8 weights, per-tensor s8 activations with a zero point.
+
+    python quantize.py detector            # build/detector/detector_fp32.onnx -> backbone_qdq.onnx, head_qdq.onnx (and both in one)
+    python quantize.py text                # build/text/encoder_fp32.onnx      -> encoder_qdq.onnx
+
+onnxruntime's quantiser inserts the nodes. What this file decides is ranges:
+* tensors joined by Concat or Resize share one range, so that concatenation and upsampling move bytes and compute nothing;
+* outputs have ranges of their own kind (see FIXED): embeddings symmetric and equal on all levels, geometry 0..8;
+* the detector is cut at the features, because sentences will run another head on the same features.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+HERE = Path(__file__).resolve().parent
+STRIDES = (8, 16, 32, 64)
+
+
+class Samples(CalibrationDataReader):
+    """Feeds an array one row at a time."""
+
+    def __init__(self, name, rows):
+        self.rows = iter([{name: r[None]} for r in rows])
+
+    def get_next(self):
+        return next(self.rows, None)
+
+
+def ranges(path, name, rows, tail):
+    """(low, high) of every float activation: mean over samples of the `tail` and `1 - tail` quantiles, 0 always inside."""
+    model = onnx.load(path)
+    kept = {o.name for o in model.graph.output}
+    wanted = [o for n in model.graph.node for o in n.output if n.op_type != "Constant"]
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(o) for o in wanted if o not in kept)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    names = [o.name for o in session.get_outputs()]
+    lows, highs = np.zeros((len(rows), len(names))), np.zeros((len(rows), len(names)))
+    for i, r in enumerate(rows):
+        for j, y in enumerate(session.run(names, {name: r[None]})):
+            if y.dtype == np.float32:
+                flat = y.ravel()
+                k = max(1, int(flat.size * tail))
+                part = np.partition(flat, (k - 1, flat.size - k))
+                lows[i, j], highs[i, j] = part[k - 1], part[flat.size - k]
+    # a tensor's range must hold what single pictures need: a high quantile over pictures, not their mean
+    low, high = np.quantile(lows, 0.1, axis=0), np.quantile(highs, 0.9, axis=0)
+    return {n: (min(float(a), 0.0), max(float(b), 1e-3)) for n, a, b in zip(names, low, high)}
+
+
+def join(model, found):
+    """Gives tensors connected by Concat or Resize the union of their ranges."""
+    parent = {}
+
+    def root(t):
+        while parent.setdefault(t, t) != t:
+            t = parent[t]
+        return t
+
+    for n in model.graph.node:
+        if n.op_type in ("Concat", "Resize"):
+            for t in [i for i in n.input if i in found]:
+                parent[root(t)] = root(n.output[0])
+    for t in list(parent):
+        r = root(t)
+        found[r] = (min(found[r][0], found[t][0]), max(found[r][1], found[t][1]))
+    for t in list(parent):
+        found[t] = found[root(t)]
+    return found
+
+
+def quantise(source, target, name, rows, fixed, input_range, tail):
+    """Writes `target`; `fixed` maps tensor names to ranges that are not measured."""
+    model = onnx.load(source)
+    found = join(model, ranges(source, name, rows, tail))
+    relu = {n.output[0] for n in model.graph.node if n.op_type == "Relu"}
+    found = {t: ((0.0, r[1]) if t in relu else r) for t, r in found.items()}
+    found.update(fixed(found))
+    found[name] = input_range
+    overrides = {}
+    for t, (low, high) in found.items():
+        scale = np.float32((high - low) / 255.0)
+        zero = int(np.clip(np.rint(-128 - low / scale), -128, 127))
+        overrides[t] = [{"scale": np.array(scale, np.float32), "zero_point": np.array(zero, np.int8), "quant_type": QuantType.QInt8}]
+    logging.disable(logging.WARNING)
+    quantize_static(
+        str(source), str(target), Samples(name, rows[:2]), quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=False,
+        activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
+        extra_options={"TensorQuantOverrides": overrides, "ActivationSymmetric": False, "WeightSymmetric": True, "DedicatedQDQPair": False},
+    )
+    logging.disable(logging.NOTSET)
+    return onnx.load(target)
+
+
+def detector(folder, tail):
+    rows = np.load(folder / "calibration.npz")["image"].astype(np.float32) / 255
+
+    def fixed(found):
+        m = max(max(abs(v) for v in found[f"embedding_{s}"]) for s in STRIDES)
+        out = {f"embedding_{s}": (-m * 128 / 127.5, m * 127 / 127.5) for s in STRIDES}
+        out.update({f"geometry_{s}": (0.0, 8.0) for s in STRIDES})
+        # the four features go through one head: a common range keeps its scales equal on all levels
+        return out
+
+    whole = folder / "detector_qdq.onnx"
+    model = quantise(folder / "detector_fp32.onnx", whole, "image", rows, fixed, (0.0, 1.0), tail)
+    features = [f"feature_{s}_QuantizeLinear_Output" for s in STRIDES]
+    inferred = onnx.shape_inference.infer_shapes(model)
+    onnx.save(inferred, whole)
+    cut = {"backbone": (["image"], features),
+           "head": (features, [f"{k}_{s}" for s in STRIDES for k in ("embedding", "geometry")])}
+    for part, (inputs, outputs) in cut.items():
+        onnx.utils.extract_model(str(whole), str(folder / f"{part}_qdq.onnx"), inputs, outputs)
+        print(f"{part}_qdq.onnx written")
+
+
+def text(folder, tail):
+    z = np.load(folder / "calibration.npz")
+    rows = z[z.files[0]].astype(np.float32)
+    high = float(np.abs(rows).max())
+    rows = rows.reshape(len(rows), *rows.shape[-3:])
+    quantise(folder / "encoder_fp32.onnx", folder / "encoder_qdq.onnx", "tokens", rows,
+             lambda found: {"words": tuple(v * max(abs(b) for b in found["words"]) for v in (-128 / 127.5, 127 / 127.5))},
+             (-high * 128 / 127.5, high * 127 / 127.5), tail)
+    print("encoder_qdq.onnx written")
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("what", choices=("detector", "text"))
+    p.add_argument("--build", default=HERE.parent / "build", type=Path)
+    p.add_argument("--tail", type=float, default=2e-5, help="share of a tensor's values cut off at each end")
+    a = p.parse_args()
+    {"detector": detector, "text": text}[a.what](a.build / a.what, a.tail)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,414 @@
+//! The whole way from head outputs to a report, on hand-made heads.
+
+use std::time::SystemTime;
+
+use super::*;
+use crate::geometry::{BBox, Size};
+use crate::scene::MAX_DETECTIONS;
+
+const D: usize = 16;
+const EMBEDDING: Affine = Affine {
+    scale: 0.1,
+    zero_point: -5,
+};
+
+/// A head of two levels over a 64×64 input: 8×8 at stride 8, 4×4 at stride 16.
+struct Head {
+    levels: Vec<HeadLevel>,
+    embedding: Vec<Vec<i8>>,
+    geometry: Vec<Vec<i8>>,
+}
+
+impl Head {
+    fn new() -> Self {
+        let level = |stride, side, scale| HeadLevel {
+            stride,
+            height: side,
+            width: side,
+            embedding: EMBEDDING,
+            geometry: Affine {
+                scale,
+                zero_point: 0,
+            },
+        };
+        let levels = vec![level(8, 8, 0.25), level(16, 4, 0.5)];
+        let embedding = levels.iter().scan(0, |first, level| {
+            let locations = *first..*first + level.locations();
+            *first = locations.end;
+            Some(locations.flat_map(|i| [i as i8; D]).collect())
+        });
+        let embedding = embedding.collect();
+        // every box reaches half a stride to each side; nothing is an object
+        let geometry = levels.iter().map(|level| {
+            let half = (0.5 / level.geometry.scale) as i8;
+            let mut one = [0i8; GEOMETRY];
+            one[..4].fill(half);
+            one[OBJECTNESS] = -100;
+            one.repeat(level.locations())
+        });
+        let geometry = geometry.collect();
+        Self {
+            levels,
+            embedding,
+            geometry,
+        }
+    }
+
+    fn outputs(&self) -> Vec<HeadOutput<'_>> {
+        let outputs = self.embedding.iter().zip(&self.geometry);
+        outputs
+            .map(|(embedding, geometry)| HeadOutput {
+                embedding,
+                geometry,
+            })
+            .collect()
+    }
+
+    fn detector(&self, proposals: usize, agnostic: bool) -> Detector {
+        let settings = Settings {
+            proposals,
+            agnostic,
+            ..Settings::default()
+        };
+        Detector::new(&self.levels, D, settings).expect("a sound head")
+    }
+
+    fn set_objectness(&mut self, level: usize, index: usize, q: i8) {
+        self.geometry[level][index * GEOMETRY + OBJECTNESS] = q;
+    }
+
+    fn set_distances(&mut self, level: usize, index: usize, ltrb: [i8; 4]) {
+        self.geometry[level][index * GEOMETRY..][..4].copy_from_slice(&ltrb);
+    }
+}
+
+fn letterbox() -> Letterbox {
+    Letterbox::new(Size::new(64, 64), Size::new(64, 64))
+}
+
+fn report() -> Report {
+    Report::new(0, SystemTime::UNIX_EPOCH, Size::new(64, 64))
+}
+
+/// Proposes and selects with one row of logits for each location.
+fn detect(
+    head: &Head,
+    agnostic: bool,
+    thresholds: &[f32],
+    logit: impl Fn(u32, usize) -> f32,
+) -> Report {
+    let outputs = head.outputs();
+    let mut detector = head.detector(300, agnostic);
+    detector.propose(&outputs);
+    let row = thresholds.len().next_multiple_of(16);
+    let locations = detector.proposals.locations().to_vec();
+    let logits: Vec<f32> = locations
+        .iter()
+        // the rest of a row is rubbish that must not be looked at
+        .flat_map(|&l| (0..row).map(move |p| (l, p)))
+        .map(|(l, p)| {
+            if p < thresholds.len() {
+                logit(l, p)
+            } else {
+                1e9
+            }
+        })
+        .collect();
+    let mut report = report();
+    let alignment = Alignment {
+        logits: &logits,
+        row,
+        thresholds,
+    };
+    detector.select(&outputs, alignment, &letterbox(), &mut report);
+    report
+}
+
+fn found(report: &Report) -> Vec<(u32, u32)> {
+    report
+        .detections
+        .iter()
+        .map(|d| (d.location, d.prompt))
+        .collect()
+}
+
+#[test]
+fn proposals_are_the_best_by_value_and_not_by_byte() {
+    let mut head = Head::new();
+    head.set_objectness(0, 9, 40); // 10.0
+    head.set_objectness(1, 3, 30); // 15.0
+    head.set_objectness(0, 60, 39); // 9.75
+    let mut detector = head.detector(3, false);
+    detector.propose(&head.outputs());
+    assert_eq!(detector.proposals.locations(), [64 + 3, 9, 60]);
+    assert_eq!(detector.objects(), 3);
+}
+
+#[test]
+fn equal_objectness_goes_to_the_lower_location() {
+    let mut head = Head::new();
+    head.set_objectness(0, 50, 8); // 2.0
+    head.set_objectness(1, 0, 4); // 2.0
+    head.set_objectness(0, 7, 8); // 2.0
+    let mut detector = head.detector(2, false);
+    detector.propose(&head.outputs());
+    assert_eq!(detector.proposals.locations(), [7, 50]);
+}
+
+#[test]
+fn embeddings_are_gathered_in_the_order_of_objects_and_relabelled() {
+    let mut head = Head::new();
+    head.set_objectness(0, 9, 40);
+    head.set_objectness(1, 3, 30);
+    let mut detector = head.detector(2, false);
+    let outputs = head.outputs();
+    let objects = detector.propose(&outputs);
+    assert_eq!(objects.len(), 2 * D);
+    assert_eq!(objects[..D], [(64 + 3) ^ 0x80; D]);
+    assert_eq!(objects[D..], [9 ^ 0x80; D]);
+}
+
+#[test]
+fn fewer_locations_than_proposals_are_all_kept_and_a_second_frame_starts_afresh() {
+    let head = Head::new();
+    let mut detector = head.detector(300, false);
+    for _ in 0..2 {
+        assert_eq!(detector.propose(&head.outputs()).len(), 80 * D);
+        assert_eq!(detector.objects(), 80);
+    }
+}
+
+#[test]
+fn a_box_spans_its_distances_from_the_grid_point() {
+    let mut head = Head::new();
+    head.set_distances(0, 8 * 2 + 3, [4, 8, 2, 1]); // · 0.25 · 8
+    let levels = &head.levels;
+    let bbox = decode::bbox(levels, &head.outputs(), 8 * 2 + 3);
+    assert_eq!(
+        bbox,
+        BBox::new(28.0 - 8.0, 20.0 - 16.0, 28.0 + 4.0, 20.0 + 2.0)
+    );
+
+    head.set_distances(1, 4 + 2, [1, 1, 2, -9]); // · 0.5 · 16, the last below zero
+    let bbox = decode::bbox(&head.levels, &head.outputs(), 64 + 4 + 2);
+    assert_eq!(bbox, BBox::new(40.0 - 8.0, 24.0 - 8.0, 40.0 + 16.0, 24.0));
+}
+
+#[test]
+fn a_pair_is_found_exactly_from_its_threshold_on() {
+    let head = Head::new();
+    let thresholds = [0.5, 1.0, f32::INFINITY];
+    let report = detect(&head, false, &thresholds, |location, prompt| {
+        match (location, prompt) {
+            (10, 0) => 0.5,
+            (11, 0) => 0.499_999_97,
+            (20, 1) => 1.5,
+            (30, 1) => 0.7,
+            (40, 2) => 100.0,
+            (50, _) => f32::NAN,
+            _ => -3.0,
+        }
+    });
+    assert_eq!(found(&report), [(20, 1), (10, 0)]);
+    assert_eq!(report.detections[0].score, odds::score(1.5));
+    assert_eq!(report.detections[1].logit, 0.5);
+    assert_eq!(report.detections[1].bbox, BBox::new(16.0, 8.0, 24.0, 16.0));
+    assert_eq!(report.dropped, 0);
+}
+
+#[test]
+fn boxes_come_out_in_frame_space_and_clipped() {
+    let mut head = Head::new();
+    head.set_distances(0, 8 * 2, [127, 1, 4, 4]);
+    let outputs = head.outputs();
+    let mut detector = head.detector(300, false);
+    detector.propose(&outputs);
+    let locations = detector.proposals.locations();
+    let at = locations
+        .iter()
+        .position(|&l| l == 16)
+        .expect("all are kept");
+    let mut logits = vec![-9.0; 80 * 16];
+    logits[at * 16] = 1.0;
+    let top = locations
+        .iter()
+        .position(|&l| l == 0)
+        .expect("all are kept");
+    logits[top * 16] = 1.0; // its box lies in the padding
+    let letterbox = Letterbox::new(Size::new(640, 320), Size::new(64, 64)); // ·10, 16 rows down
+    let alignment = Alignment {
+        logits: &logits,
+        row: 16,
+        thresholds: &[0.0],
+    };
+    let mut report = report();
+    detector.select(&outputs, alignment, &letterbox, &mut report);
+    assert_eq!(found(&report), [(16, 0)]);
+    assert_eq!(
+        report.detections[0].bbox,
+        BBox::new(0.0, 20.0, 120.0, 120.0)
+    );
+}
+
+#[test]
+fn nms_works_within_a_prompt_and_not_across_prompts() {
+    let mut head = Head::new();
+    for index in [0, 1] {
+        // both reach over the whole input
+        head.set_distances(0, index, [127; 4]);
+    }
+    let logit = |location, prompt| match (location, prompt) {
+        (0, 0) => 2.0,
+        (1, 0) => 3.0,
+        (0, 1) => 1.0,
+        _ => -1.0,
+    };
+    let report = detect(&head, false, &[0.0; 2], logit);
+    assert_eq!(found(&report), [(1, 0), (0, 1)]);
+    let agnostic = detect(&head, true, &[0.0; 2], logit);
+    assert_eq!(found(&agnostic), [(1, 0)]);
+}
+
+#[test]
+fn agnostic_gives_an_object_its_best_prompt_and_the_lower_one_of_equals() {
+    let head = Head::new();
+    let report = detect(&head, true, &[0.0; 40], |location, prompt| {
+        match (location, prompt) {
+            (5, 3) => 1.0,
+            (5, 37) => 1.5,
+            (6, 20) | (6, 4) => 0.25,
+            _ => -1.0,
+        }
+    });
+    assert_eq!(found(&report), [(5, 37), (6, 4)]);
+}
+
+#[test]
+fn equal_logits_are_ordered_by_location_then_prompt() {
+    let head = Head::new();
+    let report = detect(&head, false, &[0.0; 20], |location, prompt| {
+        let yes = matches!((location, prompt), (7, 18) | (7, 2) | (3, 19) | (70, 0));
+        if yes { 1.0 } else { -1.0 }
+    });
+    assert_eq!(found(&report), [(3, 19), (7, 2), (7, 18), (70, 0)]);
+}
+
+#[test]
+fn the_best_are_kept_and_the_rest_is_counted() {
+    let head = Head::new();
+    // 80 disjoint objects × 40 prompts; the coarse boxes hide nothing of the fine ones
+    let report = detect(&head, false, &[0.0; 40], |location, prompt| {
+        (location * 40) as f32 / 100.0 + prompt as f32 / 100.0
+    });
+    assert_eq!(report.detections.len(), MAX_DETECTIONS);
+    assert_eq!(report.dropped, 80 * 40 - MAX_DETECTIONS as u32);
+    assert_eq!(found(&report)[..2], [(79, 39), (79, 38)]);
+    let logits: Vec<f32> = report.detections.iter().map(|d| d.logit).collect();
+    assert!(logits.is_sorted_by(|a, b| a >= b));
+    assert_eq!(logits[MAX_DETECTIONS - 1], (80 * 40 - 300) as f32 / 100.0);
+}
+
+#[test]
+fn a_prompt_finds_the_same_alone_as_among_a_thousand() {
+    let head = Head::new();
+    let logit = |location: u32, prompt: usize| {
+        let mess = (location * 7919 + prompt as u32 * 104_729) % 1009;
+        if mess < 3 { mess as f32 } else { -5.0 }
+    };
+    let many = detect(&head, false, &[0.0; 1000], logit);
+    assert!(
+        many.dropped == 0 && many.detections.len() > 100,
+        "{}",
+        many.detections.len()
+    );
+    for prompt in [0u32, 15, 16, 500, 999] {
+        let alone = detect(&head, false, &[0.0], |location, _| {
+            logit(location, prompt as usize)
+        });
+        let among: Vec<_> = many
+            .detections
+            .iter()
+            .filter(|d| d.prompt == prompt)
+            .collect();
+        assert_eq!(alone.detections.len(), among.len());
+        for (alone, among) in alone.detections.iter().zip(among) {
+            assert_eq!((alone.bbox, alone.logit), (among.bbox, among.logit));
+        }
+    }
+}
+
+#[test]
+fn a_report_is_filled_afresh_and_no_prompts_find_nothing() {
+    let head = Head::new();
+    let outputs = head.outputs();
+    let mut detector = head.detector(300, false);
+    let mut report = detect(&head, false, &[0.0], |_, _| 1.0);
+    assert!(!report.detections.is_empty());
+    detector.propose(&outputs);
+    let alignment = Alignment {
+        logits: &[],
+        row: 0,
+        thresholds: &[],
+    };
+    detector.select(&outputs, alignment, &letterbox(), &mut report);
+    assert_eq!((report.detections.len(), report.dropped), (0, 0));
+}
+
+#[test]
+fn a_head_whose_levels_quantise_embeddings_differently_is_refused() {
+    let mut levels = Head::new().levels;
+    levels[1].embedding.zero_point = 3;
+    let error = Detector::new(&levels, D, Settings::default()).expect_err("two scales");
+    let text = error.to_string();
+    assert!(
+        text.contains("level 1") && text.contains("zero point 3"),
+        "{text}"
+    );
+}
+
+#[test]
+fn senseless_heads_and_settings_are_refused() {
+    let levels = Head::new().levels;
+    let new = |levels: &[HeadLevel], settings| Detector::new(levels, D, settings).map(|_| ());
+    let defaults = Settings::default();
+    assert_eq!(new(&[], defaults), Err(DetectError::NoLevels));
+    for scale in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        let mut levels = levels.clone();
+        levels[1].geometry.scale = scale;
+        assert!(matches!(
+            new(&levels, defaults),
+            Err(DetectError::Level { index: 1, .. })
+        ));
+    }
+    for iou in [-0.1, 1.1, f32::NAN] {
+        let settings = Settings { iou, ..defaults };
+        assert!(matches!(
+            new(&levels, settings),
+            Err(DetectError::Settings(_))
+        ));
+    }
+    assert!(
+        new(
+            &levels,
+            Settings {
+                proposals: 0,
+                ..defaults
+            }
+        )
+        .is_err()
+    );
+}
+
+#[test]
+fn descending_orders_floats_from_best_to_worst() {
+    let best_first = [
+        f32::INFINITY,
+        3.0,
+        1e-20,
+        0.0,
+        -1e-20,
+        -3.0,
+        f32::NEG_INFINITY,
+    ];
+    assert!(best_first.map(descending).is_sorted());
+}

@@ -1,0 +1,574 @@
+//! Photos and folders of photos, through the `image` crate.
+//!
+//! | question | answer |
+//! |---|---|
+//! | JPEG or PNG? | by content; the name's ending does not matter |
+//! | which way up? | the EXIF orientation is applied |
+//! | grey, palette, 16 bits, CMYK | converted to 8-bit RGB |
+//! | transparent pixels | laid over [`GREY`], the letterbox's padding: "nothing here" |
+//! | cut short | an error, though the JPEG decoder would fill the rest with grey |
+//! | huge | [`MAX_FILE_BYTES`], [`MAX_SIDE`] and [`MAX_PIXELS`] are checked before decoding |
+//!
+//! Colour profiles are ignored, as training ignored them. A frame from a file is
+//! captured when the file was last modified: the nearest thing that every file has.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Cursor, Read};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+
+use super::{Frame, FrameError, jpeg};
+use crate::geometry::Size;
+
+/// The grey of the letterbox's padding and under transparent pixels.
+pub use super::letterbox::GREY;
+
+/// The longest file that is read.
+pub const MAX_FILE_BYTES: u64 = 256 << 20;
+
+/// The longest side that is decoded, in pixels.
+pub const MAX_SIDE: u32 = 65_535;
+
+/// The most pixels that are decoded: 64 Mi, 192 MiB of RGB.
+pub const MAX_PIXELS: u64 = 64 << 20;
+
+/// What the decoder may allocate for one image, its pixels included.
+const MAX_DECODER_BYTES: u64 = 768 << 20;
+
+/// How a photo is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageKind {
+    /// JPEG.
+    Jpeg,
+    /// PNG.
+    Png,
+}
+
+/// A decoded photo: the owner of a [`Frame`]'s pixels.
+#[derive(Clone, Debug)]
+pub struct ImageFile {
+    /// RGB, 8 bits, `[height, width, 3]`.
+    pub pixels: Vec<u8>,
+    /// The size after orientation was applied.
+    pub size: Size,
+    /// How the file stores it.
+    pub kind: ImageKind,
+    /// When the file was last modified.
+    pub captured: SystemTime,
+}
+
+impl ImageFile {
+    /// Reads and decodes one photo.
+    ///
+    /// # Errors
+    ///
+    /// Every variant of [`FrameError`] that names a path; the path is always in it.
+    pub fn open(path: &Path) -> Result<Self, FrameError> {
+        let (bytes, captured) = read(path)?;
+        let (pixels, size, kind) = decode(path, bytes)?;
+        Ok(Self {
+            pixels,
+            size,
+            kind,
+            captured,
+        })
+    }
+
+    /// The photo as a frame.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError::Pixels`] if `pixels` was given another length since it was opened.
+    pub fn frame(&self, sequence: u64) -> Result<Frame<'_>, FrameError> {
+        Frame::new(&self.pixels, self.size, sequence, self.captured)
+    }
+}
+
+/// The images that a path means: the file itself, or the images of a folder.
+///
+/// A folder is not descended into. Its images come in the order of their names,
+/// byte by byte. A file counts as an image if its first bytes say so, or if its
+/// name ends in `.jpg`, `.jpeg` or `.png`: a damaged photo is to be an error when
+/// it is opened, not to be passed over in silence. Names that start with a dot are
+/// passed over (`._photo.jpg` is a Mac's note about a photo).
+///
+/// # Errors
+///
+/// [`FrameError::Read`] if the path or the folder cannot be read;
+/// [`FrameError::NoImages`] if a folder has none.
+pub fn images(path: &Path) -> Result<Vec<PathBuf>, FrameError> {
+    let failed = |source| FrameError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    if !path.metadata().map_err(failed)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut images = Vec::new();
+    for entry in path.read_dir().map_err(failed)? {
+        let file = entry.map_err(failed)?.path();
+        let hidden = file
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        // `is_file` follows links, and keeps us from opening a pipe and waiting
+        if !hidden && file.is_file() && (is_named_image(&file) || starts_as_image(&file)) {
+            images.push(file);
+        }
+    }
+    if images.is_empty() {
+        return Err(FrameError::NoImages {
+            path: path.to_owned(),
+        });
+    }
+    images.sort();
+    Ok(images)
+}
+
+fn is_named_image(path: &Path) -> bool {
+    path.extension().and_then(OsStr::to_str).is_some_and(|end| {
+        ["jpg", "jpeg", "png"]
+            .iter()
+            .any(|known| end.eq_ignore_ascii_case(known))
+    })
+}
+
+fn starts_as_image(path: &Path) -> bool {
+    let mut start = Vec::with_capacity(16);
+    File::open(path)
+        .and_then(|file| file.take(16).read_to_end(&mut start))
+        .is_ok_and(|_| kind_of(&start).is_some())
+}
+
+fn kind_of(bytes: &[u8]) -> Option<ImageKind> {
+    match image::guess_format(bytes) {
+        Ok(ImageFormat::Jpeg) => Some(ImageKind::Jpeg),
+        Ok(ImageFormat::Png) => Some(ImageKind::Png),
+        _ => None,
+    }
+}
+
+/// The file's bytes and when they were written.
+fn read(path: &Path) -> Result<(Vec<u8>, SystemTime), FrameError> {
+    let failed = |source| FrameError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).map_err(failed)?;
+    let about = file.metadata().map_err(failed)?;
+    if about.is_dir() {
+        return Err(FrameError::Folder {
+            path: path.to_owned(),
+        });
+    }
+    let mut bytes = Vec::with_capacity(about.len().min(MAX_FILE_BYTES) as usize);
+    // a file may grow while it is read, and `/dev/zero` has no end
+    file.take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    if bytes.is_empty() {
+        return Err(FrameError::Empty {
+            path: path.to_owned(),
+        });
+    }
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(FrameError::FileTooLarge {
+            path: path.to_owned(),
+            limit_bytes: MAX_FILE_BYTES,
+        });
+    }
+    let captured = about.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+    Ok((bytes, captured))
+}
+
+fn decode(path: &Path, bytes: Vec<u8>) -> Result<(Vec<u8>, Size, ImageKind), FrameError> {
+    let Some(kind) = kind_of(&bytes) else {
+        return Err(FrameError::NotAnImage {
+            path: path.to_owned(),
+            looks_like: other_kind(&bytes),
+        });
+    };
+    let truncated = || FrameError::Truncated {
+        path: path.to_owned(),
+        bytes: bytes.len() as u64,
+    };
+    let failed = |source| match source {
+        ImageError::IoError(e) if e.kind() == io::ErrorKind::UnexpectedEof => truncated(),
+        source => FrameError::Decode {
+            path: path.to_owned(),
+            source,
+        },
+    };
+    let format = match kind {
+        ImageKind::Jpeg if !jpeg::is_whole(&bytes) => return Err(truncated()),
+        ImageKind::Jpeg => ImageFormat::Jpeg,
+        ImageKind::Png => ImageFormat::Png,
+    };
+
+    let mut reader = ImageReader::with_format(Cursor::new(&bytes), format);
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MAX_DECODER_BYTES);
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder().map_err(failed)?;
+    let (width, height) = decoder.dimensions();
+    let size = Size::new(width, height);
+    if size.pixels() > MAX_PIXELS || width.max(height) > MAX_SIDE {
+        return Err(FrameError::TooManyPixels {
+            path: path.to_owned(),
+            size,
+            limit: MAX_PIXELS,
+        });
+    }
+    // damaged EXIF is no reason to refuse the picture
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut image = DynamicImage::from_decoder(decoder).map_err(failed)?;
+    image.apply_orientation(orientation);
+    let size = Size::new(image.width(), image.height());
+    Ok((rgb(image), size, kind))
+}
+
+/// What bytes that are no photo of ours look like, for the message.
+fn other_kind(bytes: &[u8]) -> Option<&'static str> {
+    Some(match image::guess_format(bytes).ok()? {
+        ImageFormat::Gif => "a GIF image",
+        ImageFormat::WebP => "a WebP image",
+        ImageFormat::Tiff => "a TIFF image",
+        ImageFormat::Bmp => "a BMP image",
+        ImageFormat::Avif => "an AVIF image",
+        ImageFormat::Pnm => "a PNM image",
+        ImageFormat::OpenExr | ImageFormat::Hdr => "a high dynamic range image",
+        _ => "an image of another kind",
+    })
+}
+
+fn rgb(image: DynamicImage) -> Vec<u8> {
+    if !image.color().has_alpha() {
+        return image.into_rgb8().into_raw();
+    }
+    let over_grey = |value: u8, alpha: u8| {
+        let (value, alpha) = (u32::from(value), u32::from(alpha));
+        ((value * alpha + u32::from(GREY) * (255 - alpha) + 127) / 255) as u8
+    };
+    let rgba = image.into_rgba8();
+    let (pixels, _) = rgba.as_chunks::<4>();
+    pixels
+        .iter()
+        .flat_map(|&[r, g, b, a]| [r, g, b].map(|value| over_grey(value, a)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::codecs::jpeg::JpegEncoder;
+    use image::{ExtendedColorType, ImageEncoder, Luma, LumaA, Rgb, RgbImage, Rgba};
+    use std::fs;
+
+    /// A folder of this test's own, removed when the test ends.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(test: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("tarsier-{}-{test}", std::process::id()));
+            fs::create_dir_all(&path).expect("a temporary folder");
+            Self(path)
+        }
+
+        fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+            let path = self.0.join(name);
+            fs::write(&path, bytes).expect("a temporary file");
+            path
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// Left half red, right half blue, and a green row at the top.
+    fn picture(width: u32, height: u32) -> RgbImage {
+        RgbImage::from_fn(width, height, |x, y| {
+            match (y < height / 4, x < width / 2) {
+                (true, _) => Rgb([0, 200, 0]),
+                (false, true) => Rgb([200, 0, 0]),
+                (false, false) => Rgb([0, 0, 200]),
+            }
+        })
+    }
+
+    fn jpeg_bytes(image: &RgbImage, exif_orientation: Option<u8>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = JpegEncoder::new_with_quality(&mut bytes, 95);
+        if let Some(code) = exif_orientation {
+            // big-endian TIFF, one entry: tag 0x0112, SHORT, one value
+            let mut exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
+            exif.extend([code, 0, 0, 0, 0, 0, 0]);
+            encoder.set_exif_metadata(exif).expect("JPEG holds EXIF");
+        }
+        encoder
+            .write_image(
+                image,
+                image.width(),
+                image.height(),
+                ExtendedColorType::Rgb8,
+            )
+            .expect("an encodable picture");
+        bytes
+    }
+
+    fn png_bytes(image: impl Into<DynamicImage>) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        image
+            .into()
+            .write_to(&mut bytes, ImageFormat::Png)
+            .expect("an encodable picture");
+        bytes.into_inner()
+    }
+
+    fn pixel(image: &ImageFile, x: usize, y: usize) -> [u8; 3] {
+        let at = (y * image.size.width as usize + x) * 3;
+        [image.pixels[at], image.pixels[at + 1], image.pixels[at + 2]]
+    }
+
+    fn assert_near(a: [u8; 3], b: [u8; 3]) {
+        assert!(
+            a.iter().zip(b).all(|(a, b)| a.abs_diff(b) < 30),
+            "{a:?} is not near {b:?}"
+        );
+    }
+
+    #[test]
+    fn the_kind_is_read_from_the_content_and_not_from_the_name() {
+        let folder = Folder::new("kind");
+        let path = folder.write("photo.png", &jpeg_bytes(&picture(32, 16), None));
+        let image = ImageFile::open(&path).expect("a JPEG");
+        assert_eq!(
+            (image.kind, image.size),
+            (ImageKind::Jpeg, Size::new(32, 16))
+        );
+        assert_near(pixel(&image, 4, 12), [200, 0, 0]);
+        assert_near(pixel(&image, 28, 12), [0, 0, 200]);
+        assert_eq!(image.frame(5).expect("a frame").sequence, 5);
+    }
+
+    #[test]
+    fn png_pixels_survive_exactly() {
+        let folder = Folder::new("png");
+        let drawn = picture(9, 7);
+        let path = folder.write("a", &png_bytes(drawn.clone()));
+        let image = ImageFile::open(&path).expect("a PNG");
+        assert_eq!(image.kind, ImageKind::Png);
+        assert_eq!(image.pixels, drawn.into_raw());
+    }
+
+    #[test]
+    fn every_exif_orientation_is_undone() {
+        let folder = Folder::new("exif");
+        // where the stored top row (green) is shown, by EXIF's table
+        let top_row_goes = [
+            "top", "top", "bottom", "bottom", "left", "right", "right", "left",
+        ];
+        for (code, side) in (1u8..).zip(top_row_goes) {
+            let path = folder.write("a.jpg", &jpeg_bytes(&picture(64, 32), Some(code)));
+            let image = ImageFile::open(&path).expect("a JPEG");
+            let (width, height) = if code < 5 { (64, 32) } else { (32, 64) };
+            assert_eq!(image.size, Size::new(width, height), "orientation {code}");
+            let (w, h) = (width as usize, height as usize);
+            let at = match side {
+                "top" => (w / 2, 1),
+                "bottom" => (w / 2, h - 2),
+                "left" => (1, h / 2),
+                _ => (w - 2, h / 2),
+            };
+            assert_near(pixel(&image, at.0, at.1), [0, 200, 0]);
+        }
+    }
+
+    #[test]
+    fn grey_and_16_bit_images_become_8_bit_rgb() {
+        let folder = Folder::new("grey");
+        let grey = image::GrayImage::from_pixel(3, 2, Luma([77]));
+        let image = ImageFile::open(&folder.write("grey", &png_bytes(grey))).expect("grey");
+        assert_eq!(image.pixels, [77; 18]);
+
+        let deep = image::ImageBuffer::from_pixel(3, 2, Rgb([65535u16, 257 * 100, 0]));
+        let image = ImageFile::open(&folder.write("deep", &png_bytes(deep))).expect("16 bits");
+        assert_eq!(pixel(&image, 1, 1), [255, 100, 0]);
+    }
+
+    #[test]
+    fn transparent_pixels_show_the_grey_of_the_padding() {
+        let folder = Folder::new("alpha");
+        let mut drawn = image::RgbaImage::from_pixel(3, 1, Rgba([255, 0, 10, 255]));
+        drawn.put_pixel(1, 0, Rgba([255, 0, 10, 0]));
+        drawn.put_pixel(2, 0, Rgba([255, 0, 10, 128]));
+        let image = ImageFile::open(&folder.write("rgba", &png_bytes(drawn))).expect("RGBA");
+        assert_eq!(pixel(&image, 0, 0), [255, 0, 10]);
+        assert_eq!(pixel(&image, 1, 0), [GREY; 3]);
+        assert_eq!(pixel(&image, 2, 0), [185, 57, 62]);
+
+        let drawn = image::GrayAlphaImage::from_pixel(1, 1, LumaA([9, 0]));
+        let image = ImageFile::open(&folder.write("la", &png_bytes(drawn))).expect("grey, alpha");
+        assert_eq!(pixel(&image, 0, 0), [GREY; 3]);
+    }
+
+    #[test]
+    fn a_cmyk_jpeg_becomes_rgb() {
+        // 16×16, four inks, Adobe marker (inks stored inverted): left cyan, right yellow
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/cmyk.jpg");
+        let image = ImageFile::open(&path).expect("a CMYK JPEG");
+        assert_eq!(image.size, Size::new(16, 16));
+        assert_near(pixel(&image, 3, 8), [0, 255, 255]);
+        assert_near(pixel(&image, 12, 8), [255, 255, 0]);
+    }
+
+    #[test]
+    fn a_cut_jpeg_is_an_error_that_names_the_file_and_its_length() {
+        let folder = Folder::new("cut-jpeg");
+        let whole = jpeg_bytes(&picture(64, 64), None);
+        for end in [3, 20, whole.len() / 2, whole.len() - 40, whole.len() - 1] {
+            let error =
+                ImageFile::open(&folder.write("half.jpg", &whole[..end])).expect_err("a cut JPEG");
+            assert!(
+                matches!(error, FrameError::Truncated { .. }),
+                "{end}: {error}"
+            );
+            let text = error.to_string();
+            assert!(
+                text.contains("half.jpg") && text.contains(&format!("{end} bytes")),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_jpeg_decoder_alone_would_not_notice_a_cut() {
+        // if this fails, `jpeg::is_whole` may have become unnecessary
+        let whole = jpeg_bytes(&picture(64, 64), None);
+        let half = &whole[..whole.len() - 40];
+        assert!(image::load_from_memory_with_format(half, ImageFormat::Jpeg).is_ok());
+    }
+
+    #[test]
+    fn a_cut_png_is_an_error() {
+        let folder = Folder::new("cut-png");
+        let whole = png_bytes(picture(64, 64));
+        for end in [9, 30, whole.len() / 2, whole.len() - 20] {
+            let error =
+                ImageFile::open(&folder.write("half.png", &whole[..end])).expect_err("a cut PNG");
+            assert!(
+                matches!(error, FrameError::Truncated { .. }),
+                "{end}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_image_is_named_with_what_it_is() {
+        let folder = Folder::new("no-image");
+        let open = |name: &str, bytes: &[u8]| {
+            ImageFile::open(&folder.write(name, bytes))
+                .expect_err("no image")
+                .to_string()
+        };
+        let text = open("notes.jpg", b"milk, eggs");
+        assert!(
+            text.ends_with("notes.jpg is not a JPEG or PNG image"),
+            "{text}"
+        );
+        assert!(open("a.jpg", b"").ends_with("a.jpg is empty (0 bytes)"));
+        assert!(open("b.jpg", b"GIF89a......").contains("a GIF image"));
+        let text = ImageFile::open(&folder.0)
+            .expect_err("a folder")
+            .to_string();
+        assert!(text.contains("is a folder"), "{text}");
+        let missing = folder.0.join("missing.jpg");
+        let text = ImageFile::open(&missing).expect_err("no file").to_string();
+        assert!(
+            text.starts_with("cannot read") && text.contains("missing.jpg"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn absurd_dimensions_are_refused_before_a_pixel_is_allocated() {
+        let folder = Folder::new("absurd");
+        let mut png = png_bytes(picture(8, 8));
+        png[16..24].copy_from_slice(&[0, 0, 0xFF, 0xFF, 0, 0, 0xFF, 0xFF]);
+        let sum = crc32(&png[12..29]);
+        png[29..33].copy_from_slice(&sum.to_be_bytes());
+        let error = ImageFile::open(&folder.write("bomb.png", &png)).expect_err("a bomb");
+        assert!(matches!(error, FrameError::TooManyPixels { .. }), "{error}");
+        assert!(error.to_string().contains("65535x65535"), "{error}");
+
+        // the frame header says so in a JPEG: FF C0, length, precision, height, width
+        let mut jpeg = jpeg_bytes(&picture(8, 8), None);
+        let header = jpeg
+            .windows(2)
+            .position(|w| w == [0xFF, 0xC0])
+            .expect("a frame header");
+        jpeg[header + 5..header + 9].copy_from_slice(&[0xFF, 0xFF, 0xFF, 0xFF]);
+        let error = ImageFile::open(&folder.write("bomb.jpg", &jpeg)).expect_err("a bomb");
+        assert!(matches!(error, FrameError::TooManyPixels { .. }), "{error}");
+    }
+
+    /// PNG's checksum, so that the test can forge a header.
+    fn crc32(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(!0u32, |crc, &byte| {
+            (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+                (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
+            })
+        })
+    }
+
+    #[test]
+    fn flipped_bytes_never_panic() {
+        let folder = Folder::new("flipped");
+        for whole in [
+            jpeg_bytes(&picture(24, 24), Some(6)),
+            png_bytes(picture(24, 24)),
+        ] {
+            for at in 0..whole.len() {
+                let mut bytes = whole.clone();
+                bytes[at] ^= 0x55;
+                let _ = decode(&folder.0, bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn a_folder_lists_its_images_by_name_and_not_its_folders() {
+        let folder = Folder::new("list");
+        let jpeg = jpeg_bytes(&picture(8, 8), None);
+        for name in ["b.jpg", "a.JPEG", "no-ending", ".hidden.jpg"] {
+            folder.write(name, &jpeg);
+        }
+        folder.write("damaged.png", b"");
+        folder.write("notes.txt", b"milk");
+        fs::create_dir(folder.0.join("more.jpg")).expect("a folder");
+        let names: Vec<_> = images(&folder.0)
+            .expect("images")
+            .iter()
+            .map(|path| path.file_name().expect("a name").to_owned())
+            .collect();
+        assert_eq!(names, ["a.JPEG", "b.jpg", "damaged.png", "no-ending"]);
+    }
+
+    #[test]
+    fn a_folder_without_images_is_an_error_and_a_file_means_itself() {
+        let folder = Folder::new("none");
+        let notes = folder.write("notes.txt", b"milk");
+        let error = images(&folder.0).expect_err("no images");
+        assert!(matches!(error, FrameError::NoImages { .. }), "{error}");
+        assert_eq!(images(&notes).expect("the file"), [notes]);
+        assert!(matches!(
+            images(&folder.0.join("missing")),
+            Err(FrameError::Read { .. })
+        ));
+    }
+}

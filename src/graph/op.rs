@@ -1,0 +1,376 @@
+//! `Int8Program` as an ONNX node and as a tract operator.
+//!
+//! The node (domain `tarsier`) carries the program in its attribute `program` and names its weights section in `weights`.
+//! tract-onnx parses the graph with a placeholder; [`Graph::load`] then gives every placeholder its mapped weights, because a
+//! builder of tract's is a plain function and cannot know them. The executor, with its arena, is the operator's state: it is
+//! made once per plan and lives as long.
+
+use std::{collections::HashSet, fmt, sync::Arc};
+
+use prost::Message;
+use tract_onnx::{
+    model::ParsingContext,
+    pb::{self, NodeProto, attribute_proto::AttributeType, tensor_proto::DataType},
+    tract_hir::internal::*,
+};
+
+use super::program::{Executor, Form, Port, Program, ProgramError};
+use crate::{kernels::isa::Isa, pack::map::Bytes};
+
+const OP_TYPE: &str = "Int8Program";
+const DOMAIN: &str = "tarsier";
+
+/// Why a graph was refused or failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum GraphError {
+    /// tract refused it or failed while running it.
+    Tract {
+        /// The graph.
+        graph: String,
+        /// What tract says, with its causes.
+        source: TractError,
+    },
+    /// A program in it was refused.
+    Program {
+        /// The graph.
+        graph: String,
+        /// Why.
+        source: ProgramError,
+    },
+    /// It names a weights section that the pack does not have.
+    Weights {
+        /// The graph.
+        graph: String,
+        /// The section.
+        section: String,
+    },
+}
+
+impl fmt::Display for GraphError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tract { graph, source } => write!(f, "graph {graph}: {source:#}"),
+            Self::Program { graph, source } => write!(f, "graph {graph}: {source}"),
+            Self::Weights { graph, section } => write!(f, "graph {graph} wants section {section}, which the pack does not have"),
+        }
+    }
+}
+
+impl std::error::Error for GraphError {}
+
+/// How programs run.
+#[derive(Clone, Copy, Debug)]
+pub struct Execution {
+    /// The instruction set of all kernels.
+    pub isa: Isa,
+    /// Threads that share a layer's rows.
+    pub threads: usize,
+}
+
+/// Writes the ONNX model around one program.
+///
+/// # Errors
+///
+/// [`ProgramError::Decode`] if the program cannot be encoded.
+pub fn model_with(program: &Program, name: &str, weights_section: &str) -> Result<Vec<u8>, ProgramError> {
+    let attribute = |name: &str, s: Vec<u8>| pb::AttributeProto {
+        name: name.to_owned(),
+        r#type: AttributeType::String as i32,
+        s,
+        ..Default::default()
+    };
+    let names = |ports: &[Port]| ports.iter().map(|p| p.name.clone()).collect::<Vec<_>>();
+    let node = NodeProto {
+        name: name.to_owned(),
+        op_type: OP_TYPE.to_owned(),
+        domain: DOMAIN.to_owned(),
+        input: names(&program.inputs),
+        output: names(&program.outputs),
+        attribute: vec![
+            attribute("program", program.to_bytes()?),
+            attribute("weights", weights_section.as_bytes().to_vec()),
+        ],
+        ..Default::default()
+    };
+    let opset = |domain: &str, version| pb::OperatorSetIdProto {
+        domain: domain.to_owned(),
+        version,
+    };
+    let model = pb::ModelProto {
+        ir_version: 8,
+        opset_import: vec![opset("", 17), opset(DOMAIN, 1)],
+        producer_name: env!("CARGO_PKG_NAME").to_owned(),
+        producer_version: env!("CARGO_PKG_VERSION").to_owned(),
+        graph: Some(pb::GraphProto {
+            name: name.to_owned(),
+            node: vec![node],
+            input: program.inputs.iter().map(value_info).collect(),
+            output: program.outputs.iter().map(value_info).collect(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    Ok(model.encode_to_vec())
+}
+
+fn value_info(port: &Port) -> pb::ValueInfoProto {
+    let dim = |n: usize| pb::tensor_shape_proto::Dimension {
+        value: Some(pb::tensor_shape_proto::dimension::Value::DimValue(n as i64)),
+        ..Default::default()
+    };
+    let kind = match port.form {
+        Form::Planes => DataType::Uint8,
+        Form::Nhwc => DataType::Int8,
+    };
+    pb::ValueInfoProto {
+        name: port.name.clone(),
+        r#type: Some(pb::TypeProto {
+            value: Some(pb::type_proto::Value::TensorType(pb::type_proto::Tensor {
+                elem_type: kind as i32,
+                shape: Some(pb::TensorShapeProto {
+                    dim: port.tensor_shape().into_iter().map(dim).collect(),
+                }),
+            })),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+fn datum_type(form: Form) -> DatumType {
+    match form {
+        Form::Planes => u8::datum_type(),
+        Form::Nhwc => i8::datum_type(),
+    }
+}
+
+/// The node as parsed: a program that does not know its weights.
+#[derive(Clone, Debug)]
+struct Parsed {
+    program: Arc<Program>,
+    weights: String,
+}
+
+fn build(_: &ParsingContext, node: &NodeProto) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
+    let attribute = |name: &str| {
+        let found = node.attribute.iter().find(|a| a.name == name);
+        found.map(|a| a.s.as_slice()).with_context(|| format!("no attribute {name}"))
+    };
+    let parsed = Parsed {
+        program: Arc::new(Program::from_bytes(attribute("program")?)?),
+        weights: String::from_utf8(attribute("weights")?.to_vec())?,
+    };
+    Ok((expand(parsed), vec![]))
+}
+
+impl Expansion for Parsed {
+    fn name(&self) -> StaticName {
+        OP_TYPE.into()
+    }
+
+    fn nboutputs(&self) -> TractResult<usize> {
+        Ok(self.program.outputs.len())
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(&'s self, s: &mut Solver<'r>, inputs: &'p [TensorProxy], outputs: &'p [TensorProxy]) -> InferenceResult {
+        check_input_arity(inputs, self.program.inputs.len())?;
+        check_output_arity(outputs, self.program.outputs.len())?;
+        let both = [(inputs, &self.program.inputs), (outputs, &self.program.outputs)];
+        for (proxies, ports) in both {
+            for (proxy, port) in proxies.iter().zip(ports) {
+                let shape: TVec<TDim> = port.tensor_shape().into_iter().map(|n| n.to_dim()).collect();
+                s.equals(&proxy.datum_type, datum_type(port.form))?;
+                s.equals(&proxy.shape, shape)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        let op = Int8Program {
+            parsed: self.clone(),
+            bound: None,
+        };
+        model.wire_node(prefix, op, inputs)
+    }
+}
+
+/// The operator: a program and, once bound, its weights.
+#[derive(Clone, Debug)]
+struct Int8Program {
+    parsed: Parsed,
+    bound: Option<(Bytes, Execution)>,
+}
+
+impl PartialEq for Int8Program {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.parsed.program, &other.parsed.program)
+    }
+}
+
+impl Eq for Int8Program {}
+
+impl Op for Int8Program {
+    fn name(&self) -> StaticName {
+        OP_TYPE.into()
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for Int8Program {
+    not_out_of_plan!();
+
+    fn state(&self, _: &EvalContext) -> TractResult<Option<Box<dyn OpState>>> {
+        let (weights, execution) = self.bound.clone().context("a program without its weights")?;
+        let executor = Executor::new((*self.parsed.program).clone(), &weights)?;
+        Ok(Some(Box::new(Running {
+            executor,
+            weights,
+            execution,
+        })))
+    }
+}
+
+impl TypedOp for Int8Program {
+    as_op!();
+
+    fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        let fact = |port: &Port| datum_type(port.form).fact(port.tensor_shape());
+        Ok(self.parsed.program.outputs.iter().map(fact).collect())
+    }
+}
+
+/// The operator in a plan.
+#[derive(Clone, Debug)]
+struct Running {
+    executor: Executor,
+    weights: Bytes,
+    execution: Execution,
+}
+
+impl OpState for Running {
+    fn eval(&mut self, _: &EvalContext, _: &dyn Op, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let bytes: TVec<&[u8]> = inputs.iter().map(|t| t.as_bytes()).collect();
+        let Execution { isa, threads } = self.execution;
+        self.executor.run(isa, threads, &self.weights, &bytes, |_| ());
+        let mut outputs = tvec!();
+        for (i, port) in self.executor.program().outputs.iter().enumerate() {
+            let mut tensor = Tensor::zero_dt(datum_type(port.form), &port.tensor_shape())?;
+            self.executor.output(i, tensor.as_bytes_mut());
+            outputs.push(tensor.into_tvalue());
+        }
+        Ok(outputs)
+    }
+
+    fn reset_lanes(&mut self, _: &[LaneId]) -> TractResult<()> {
+        Ok(()) // nothing outlives a run
+    }
+}
+
+/// A graph of the pack in a tract plan, ready to run.
+pub struct Graph {
+    name: String,
+    state: TypedSimpleState,
+    program: Arc<Program>,
+    weights: Bytes,
+}
+
+impl fmt::Debug for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Graph {} of {} operations", self.name, self.program.operations.len())
+    }
+}
+
+impl Graph {
+    /// Reads an ONNX model of the pack; `section` finds weights by name.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError`] naming the graph if tract refuses it, a program in it is invalid or its weights are missing.
+    pub fn load(name: &str, onnx: &[u8], section: impl Fn(&str) -> Option<Bytes>, execution: Execution) -> Result<Self, GraphError> {
+        let tract = |source| GraphError::Tract {
+            graph: name.to_owned(),
+            source,
+        };
+        let mut framework = tract_onnx::onnx();
+        framework.op_register.insert(OP_TYPE, build);
+        let mut model = framework
+            .model_for_read(&mut &onnx[..])
+            .and_then(|m| m.into_typed())
+            .map_err(tract)?;
+        let mut found = None;
+        for node in &mut model.nodes {
+            let Some(op) = node.op_as_mut::<Int8Program>() else {
+                continue;
+            };
+            let weights = section(&op.parsed.weights).ok_or_else(|| GraphError::Weights {
+                graph: name.to_owned(),
+                section: op.parsed.weights.clone(),
+            })?;
+            // check here for an error that names the program; tract would wrap it
+            Executor::new((*op.parsed.program).clone(), &weights).map_err(|source| GraphError::Program {
+                graph: name.to_owned(),
+                source,
+            })?;
+            found = Some((Arc::clone(&op.parsed.program), weights.clone()));
+            op.bound = Some((weights, execution));
+        }
+        let Some((program, weights)) = found else {
+            return Err(tract(format_err!("has no {OP_TYPE} node")));
+        };
+        let state = model
+            .into_optimized()
+            .and_then(|m| m.into_runnable())
+            .and_then(|plan| plan.spawn())
+            .map_err(tract)?;
+        Ok(Self {
+            name: name.to_owned(),
+            state,
+            program,
+            weights,
+        })
+    }
+
+    /// Runs the graph.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::Tract`], for instance if an input has another shape than its port.
+    pub fn run(&mut self, inputs: TVec<TValue>) -> Result<TVec<TValue>, GraphError> {
+        self.state.run(inputs).map_err(|source| GraphError::Tract {
+            graph: self.name.clone(),
+            source,
+        })
+    }
+
+    /// The program of the graph, for its ports.
+    #[must_use]
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// The weights section of its program.
+    #[must_use]
+    pub const fn weights(&self) -> &Bytes {
+        &self.weights
+    }
+}
+
+/// Names of the operators of an ONNX model that are not [`lower`](super::lower)ed, for `pack inspect`.
+///
+/// # Errors
+///
+/// [`GraphError::Tract`] if the bytes are not an ONNX model.
+pub fn hosted_operators(name: &str, onnx: &[u8]) -> Result<Vec<String>, GraphError> {
+    let model = pb::ModelProto::decode(onnx).map_err(|e| GraphError::Tract {
+        graph: name.to_owned(),
+        source: e.into(),
+    })?;
+    let nodes = model.graph.iter().flat_map(|g| &g.node);
+    let names: HashSet<&str> = nodes.map(|n| n.op_type.as_str()).filter(|n| *n != OP_TYPE).collect();
+    let mut names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+    names.sort();
+    Ok(names)
+}

@@ -1,0 +1,237 @@
+//! Objects × prompts: the dot products that say which words fit which object.
+//!
+//! ```text
+//! logits[o][p] = ((sum_bias[p] + Σ_d objects[o][d] · weights[p][d]) as f32) · scale[p] + bias[p]
+//! ```
+//!
+//! Projection, temperature and bias of the model's head are folded into the
+//! prompts' rows when they are made. The sums are those of a pointwise
+//! convolution whose pixels are the objects ([`tile`](super)); multiplication
+//! and addition stay two roundings, so that every level has the same bits.
+//!
+//! A logit becomes a score through the sigmoid, elsewhere.
+
+use super::{
+    isa::{Isa, Level},
+    layout::LANE,
+    tile::{Operands, Tiles},
+};
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512_vnni;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_dot;
+mod scalar;
+
+/// The longest embedding, in bytes.
+pub const MAX_EMBEDDING: usize = 4096;
+
+/// The rows of a prompt table, borrowed; padding rows are all zeros.
+#[derive(Clone, Copy, Debug)]
+pub struct Align<'a> {
+    /// Bytes of an embedding, a multiple of 16.
+    pub embedding: usize,
+    /// `[blocks][embedding / 4][16][4]`, 16 prompts a block, none of them -128.
+    pub weights: &'a [i8],
+    /// Per prompt, for unsigned bytes: `-zero_point · Σ weights` of the objects' zero point.
+    pub sum_bias: &'a [i32],
+    /// The same for signed bytes ([`bias_s8`](super::layout::bias_s8)).
+    pub sum_bias_s8: &'a [i32],
+    /// Per prompt, logits for one unit of the sum.
+    pub scale: &'a [f32],
+    /// Per prompt, added to the logit.
+    pub bias: &'a [f32],
+}
+
+/// Scores every object embedding against every prompt; see the [module](self).
+///
+/// | argument | shape | type | unit |
+/// |---|---|---|---|
+/// | `objects` | `[O, embedding]` | u8 | object embeddings, one scale for all |
+/// | `logits` | `[O, op.scale.len()]` | f32 | natural-log odds |
+///
+/// With `threads > 1` the objects are split for that many on the current rayon
+/// pool. The result does not depend on it, nor on `isa`.
+///
+/// # Panics
+///
+/// If the parts of `op` disagree about the number of prompts, if `embedding` is
+/// no multiple of 16 up to [`MAX_EMBEDDING`], or if `objects` and `logits` are
+/// not of the same number of objects.
+///
+/// # Source
+///
+/// `VisionLanguageAlign.forward` in APE's `ape/layers/vision_language_align.py`
+/// (Shen et al., arXiv:2312.02153).
+pub fn align(isa: Isa, threads: usize, op: &Align<'_>, objects: &[u8], logits: &mut [f32]) {
+    op.check(objects.len(), logits.len());
+    let tiles = match isa.level() {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512Vnni => &avx512_vnni::TILES,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => &avx2::TILES,
+        #[cfg(target_arch = "aarch64")]
+        Level::NeonDot => &neon_dot::TILES,
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => &neon::TILES,
+        _ => &scalar::TILES,
+    };
+    let kind = KINDS.iter().position(|&step| step == op.embedding);
+    let pass = Pass {
+        op,
+        tiles,
+        kind: kind.unwrap_or(KINDS.len() - 1),
+    };
+    pass.split(threads, objects, logits);
+}
+
+impl Align<'_> {
+    /// The contract of [`align`].
+    fn check(&self, objects: usize, logits: usize) {
+        let (prompts, embedding) = (self.scale.len(), self.embedding);
+        assert_eq!(prompts % LANE, 0, "prompts come in blocks of {LANE}");
+        assert!(
+            embedding > 0 && embedding % LANE == 0 && embedding <= MAX_EMBEDDING,
+            "an embedding of {embedding} bytes"
+        );
+        assert_eq!(self.weights.len(), prompts * embedding, "weights");
+        assert_eq!(self.bias.len(), prompts, "one bias per prompt");
+        assert_eq!(self.sum_bias.len(), prompts, "one bias of sums per prompt");
+        assert_eq!(
+            self.sum_bias_s8.len(),
+            prompts,
+            "one signed bias per prompt"
+        );
+        assert_eq!(objects % embedding, 0, "whole objects");
+        assert_eq!(logits, objects / embedding * prompts, "logits");
+    }
+}
+
+/// What one tile needs beside its sums.
+struct Tile<'a> {
+    operands: Operands<'a>,
+    scale: &'a [f32],
+    bias: &'a [f32],
+    /// Values between the logits of neighbouring objects.
+    stride: usize,
+}
+
+impl<'a> Tile<'a> {
+    /// The scales and biases of block `b`.
+    #[inline(always)]
+    fn line(&self, b: usize) -> [&'a [f32; LANE]; 2] {
+        [self.scale, self.bias].map(|values| &values.as_chunks::<LANE>().0[b])
+    }
+
+    /// Where the logits of object `p` for block `b` go.
+    #[inline(always)]
+    fn logits<'y>(&self, logits: &'y mut [f32], p: usize, b: usize) -> &'y mut [f32; LANE] {
+        &mut logits[p * self.stride..].as_chunks_mut().0[b]
+    }
+}
+
+/// Writes the logits of `P` objects for `NB` blocks, given from the first on.
+type TileFn = unsafe fn(&Tile<'_>, &mut [f32]);
+
+/// The lengths of embeddings that have tiles of their own; 0 is any.
+const KINDS: [usize; 3] = [128, 256, 0];
+
+/// [`tiles`](super::tile::tiles) for [`KINDS`].
+macro_rules! align_tiles {
+    (signed: $signed:literal, blocks: $blocks:tt, widths: $widths:tt) => {
+        $crate::kernels::tile::tiles!(tile, signed: $signed, blocks: $blocks,
+            kinds: [(4, 128), (4, 256), (4, 0)], widths: $widths)
+    };
+}
+use align_tiles;
+
+/// Where the 16 bytes of each block of an embedding start.
+static OFFSETS: [u32; MAX_EMBEDDING / LANE] = {
+    let mut offsets = [0; MAX_EMBEDDING / LANE];
+    let mut i = 0;
+    while i < offsets.len() {
+        offsets[i] = (i * LANE) as u32;
+        i += 1;
+    }
+    offsets
+};
+
+/// One call of [`align`].
+struct Pass<'a> {
+    op: &'a Align<'a>,
+    tiles: &'static Tiles<TileFn>,
+    /// Which of [`KINDS`] the tiles are of.
+    kind: usize,
+}
+
+impl Pass<'_> {
+    /// Some objects, in as many parts as there are threads.
+    fn split(&self, parts: usize, objects: &[u8], logits: &mut [f32]) {
+        let count = objects.len() / self.op.embedding;
+        if parts < 2 || count < 2 {
+            return self.objects(objects, logits);
+        }
+        let left = (count * (parts / 2) / parts).max(1);
+        let (a, b) = objects.split_at(left * self.op.embedding);
+        let (c, d) = logits.split_at_mut(left * self.op.scale.len());
+        rayon::join(
+            || self.split(parts / 2, a, c),
+            || self.split(parts - parts / 2, b, d),
+        );
+    }
+
+    /// Some objects against all prompts, one group of blocks after another: the
+    /// objects fit a near cache, a large table does not.
+    #[allow(unsafe_code)]
+    fn objects(&self, objects: &[u8], logits: &mut [f32]) {
+        let Align {
+            embedding, scale, ..
+        } = *self.op;
+        let count = objects.len() / embedding;
+        let per_group = self.tiles.blocks() * LANE;
+        for first in (0..scale.len()).step_by(per_group) {
+            let prompts = first..scale.len().min(first + per_group);
+            let mut tile = self.tile(prompts.clone(), objects);
+            let functions = self.tiles.functions[prompts.len() / LANE - 1][self.kind];
+            let mut done = 0;
+            while done < count {
+                let (start, width) = self.tiles.next(done, count);
+                tile.operands.x = &objects[start * embedding..];
+                let logits = &mut logits[start * scale.len() + first..];
+                // SAFETY: `self.tiles` are those of a level that this CPU was proven
+                // to have, which is all that a tile asks of its caller.
+                unsafe { functions[width](&tile, logits) }
+                done = start + self.tiles.widths[width];
+            }
+        }
+    }
+
+    /// The tile of some prompts and the first objects.
+    fn tile<'t>(&'t self, prompts: std::ops::Range<usize>, x: &'t [u8]) -> Tile<'t> {
+        let op = self.op;
+        let sum_bias = if self.tiles.signed {
+            op.sum_bias_s8
+        } else {
+            op.sum_bias
+        };
+        Tile {
+            operands: Operands {
+                x,
+                step: op.embedding,
+                offsets: &OFFSETS[..op.embedding / LANE],
+                weights: &op.weights[prompts.start * op.embedding..prompts.end * op.embedding],
+                bias: &sum_bias[prompts.clone()],
+            },
+            scale: &op.scale[prompts.clone()],
+            bias: &op.bias[prompts],
+            stride: op.scale.len(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

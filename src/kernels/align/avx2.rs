@@ -1,0 +1,30 @@
+//! 8 logits at once.
+
+use std::arch::x86_64::*;
+
+use super::{Tile, TileFn, align_tiles};
+use crate::kernels::{
+    tile::{Tiles, avx2::sums},
+    x86,
+};
+
+pub(super) const TILES: Tiles<TileFn> = align_tiles!(signed: false, blocks: [1], widths: [3, 2, 1]);
+
+#[target_feature(enable = "avx2")]
+fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
+    tile: &Tile<'_>,
+    logits: &mut [f32],
+) {
+    let sums = sums::<P, NB, G, STEP>(&tile.operands);
+    for b in 0..NB {
+        let [scale, bias] = tile.line(b).map(|values| values.as_chunks().0);
+        for (p, sums) in sums.iter().enumerate() {
+            let to = tile.logits(logits, p, b).as_chunks_mut().0;
+            for (h, to) in to.iter_mut().enumerate() {
+                let sums = _mm256_cvtepi32_ps(sums[b][h]);
+                let products = _mm256_mul_ps(sums, x86::load_f32x8(&scale[h]));
+                x86::store_f32x8(to, _mm256_add_ps(products, x86::load_f32x8(&bias[h])));
+            }
+        }
+    }
+}

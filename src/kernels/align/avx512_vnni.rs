@@ -1,0 +1,28 @@
+//! 16 logits at once.
+
+use std::arch::x86_64::*;
+
+use super::{Tile, TileFn, align_tiles};
+use crate::kernels::{
+    tile::{Tiles, avx512_vnni::sums},
+    x86,
+};
+
+pub(super) const TILES: Tiles<TileFn> = align_tiles!(
+    signed: false, blocks: [1, 2], widths: [14, 12, 10, 8, 6, 5, 4, 3, 2, 1]);
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
+    tile: &Tile<'_>,
+    logits: &mut [f32],
+) {
+    let sums = sums::<P, NB, G, STEP>(&tile.operands);
+    for b in 0..NB {
+        let [scale, bias] = tile.line(b).map(|values| x86::load_f32x16(values));
+        for (p, sums) in sums.iter().enumerate() {
+            let products = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[b]), scale);
+            let to = tile.logits(logits, p, b);
+            x86::store_f32x16(to, _mm512_add_ps(products, bias));
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Scalar against the formula; every level against scalar.
+
+use super::*;
+use crate::kernels::{
+    layout::{KernelShape, bias_s8, pack_weights},
+    tests::Random,
+};
+
+/// A prompt table and objects of random numbers.
+struct Case {
+    embedding: usize,
+    rows: Vec<i8>,
+    sum_bias: Vec<i32>,
+    scale: Vec<f32>,
+    bias: Vec<f32>,
+    objects: Vec<u8>,
+}
+
+impl Case {
+    fn new(random: &mut Random, objects: usize, prompts: usize, embedding: usize) -> Self {
+        let mut real = |_| random.below(2_000_000) as f32 / 1e6 - 1.0;
+        let scale = (0..prompts).map(&mut real).collect();
+        let bias = (0..prompts).map(&mut real).collect();
+        Self {
+            embedding,
+            rows: (0..prompts * embedding).map(|_| random.weight()).collect(),
+            sum_bias: (0..prompts)
+                .map(|_| random.below(9_999) as i32 - 5_000)
+                .collect(),
+            scale,
+            bias,
+            objects: random.bytes(objects * embedding),
+        }
+    }
+
+    fn run(&self, isa: Isa, threads: usize) -> Vec<u32> {
+        let shape = KernelShape {
+            out_channels: self.scale.len(),
+            in_channels: self.embedding,
+            height: 1,
+            width: 1,
+            image: false,
+        };
+        let weights = pack_weights(&self.rows, &shape);
+        let op = Align {
+            embedding: self.embedding,
+            weights: &weights,
+            sum_bias: &self.sum_bias,
+            sum_bias_s8: &bias_s8(&weights, &self.sum_bias),
+            scale: &self.scale,
+            bias: &self.bias,
+        };
+        let mut logits = vec![f32::NAN; self.objects.len() / self.embedding * self.scale.len()];
+        align(isa, threads, &op, &self.objects, &mut logits);
+        logits.into_iter().map(f32::to_bits).collect()
+    }
+
+    fn naive(&self) -> Vec<u32> {
+        let mut logits = Vec::new();
+        for object in self.objects.chunks(self.embedding) {
+            for (p, row) in self.rows.chunks(self.embedding).enumerate() {
+                let products = object
+                    .iter()
+                    .zip(row)
+                    .map(|(&x, &w)| i64::from(x) * i64::from(w));
+                let sum = products.sum::<i64>() + i64::from(self.sum_bias[p]);
+                logits.push((sum as f32 * self.scale[p] + self.bias[p]).to_bits());
+            }
+        }
+        logits
+    }
+}
+
+#[test]
+fn every_level_equals_the_formula_bit_for_bit() {
+    let mut random = Random::new(7);
+    for embedding in [16, 48, 128, 256, 272] {
+        for objects in [0, 1, 2, 7, 13, 14, 29] {
+            let prompts = LANE * (1 + random.below(4));
+            let case = Case::new(&mut random, objects, prompts, embedding);
+            let expected = case.naive();
+            for isa in Isa::available() {
+                for threads in [1, 3] {
+                    let equal = case.run(isa, threads) == expected;
+                    assert!(
+                        equal,
+                        "{isa}, {threads} threads, {objects} × {prompts} × {embedding}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_prompt_does_not_change_the_logits_of_another() {
+    let mut random = Random::new(8);
+    let mut case = Case::new(&mut random, 20, 48, 128);
+    let before = case.run(Isa::best(), 1);
+    case.rows[17 * 128..18 * 128].fill(-3);
+    let after = case.run(Isa::best(), 1);
+    let changed = (0..before.len()).filter(|&i| before[i] != after[i]);
+    assert!(changed.into_iter().all(|i| i % 48 == 17));
+}

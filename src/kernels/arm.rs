@@ -1,0 +1,132 @@
+//! Loads, stores and `SDOT` of AArch64 registers.
+//!
+//! # Safety
+//!
+//! The only `unsafe` of the Arm kernels is here: each load or store moves
+//! exactly the array it is given, whose type proves the bytes are there, with an
+//! instruction that asks for no alignment; the assembly touches registers only.
+//! The features they enable are their callers'.
+#![allow(unsafe_code)]
+
+use std::arch::{aarch64::*, asm};
+
+/// Loads 16 bytes.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn load_u8x16(from: &[u8; 16]) -> uint8x16_t {
+    // SAFETY: `from` is 16 readable bytes.
+    unsafe { vld1q_u8(from.as_ptr()) }
+}
+
+/// Loads 16 weights.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn load_i8x16(from: &[i8; 16]) -> int8x16_t {
+    // SAFETY: `from` is 16 readable bytes.
+    unsafe { vld1q_s8(from.as_ptr()) }
+}
+
+/// Loads 4 integers.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn load_i32x4(from: &[i32; 4]) -> int32x4_t {
+    // SAFETY: `from` is 16 readable bytes.
+    unsafe { vld1q_s32(from.as_ptr()) }
+}
+
+/// Loads 4 floats.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn load_f32x4(from: &[f32; 4]) -> float32x4_t {
+    // SAFETY: `from` is 16 readable bytes.
+    unsafe { vld1q_f32(from.as_ptr()) }
+}
+
+/// Stores 4 floats.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn store_f32x4(to: &mut [f32; 4], values: float32x4_t) {
+    // SAFETY: `to` is 16 writable bytes.
+    unsafe { vst1q_f32(to.as_mut_ptr(), values) }
+}
+
+/// Stores 16 bytes.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn store_u8x16(to: &mut [u8; 16], values: uint8x16_t) {
+    // SAFETY: `to` is 16 writable bytes.
+    unsafe { vst1q_u8(to.as_mut_ptr(), values) }
+}
+
+/// `sum[c] + Σ_i weights[4c + i] · x[4·LANE + i]`: `SDOT` with one group of `x`.
+///
+/// The intrinsic, `vdotq_laneq_s32`, is not stable in Rust 1.95.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+pub(super) fn sdot<const LANE: usize>(
+    mut sum: int32x4_t,
+    weights: int8x16_t,
+    x: int8x16_t,
+) -> int32x4_t {
+    // SAFETY: `dotprod` is enabled here, and `SDOT` reads and writes registers only.
+    unsafe {
+        asm!(
+            "sdot {sum:v}.4s, {weights:v}.16b, {x:v}.4b[{lane}]",
+            sum = inout(vreg) sum,
+            weights = in(vreg) weights,
+            x = in(vreg) x,
+            lane = const LANE,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sum
+}
+
+/// For two pixels: `sums += Σ_i weights[i] · x[i]`, in 16 bits until the sum of
+/// two products is complete.
+///
+/// Intrinsics say the same, but LLVM reorders them, and loads before them, until
+/// the sums of a tile no longer fit the registers: 147 instructions in the loop
+/// of 2 pixels, 127 so. That is why the assembly does not say `nomem`: no load
+/// passes it. Four products are in flight, for cores that run it as written.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn add_products(
+    sums: [&mut [int32x4_t; 2]; 2],
+    weights: [int8x16_t; 2],
+    x: [[int8x16_t; 2]; 2],
+) {
+    let [[low, high], [next_low, next_high]] = sums;
+    // SAFETY: these instructions read and write registers only.
+    unsafe {
+        asm!(
+            "smull {a:v}.8h, {w:v}.8b, {x:v}.8b",
+            "smull2 {b:v}.8h, {w:v}.16b, {x:v}.16b",
+            "smull {c:v}.8h, {w:v}.8b, {y:v}.8b",
+            "smull2 {d:v}.8h, {w:v}.16b, {y:v}.16b",
+            "smlal {a:v}.8h, {w1:v}.8b, {x1:v}.8b",
+            "smlal2 {b:v}.8h, {w1:v}.16b, {x1:v}.16b",
+            "smlal {c:v}.8h, {w1:v}.8b, {y1:v}.8b",
+            "smlal2 {d:v}.8h, {w1:v}.16b, {y1:v}.16b",
+            "sadalp {low:v}.4s, {a:v}.8h",
+            "sadalp {high:v}.4s, {b:v}.8h",
+            "sadalp {next_low:v}.4s, {c:v}.8h",
+            "sadalp {next_high:v}.4s, {d:v}.8h",
+            low = inout(vreg) *low,
+            high = inout(vreg) *high,
+            next_low = inout(vreg) *next_low,
+            next_high = inout(vreg) *next_high,
+            w = in(vreg) weights[0],
+            w1 = in(vreg) weights[1],
+            x = in(vreg) x[0][0],
+            x1 = in(vreg) x[0][1],
+            y = in(vreg) x[1][0],
+            y1 = in(vreg) x[1][1],
+            a = out(vreg) _,
+            b = out(vreg) _,
+            c = out(vreg) _,
+            d = out(vreg) _,
+            options(nostack, preserves_flags),
+        );
+    }
+}

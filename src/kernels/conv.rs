@@ -1,0 +1,296 @@
+//! Convolution of int8 planes: pointwise, k × k of any stride, the image stem, 1-D.
+//!
+//! One loop serves them all because planes have borders and a layer's taps are
+//! a table of offsets: nothing is gathered, copied or tested at an edge.
+//!
+//! ```text
+//! y[c][r][q] = requantise(bias[c] + Σ_o Σ_i x[r·row_step + q·pixel_step + offsets[o] + i] · w[c][o][i])
+//! ```
+//!
+//! `i` runs over the bytes at an offset: the 16 of one tap in one input plane.
+//! In the image they are the 4 of one tap, or 12 when a kernel is 3 wide, since
+//! its pixels lie next to each other.
+//!
+//! Work is cut into block groups × bands of rows × tiles. Threads take groups
+//! and bands; a tile's sums stay in registers ([`tile`](super)). Every byte of
+//! the output has one formula, so no cut changes a result.
+//!
+//! Left out: depthwise convolution, which shares no input between channels and
+//! would waste 15 of 16 products here.
+
+use std::ops::Range;
+
+use super::{
+    isa::{Isa, Level},
+    layout::{GROUP, LANE, Planes},
+    tile::{Operands, Tiles},
+};
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512_vnni;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_dot;
+mod scalar;
+
+/// One convolution over borrowed weights; see the [module](self) for the formula.
+#[derive(Clone, Copy, Debug)]
+pub struct Conv<'a> {
+    /// Bytes from an output pixel's base to its inputs, each of `groups` groups.
+    pub offsets: &'a [u32],
+    /// Groups of 4 bytes at each offset: 4, or in the image 1 or 3.
+    pub groups: usize,
+    /// Bytes between the bases of horizontal neighbours: stride × 16, or × 4.
+    pub pixel_step: usize,
+    /// Bytes between the bases of vertical neighbours.
+    pub row_step: usize,
+    /// The shape of each output plane.
+    pub out: Planes,
+    /// `[out_blocks][offsets · groups][16][4]`, none of them -128.
+    pub weights: &'a [i8],
+    /// Per output channel, for unsigned bytes: `bias - zero_point_in · Σ weights`.
+    pub bias: &'a [i32],
+    /// The same for signed bytes ([`bias_s8`](super::layout::bias_s8)).
+    pub bias_s8: &'a [i32],
+    /// Per output channel `s_in · s_w / s_out`, finite.
+    pub scale: &'a [f32],
+    /// The byte that stands for zero in the output.
+    pub zero_point: u8,
+    /// The least byte of the output; the zero point after a ReLU.
+    pub low: u8,
+    /// The greatest byte of the output.
+    pub high: u8,
+}
+
+/// Convolves `x` into `y`: `scale.len() / 16` consecutive planes, borders included.
+///
+/// | argument | shape | type |
+/// |---|---|---|
+/// | `x` | planes of the input, at least as far as the last offset reaches | u8 |
+/// | `y` | `out_blocks` planes of shape `op.out` | u8 |
+///
+/// With `threads > 1` the work is split for that many on the current rayon
+/// pool; with one, rayon is not touched. The result does not depend on it, nor
+/// on `isa`.
+///
+/// # Panics
+///
+/// If the parts of `op` disagree about the number of channels or steps, if `x`
+/// ends before the last input, or if `y` is not exactly the output planes.
+pub fn conv(isa: Isa, threads: usize, op: &Conv<'_>, x: &[u8], y: &mut [u8]) {
+    op.check(x.len(), y.len());
+    let tiles = match isa.level() {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512Vnni => &avx512_vnni::TILES,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => &avx2::TILES,
+        #[cfg(target_arch = "aarch64")]
+        Level::NeonDot => &neon_dot::TILES,
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => &neon::TILES,
+        _ => &scalar::TILES,
+    };
+    let groups = y.len().div_ceil(tiles.blocks() * op.out.bytes());
+    let bands = if threads > 1 {
+        (TASKS_PER_THREAD * threads).div_ceil(groups)
+    } else {
+        1
+    };
+    let kind = |step| KINDS.iter().position(|&kind| kind == (op.groups, step));
+    let kind = kind(op.pixel_step).or_else(|| kind(0));
+    let pass = Pass {
+        op,
+        x,
+        tiles,
+        kind: kind.expect("checked above"),
+        bands,
+    };
+    pass.groups(threads > 1, 0, y);
+}
+
+/// Enough for a thread that was interrupted to be helped out by the others.
+const TASKS_PER_THREAD: usize = 2;
+
+impl Conv<'_> {
+    /// The contract of [`conv`].
+    fn check(&self, x_len: usize, y_len: usize) {
+        let channels = self.scale.len();
+        assert!(
+            channels > 0 && channels.is_multiple_of(LANE),
+            "{channels} channels are not whole blocks of {LANE}"
+        );
+        assert_eq!(self.bias.len(), channels, "one bias per channel");
+        assert_eq!(self.bias_s8.len(), channels, "one signed bias per channel");
+        assert!(matches!(self.groups, 1 | 3 | 4), "{} groups", self.groups);
+        assert!(self.pixel_step > 0, "pixels lie at different places");
+        assert!(self.low <= self.high, "{}..={}", self.low, self.high);
+        let steps = self.offsets.len() * self.groups;
+        assert_eq!(self.weights.len(), channels * GROUP * steps, "weights");
+        let Planes { height, width, .. } = self.out;
+        assert!(height > 0 && width > 0, "an empty plane");
+        let last_base = (height - 1) * self.row_step + (width - 1) * self.pixel_step;
+        let last_offset = self.offsets.iter().max().map_or(0, |&o| o as usize);
+        let end = last_base + last_offset + self.groups * GROUP;
+        assert!(end <= x_len, "reads {end} bytes of {x_len}");
+        let out_bytes = channels / LANE * self.out.bytes();
+        assert_eq!(y_len, out_bytes, "bytes of output");
+    }
+}
+
+/// What one tile needs beside its sums.
+struct Tile<'a> {
+    operands: Operands<'a>,
+    scale: &'a [f32],
+    zero_point: u8,
+    low: u8,
+    high: u8,
+}
+
+impl<'a> Tile<'a> {
+    /// The scales of block `b`.
+    #[inline(always)]
+    fn scale(&self, b: usize) -> &'a [f32; LANE] {
+        &self.scale.as_chunks::<LANE>().0[b]
+    }
+
+    /// The bounds of a sum in steps from the zero point.
+    #[inline(always)]
+    fn bounds(&self) -> [f32; 2] {
+        [self.low, self.high].map(|bound| f32::from(bound) - f32::from(self.zero_point))
+    }
+}
+
+/// Writes `P` pixels to each of `NB` planes, given from the first pixel on.
+type TileFn = unsafe fn(&Tile<'_>, &mut [&mut [u8]; MAX_BLOCKS]);
+
+/// The most blocks that any level's tile takes.
+const MAX_BLOCKS: usize = 2;
+
+/// The pairs of groups and pixel step that have tiles of their own; a step of 0 is any.
+const KINDS: [(usize, usize); 6] = [(3, 8), (4, 16), (4, 32), (1, 0), (3, 0), (4, 0)];
+
+/// [`tiles`](super::tile::tiles) for [`KINDS`].
+macro_rules! conv_tiles {
+    (signed: $signed:literal, blocks: $blocks:tt, widths: $widths:tt) => {
+        $crate::kernels::tile::tiles!(tile, signed: $signed, blocks: $blocks,
+            kinds: [(3, 8), (4, 16), (4, 32), (1, 0), (3, 0), (4, 0)], widths: $widths)
+    };
+}
+use conv_tiles;
+
+/// One call of [`conv`].
+struct Pass<'a> {
+    op: &'a Conv<'a>,
+    x: &'a [u8],
+    tiles: &'static Tiles<TileFn>,
+    /// Which of [`KINDS`] the tiles are of.
+    kind: usize,
+    /// Parts into which the rows of a group are split.
+    bands: usize,
+}
+
+impl Pass<'_> {
+    /// The planes `y` from block `first` on, group after group or all at once.
+    fn groups(&self, parallel: bool, first: usize, y: &mut [u8]) {
+        let per_group = self.tiles.blocks();
+        let plane = self.op.out.bytes();
+        let groups = y.len().div_ceil(per_group * plane);
+        if parallel && groups > 1 {
+            let left = groups / 2 * per_group;
+            let (a, b) = y.split_at_mut(left * plane);
+            rayon::join(
+                || self.groups(true, first, a),
+                || self.groups(true, first + left, b),
+            );
+            return;
+        }
+        for (i, group) in y.chunks_mut(per_group * plane).enumerate() {
+            self.group(first + i * per_group, group);
+        }
+    }
+
+    /// The planes of one group.
+    fn group(&self, first: usize, y: &mut [u8]) {
+        let Planes { height, border, .. } = self.op.out;
+        let mut planes = y.chunks_exact_mut(self.op.out.bytes());
+        let blocks = planes.len();
+        let rows = [(); MAX_BLOCKS].map(|()| {
+            let plane = planes.next().unwrap_or_default();
+            if !plane.is_empty() {
+                self.op.out.fill_border(plane, self.op.zero_point);
+            }
+            let margin = border * self.op.out.row_bytes();
+            plane.get_mut(margin..).unwrap_or_default()
+        });
+        self.bands(Group { first, blocks }, self.bands, 0..height, rows);
+    }
+
+    /// Some rows of one group, in one or more bands; `y` starts with the first of them.
+    fn bands(&self, group: Group, bands: usize, rows: Range<usize>, y: [&mut [u8]; MAX_BLOCKS]) {
+        if bands > 1 && rows.len() > 1 {
+            let middle = rows.start + rows.len() / 2;
+            let bytes = rows.len() / 2 * self.op.out.row_bytes();
+            let [(a, c), (b, d)] = y.map(|y| y.split_at_mut(bytes.min(y.len())));
+            rayon::join(
+                || self.bands(group, bands / 2, rows.start..middle, [a, b]),
+                || self.bands(group, bands.div_ceil(2), middle..rows.end, [c, d]),
+            );
+            return;
+        }
+        self.band(group, rows, y);
+    }
+
+    /// Some rows of one group, a column of tiles at a time: a tile finds the
+    /// inputs that it shares with the one above in the nearest cache.
+    #[allow(unsafe_code)]
+    fn band(&self, group: Group, rows: Range<usize>, mut y: [&mut [u8]; MAX_BLOCKS]) {
+        let op = self.op;
+        let channels = group.first * LANE..(group.first + group.blocks) * LANE;
+        let bias = if self.tiles.signed {
+            op.bias_s8
+        } else {
+            op.bias
+        };
+        let row_weights = op.offsets.len() * op.groups * GROUP;
+        let mut tile = Tile {
+            operands: Operands {
+                x: self.x,
+                step: op.pixel_step,
+                offsets: op.offsets,
+                weights: &op.weights[channels.start * row_weights..channels.end * row_weights],
+                bias: &bias[channels.clone()],
+            },
+            scale: &op.scale[channels],
+            zero_point: op.zero_point,
+            low: op.low,
+            high: op.high,
+        };
+        let functions = self.tiles.functions[group.blocks - 1][self.kind];
+        let mut done = 0;
+        while done < op.out.width {
+            let (start, width) = self.tiles.next(done, op.out.width);
+            for (i, row) in rows.clone().enumerate() {
+                tile.operands.x = &self.x[row * op.row_step + start * op.pixel_step..];
+                let at = i * op.out.row_bytes() + (op.out.border + start) * LANE;
+                let mut y = y.each_mut().map(|y| y.get_mut(at..).unwrap_or_default());
+                // SAFETY: `self.tiles` are those of a level that this CPU was proven
+                // to have, which is all that a tile asks of its caller.
+                unsafe { functions[width](&tile, &mut y) }
+            }
+            done = start + self.tiles.widths[width];
+        }
+    }
+}
+
+/// Blocks that are computed together: their first, and how many.
+#[derive(Clone, Copy)]
+struct Group {
+    first: usize,
+    blocks: usize,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,42 @@
+//! Requantises 8 channels at once.
+
+use std::arch::x86_64::*;
+
+use super::{MAX_BLOCKS, Tile, TileFn, conv_tiles};
+use crate::kernels::{
+    tile::{Tiles, avx2::sums},
+    x86,
+};
+
+pub(super) const TILES: Tiles<TileFn> = conv_tiles!(signed: false, blocks: [1], widths: [3, 2, 1]);
+
+#[target_feature(enable = "avx2")]
+fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
+    tile: &Tile<'_>,
+    y: &mut [&mut [u8]; MAX_BLOCKS],
+) {
+    const NEAREST_EVEN: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+    let sums = sums::<P, NB, G, STEP>(&tile.operands);
+    let [low, high] = tile.bounds().map(|bound| _mm256_set1_ps(bound));
+    let zero_point = _mm256_set1_epi32(i32::from(tile.zero_point));
+    for (b, y) in y.iter_mut().take(NB).enumerate() {
+        let scale = tile.scale(b).as_chunks().0;
+        for (sums, y) in sums.iter().zip(y.as_chunks_mut().0) {
+            let [first, second] = std::array::from_fn(|h| {
+                let sums = _mm256_cvtepi32_ps(sums[b][h]);
+                let steps = _mm256_mul_ps(sums, x86::load_f32x8(&scale[h]));
+                let steps = _mm256_min_ps(_mm256_max_ps(steps, low), high);
+                let steps = _mm256_cvtps_epi32(_mm256_round_ps::<NEAREST_EVEN>(steps));
+                _mm256_add_epi32(steps, zero_point)
+            });
+            // Packing works within halves of a register: 0-3 8-11 | 4-7 12-15.
+            let words = _mm256_packs_epi32(first, second);
+            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
+            let [low, high] = [
+                _mm256_castsi256_si128(words),
+                _mm256_extracti128_si256::<1>(words),
+            ];
+            x86::store_u8x16(y, _mm_packus_epi16(low, high));
+        }
+    }
+}

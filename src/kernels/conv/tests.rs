@@ -1,0 +1,306 @@
+//! Scalar against a convolution written from its definition; every level against scalar.
+
+use super::*;
+use crate::{
+    kernels::{
+        layout::{KernelShape, bias_s8, pack_weights},
+        tests::Random,
+    },
+    quant::requantise,
+};
+
+/// A convolution by its plain parameters.
+#[derive(Clone, Debug)]
+struct Case {
+    shape: KernelShape,
+    stride: usize,
+    pad: [usize; 2],
+    from: Planes,
+    out_border: usize,
+    zero_points: [u8; 2],
+    bounds: [u8; 2],
+}
+
+/// A case's numbers, unpacked.
+struct Data {
+    /// `[in, height, width]`.
+    x: Vec<u8>,
+    /// `[out, in, ky, kx]`.
+    weights: Vec<i8>,
+    bias: Vec<i32>,
+    scale: Vec<f32>,
+}
+
+impl Case {
+    /// A case of random numbers around the given shape.
+    fn new(random: &mut Random, shape: KernelShape, stride: usize, size: [usize; 2]) -> Self {
+        let pad = [shape.height / 2, shape.width / 2];
+        let [zero_point, low, high] = [(); 3].map(|()| random.byte());
+        let [low, high] = [low.min(high), low.max(high)];
+        Self {
+            shape,
+            stride,
+            pad,
+            from: Planes {
+                height: size[0],
+                width: size[1],
+                border: pad[0].max(pad[1]) + random.below(2),
+            },
+            out_border: random.below(3),
+            zero_points: [random.byte(), zero_point],
+            bounds: [low, high],
+        }
+    }
+
+    fn data(&self, random: &mut Random) -> Data {
+        let KernelShape {
+            out_channels,
+            in_channels,
+            height,
+            width,
+            ..
+        } = self.shape;
+        let sum = in_channels * height * width;
+        Data {
+            x: random.bytes(in_channels * self.from.height * self.from.width),
+            weights: (0..out_channels * sum).map(|_| random.weight()).collect(),
+            bias: (0..out_channels)
+                .map(|_| random.below(20_000) as i32 - 10_000)
+                .collect(),
+            scale: (0..out_channels)
+                .map(|_| random.below(1000) as f32 / (20_000.0 * sum as f32))
+                .collect(),
+        }
+    }
+
+    fn out(&self) -> Planes {
+        let size = |from: usize, pad: usize, taps: usize| (from + 2 * pad - taps) / self.stride + 1;
+        Planes {
+            height: size(self.from.height, self.pad[0], self.shape.height),
+            width: size(self.from.width, self.pad[1], self.shape.width),
+            border: self.out_border,
+        }
+    }
+
+    /// The output planes, by the kernel of one level.
+    fn run(&self, isa: Isa, threads: usize, data: &Data) -> Vec<u8> {
+        let Self { shape, from, .. } = self;
+        let lane = shape.pixel_bytes();
+        let mut x =
+            vec![self.zero_points[0]; shape.padded_in_channels() / lane * shape.plane_bytes(from)];
+        for (i, &value) in data.x.iter().enumerate() {
+            let (channel, pixel) = (
+                i / (from.height * from.width),
+                i % (from.height * from.width),
+            );
+            let row = (pixel / from.width + from.border) * shape.row_bytes(from);
+            let at = row + (pixel % from.width + from.border) * lane;
+            x[channel / lane * shape.plane_bytes(from) + at + channel % lane] = value;
+        }
+        let channels = shape.out_blocks() * LANE;
+        let weights = pack_weights(&data.weights, shape);
+        let mut bias = data.bias.clone();
+        let per_channel = data.weights.len() / shape.out_channels;
+        for (bias, weights) in bias.iter_mut().zip(data.weights.chunks(per_channel)) {
+            let sum: i32 = weights.iter().map(|&w| i32::from(w)).sum();
+            *bias -= i32::from(self.zero_points[0]) * sum;
+        }
+        bias.resize(channels, 0);
+        let mut scale = data.scale.clone();
+        scale.resize(channels, 0.0);
+        let mut y = vec![0xAA; shape.out_blocks() * self.out().bytes()];
+        let op = Conv {
+            offsets: &shape.offsets(from, self.pad),
+            groups: shape.groups(),
+            pixel_step: self.stride * lane,
+            row_step: self.stride * shape.row_bytes(from),
+            out: self.out(),
+            weights: &weights,
+            bias_s8: &bias_s8(&weights, &bias),
+            bias: &bias,
+            scale: &scale,
+            zero_point: self.zero_points[1],
+            low: self.bounds[0],
+            high: self.bounds[1],
+        };
+        conv(isa, threads, &op, &x, &mut y);
+        y
+    }
+
+    /// The output planes, by the definition of convolution.
+    fn naive(&self, data: &Data) -> Vec<u8> {
+        let (shape, out) = (&self.shape, self.out());
+        let zero_out = self.zero_points[1];
+        let mut y = vec![zero_out; shape.out_blocks() * out.bytes()];
+        for channel in 0..shape.out_blocks() * LANE {
+            for (r, q) in (0..out.height).flat_map(|r| (0..out.width).map(move |q| (r, q))) {
+                let byte = if channel < shape.out_channels {
+                    let sum = self.sum(data, channel, r, q) + i64::from(data.bias[channel]);
+                    let sum = i32::try_from(sum).expect("a sum of 32 bits");
+                    requantise(
+                        sum,
+                        data.scale[channel],
+                        zero_out,
+                        self.bounds[0],
+                        self.bounds[1],
+                    )
+                } else {
+                    requantise(0, 0.0, zero_out, self.bounds[0], self.bounds[1])
+                };
+                let at = out.origin() + r * out.row_bytes() + q * LANE;
+                y[channel / LANE * out.bytes() + at + channel % LANE] = byte;
+            }
+        }
+        y
+    }
+
+    /// The products of one output value, padding counted as real zeros.
+    fn sum(&self, data: &Data, channel: usize, r: usize, q: usize) -> i64 {
+        let (shape, from) = (&self.shape, &self.from);
+        let mut sum = 0;
+        for input in 0..shape.in_channels {
+            for ky in 0..shape.height {
+                for kx in 0..shape.width {
+                    let y = (r * self.stride + ky).checked_sub(self.pad[0]);
+                    let x = (q * self.stride + kx).checked_sub(self.pad[1]);
+                    let inside = y.zip(x).filter(|&(y, x)| y < from.height && x < from.width);
+                    let Some((y, x)) = inside else { continue };
+                    let value = data.x[(input * from.height + y) * from.width + x];
+                    let real = i64::from(value) - i64::from(self.zero_points[0]);
+                    let at = ((channel * shape.in_channels + input) * shape.height + ky)
+                        * shape.width
+                        + kx;
+                    sum += real * i64::from(data.weights[at]);
+                }
+            }
+        }
+        sum
+    }
+}
+
+/// Kernels of the network's kinds and some others: taps, stride, inputs.
+const KERNELS: [([usize; 2], usize, usize); 9] = [
+    ([1, 1], 1, 32),
+    ([1, 1], 2, 16),
+    ([3, 3], 1, 16),
+    ([3, 3], 2, 32),
+    ([1, 3], 1, 48),
+    ([2, 2], 3, 16),
+    ([3, 3], 2, 3),
+    ([3, 3], 1, 3),
+    ([6, 6], 2, 4),
+];
+
+fn shape(taps: [usize; 2], in_channels: usize, out_channels: usize) -> KernelShape {
+    KernelShape {
+        out_channels,
+        in_channels,
+        height: taps[0],
+        width: taps[1],
+        image: in_channels <= GROUP,
+    }
+}
+
+fn scalar() -> Isa {
+    Isa::named("scalar").expect("scalar is everywhere")
+}
+
+#[test]
+fn scalar_is_convolution_by_its_definition() {
+    let mut random = Random::new(1);
+    for (taps, stride, inputs) in KERNELS {
+        let channels = 1 + random.below(33);
+        let size = [6 + random.below(4), 6 + random.below(4)];
+        let case = Case::new(&mut random, shape(taps, inputs, channels), stride, size);
+        let data = case.data(&mut random);
+        assert_eq!(case.run(scalar(), 1, &data), case.naive(&data), "{case:?}");
+    }
+}
+
+/// Checks one case at every level and several numbers of threads.
+fn assert_all_equal(case: &Case, data: &Data) {
+    let expected = case.run(scalar(), 1, data);
+    for isa in Isa::available() {
+        for threads in [1, 2, 5] {
+            let equal = case.run(isa, threads, data) == expected;
+            assert!(equal, "{isa}, {threads} threads, {case:?}");
+        }
+    }
+}
+
+#[test]
+fn every_level_equals_scalar_at_every_width() {
+    let mut random = Random::new(2);
+    for width in 1..=33 {
+        for (taps, stride, inputs) in KERNELS {
+            let size = [1 + random.below(4), width];
+            if size
+                .iter()
+                .zip(taps)
+                .any(|(&size, taps)| size + taps / 2 * 2 < taps)
+            {
+                continue;
+            }
+            let channels = LANE * (1 + random.below(5));
+            let case = Case::new(&mut random, shape(taps, inputs, channels), stride, size);
+            let data = case.data(&mut random);
+            assert_all_equal(&case, &data);
+        }
+    }
+}
+
+#[test]
+fn every_level_survives_the_largest_sums() {
+    let mut random = Random::new(3);
+    for (x, weight) in [(255, 127), (255, -127), (0, 127), (0, -127), (128, -127)] {
+        for (taps, stride, inputs) in KERNELS {
+            let mut case = Case::new(&mut random, shape(taps, inputs, 32), stride, [3, 9]);
+            case.bounds = [0, 255];
+            let mut data = case.data(&mut random);
+            data.x.fill(x);
+            data.weights.fill(weight);
+            assert_all_equal(&case, &data);
+        }
+    }
+}
+
+#[test]
+fn every_level_rounds_ties_to_even() {
+    let mut random = Random::new(4);
+    let mut case = Case::new(&mut random, shape([1, 1], 16, 16), 1, [1, 30]);
+    case.bounds = [0, 255];
+    case.zero_points = [0, 101];
+    let mut data = case.data(&mut random);
+    data.scale.fill(0.5);
+    data.bias.fill(0);
+    data.weights.fill(0);
+    for channel in 0..LANE {
+        data.weights[channel * LANE] = 1 - 2 * (channel as i8 % 2);
+    }
+    assert_eq!(case.run(scalar(), 1, &data), case.naive(&data));
+    assert_all_equal(&case, &data);
+}
+
+#[test]
+#[should_panic(expected = "reads 80 bytes of 79")]
+fn an_input_that_ends_early_is_refused() {
+    let op = Conv {
+        offsets: &[0],
+        groups: 4,
+        pixel_step: 16,
+        row_step: 16,
+        out: Planes {
+            height: 1,
+            width: 5,
+            border: 0,
+        },
+        weights: &[0; 256],
+        bias: &[0; 16],
+        bias_s8: &[0; 16],
+        scale: &[0.0; 16],
+        zero_point: 0,
+        low: 0,
+        high: 255,
+    };
+    conv(scalar(), 1, &op, &[0; 79], &mut [0; 80]);
+}

@@ -1,0 +1,157 @@
+//! Sums of products for one tile: a few neighbouring pixels × blocks of 16 channels.
+//!
+//! ```text
+//! sum[p][c] = bias[c] + Σ_o Σ_g Σ_i x[offsets[o] + p·step + 4g + i] · w[o·G + g][c][i]
+//! ```
+//!
+//! `o` runs over pairs of tap and input plane, `g` over the groups of 4 bytes at
+//! such a place (`G` is 4; in the image 1 or 3), `i` over a group. The weights of a
+//! step are one row of 64 bytes, whatever the level; a tile keeps all its sums
+//! in registers, so a row of weights is read once for all its pixels and a pixel
+//! once for all its blocks.
+//!
+//! A level file has one function `sums` of four constants, and what a
+//! convolution or an alignment does with the sums is theirs:
+//!
+//! | constant | means | why a constant |
+//! |---|---|---|
+//! | `P` | pixels | sums are registers |
+//! | `NB` | blocks | sums are registers |
+//! | `G` | groups at an offset | the loop over them unrolls |
+//! | `STEP` | bytes between pixels, 0: read it from [`Operands`] | one bounds check per offset; addresses are displacements |
+//!
+//! **Signed levels.** Arm multiplies signed bytes, so it reads `u` as `u - 128`
+//! by flipping the top bit and starts from `bias + 128·Σw`, which the model
+//! stores beside the bias ([`bias_s8`](super::layout::bias_s8)): 4 bytes a
+//! channel, and nothing per frame. Which of both a level wants, its [`Tiles`] say.
+
+use super::layout::{GROUP, LANE, ROW};
+
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx512_vnni;
+#[cfg(target_arch = "aarch64")]
+pub(super) mod neon;
+#[cfg(target_arch = "aarch64")]
+pub(super) mod neon_dot;
+pub(super) mod scalar;
+
+/// The weights of one offset in one block.
+pub(super) type Rows<const G: usize> = [[i8; ROW]; G];
+
+/// What a tile reads.
+#[derive(Clone, Copy)]
+pub(super) struct Operands<'a> {
+    /// The input, from the first pixel's base on.
+    pub(super) x: &'a [u8],
+    /// Bytes between the inputs of neighbouring pixels.
+    pub(super) step: usize,
+    /// Bytes from a pixel's base to each of its inputs.
+    pub(super) offsets: &'a [u32],
+    /// The rows of the tile's blocks, block after block.
+    pub(super) weights: &'a [i8],
+    /// One value per channel of those blocks, in the level's terms.
+    pub(super) bias: &'a [i32],
+}
+
+impl<'a> Operands<'a> {
+    /// Inputs and weights, offset by offset.
+    #[inline(always)]
+    pub(super) fn offsets<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
+        &self,
+    ) -> impl Iterator<Item = (Pixels<'a, P, G, STEP>, [&'a Rows<G>; NB])> {
+        let Self { x, offsets, .. } = *self;
+        let step = if STEP > 0 { STEP } else { self.step };
+        let rows = self.weights.as_chunks::<ROW>().0.as_chunks::<G>().0;
+        let blocks: [_; NB] = std::array::from_fn(|b| &rows[b * offsets.len()..][..offsets.len()]);
+        offsets.iter().enumerate().map(move |(i, &offset)| {
+            let bytes = &x[offset as usize..][..(P - 1) * step + G * GROUP];
+            (Pixels { bytes, step }, blocks.map(|block| &block[i]))
+        })
+    }
+
+    /// The biases of block `b`.
+    #[inline(always)]
+    pub(super) fn bias(&self, b: usize) -> &'a [i32; LANE] {
+        &self.bias.as_chunks::<LANE>().0[b]
+    }
+}
+
+/// The inputs of a tile's pixels at one offset.
+pub(super) struct Pixels<'a, const P: usize, const G: usize, const STEP: usize> {
+    bytes: &'a [u8],
+    step: usize,
+}
+
+impl<const P: usize, const G: usize, const STEP: usize> Pixels<'_, P, G, STEP> {
+    /// The bytes of pixel `p`, in groups.
+    #[inline(always)]
+    pub(super) fn groups(&self, p: usize) -> &[[u8; GROUP]; G] {
+        let step = if STEP > 0 { STEP } else { self.step };
+        &self.bytes[p * step..]
+            .as_chunks::<GROUP>()
+            .0
+            .as_chunks::<G>()
+            .0[0]
+    }
+
+    /// Group `g` of pixel `p`, as the 32 bits that broadcasts take.
+    #[inline(always)]
+    pub(super) fn group(&self, p: usize, g: usize) -> i32 {
+        i32::from_le_bytes(self.groups(p)[g])
+    }
+}
+
+/// A level's tile functions of type `F` for one operation.
+pub(super) struct Tiles<F: 'static> {
+    /// Whether the level reads activations as `u - 128`.
+    pub(super) signed: bool,
+    /// The widths it has, in pixels, widest first and 1 last.
+    pub(super) widths: &'static [usize],
+    /// `[blocks - 1][kind][width]`, kinds as the operation numbers them.
+    pub(super) functions: &'static [&'static [&'static [F]]],
+}
+
+impl<F> Tiles<F> {
+    /// The most blocks a tile takes.
+    pub(super) fn blocks(&self) -> usize {
+        self.functions.len()
+    }
+
+    /// The next tile for a row of `total` pixels of which `done` are done: where
+    /// it starts, and which width it has.
+    ///
+    /// Balances what is left over the fewest tiles. A tile may start early and
+    /// repeat pixels, which yields the same bytes.
+    pub(super) fn next(&self, done: usize, total: usize) -> (usize, usize) {
+        let left = total - done;
+        let balanced = left.div_ceil(left.div_ceil(self.widths[0]));
+        let fits = |&(_, &width): &(usize, &usize)| width <= total;
+        let mut widths = self.widths.iter().enumerate().filter(fits);
+        let widest = widths.next().unwrap_or((self.widths.len() - 1, &1));
+        let (index, &width) = widths
+            .take_while(|w| *w.1 >= balanced)
+            .last()
+            .unwrap_or(widest);
+        (done.min(total - width), index)
+    }
+}
+
+/// A level's [`Tiles`]: every combination of the constants that its operation uses.
+macro_rules! tiles {
+    ($tile:ident, signed: $signed:literal, blocks: [$($nb:literal),*], kinds: $kinds:tt, widths: $widths:tt) => {
+        $crate::kernels::tile::Tiles {
+            signed: $signed,
+            widths: &$widths,
+            functions: &[$($crate::kernels::tile::tiles!(@kinds $tile $nb $kinds $widths)),*],
+        }
+    };
+    (@kinds $tile:ident $nb:literal [$(($g:literal, $step:literal)),*] $widths:tt) => {
+        &[$($crate::kernels::tile::tiles!(@widths $tile $nb $g $step $widths)),*]
+    };
+    (@widths $tile:ident $nb:literal $g:literal $step:literal [$($p:literal),*]) => {
+        &[$($tile::<$p, $nb, $g, $step>),*]
+    };
+}
+pub(super) use tiles;

@@ -1,0 +1,119 @@
+//! `SMULL`, `SMLAL`, `SADALP`: products in 16 bits, two by two, then sums in 32.
+//!
+//! Two products fit 16 bits because no weight is -128: `2 · 128 · 127 < 2^15`.
+//! So the products of two steps are added before they are widened, three
+//! instructions for 16 products. Half a quarter of a row is 2 channels × 4
+//! inputs: its products make 4 sums, two per channel, which are added at the
+//! end. 2 pixels are 16 sums; with 3 the sums would leave the registers.
+
+use std::arch::aarch64::*;
+
+use super::{Operands, Pixels, ROW, Rows};
+use crate::kernels::arm;
+
+/// The groups of pixel `p` as signed bytes, `u - 128`, in the lowest lanes.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn signed<const P: usize, const G: usize, const STEP: usize>(
+    pixels: &Pixels<'_, P, G, STEP>,
+    p: usize,
+) -> int8x16_t {
+    let bytes = match pixels.groups(p).as_flattened().first_chunk() {
+        Some(pixel) => arm::load_u8x16(pixel),
+        None => {
+            let mut groups = vdupq_n_s32(pixels.group(p, 0));
+            if G == 3 {
+                groups = vsetq_lane_s32::<1>(pixels.group(p, 1), groups);
+                groups = vsetq_lane_s32::<2>(pixels.group(p, 2), groups);
+            }
+            vreinterpretq_u8_s32(groups)
+        }
+    };
+    vreinterpretq_s8_u8(veorq_u8(bytes, vdupq_n_u8(0x80)))
+}
+
+/// Adds the products of groups `I` and `J`, or of `I` alone if pixels have one.
+///
+/// `STEP` changes nothing here; with it each caller has a function of its own,
+/// which is inlined, and sums stay in registers.
+#[inline]
+#[target_feature(enable = "neon")]
+fn add<
+    const I: i32,
+    const J: i32,
+    const P: usize,
+    const NB: usize,
+    const G: usize,
+    const STEP: usize,
+>(
+    sums: &mut [[[[int32x4_t; 2]; 4]; NB]; P],
+    x: &[int8x16_t; P],
+    blocks: [&Rows<G>; NB],
+) {
+    let x = x.map(|x| {
+        let groups = vreinterpretq_s32_s8(x);
+        let [i, j] = [vdupq_laneq_s32::<I>(groups), vdupq_laneq_s32::<J>(groups)];
+        [vreinterpretq_s8_s32(i), vreinterpretq_s8_s32(j)]
+    });
+    for (b, rows) in blocks.iter().enumerate() {
+        for half in 0..2 {
+            let quarters = |row: &[i8; ROW]| {
+                let quarters = row.as_chunks().0;
+                [2 * half, 2 * half + 1].map(|q| arm::load_i8x16(&quarters[q]))
+            };
+            let Some(i) = rows.get(I as usize).map(quarters) else {
+                return;
+            };
+            let j = rows.get(J as usize).map(quarters);
+            for q in 0..2 {
+                let (i, j) = (i[q], j.map(|j| j[q]));
+                let q = 2 * half + q;
+                if let (Some(j), [first, second]) = (j, &mut sums[..]) {
+                    let sums = [&mut first[b][q], &mut second[b][q]];
+                    arm::add_products(sums, [i, j], [x[0], x[1]]);
+                    continue;
+                }
+                for (sums, x) in sums.iter_mut().zip(&x) {
+                    let mut low = vmull_s8(vget_low_s8(i), vget_low_s8(x[0]));
+                    let mut high = vmull_high_s8(i, x[0]);
+                    if let Some(j) = j {
+                        low = vmlal_s8(low, vget_low_s8(j), vget_low_s8(x[1]));
+                        high = vmlal_high_s8(high, j, x[1]);
+                    }
+                    let sums = &mut sums[b][q];
+                    *sums = [vpadalq_s16(sums[0], low), vpadalq_s16(sums[1], high)];
+                }
+            }
+        }
+    }
+}
+
+/// Sums of `P` pixels for `NB` blocks; lane `c` of register `q` is channel `4q + c`.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(in crate::kernels) fn sums<
+    const P: usize,
+    const NB: usize,
+    const G: usize,
+    const STEP: usize,
+>(
+    operands: &Operands<'_>,
+) -> [[[int32x4_t; 4]; NB]; P] {
+    let mut quarters = [[[[vdupq_n_s32(0); 2]; 4]; NB]; P];
+    for (pixels, blocks) in operands.offsets::<P, NB, G, STEP>() {
+        let x = std::array::from_fn(|p| signed(&pixels, p));
+        add::<0, 1, P, NB, G, STEP>(&mut quarters, &x, blocks);
+        add::<2, 3, P, NB, G, STEP>(&mut quarters, &x, blocks);
+    }
+    let mut sums = [[[vdupq_n_s32(0); 4]; NB]; P];
+    for (sums, quarters) in sums.iter_mut().zip(&quarters) {
+        for (b, (sums, quarters)) in sums.iter_mut().zip(quarters).enumerate() {
+            let bias = operands.bias(b).as_chunks().0;
+            for (q, (sum, [low, high])) in sums.iter_mut().zip(quarters).enumerate() {
+                let total = vpaddq_s32(*low, *high);
+                *sum = vaddq_s32(total, arm::load_i32x4(&bias[q]));
+            }
+        }
+    }
+    sums
+}

@@ -1,0 +1,55 @@
+//! `SDOT`: one instruction adds the products of 4 channels × 4 inputs, those of
+//! a group that it picks from 16 bytes of a pixel.
+//!
+//! 6 pixels × 4 quarters of a row are 24 sums, 6 registers more hold the pixels
+//! and leave 2 for weights.
+
+use std::arch::aarch64::*;
+
+use super::{Operands, Pixels, Rows, neon::signed};
+use crate::kernels::arm;
+
+/// Sums of `P` pixels for `NB` blocks; lane `c` of register `q` is channel `4q + c`.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+pub(in crate::kernels) fn sums<
+    const P: usize,
+    const NB: usize,
+    const G: usize,
+    const STEP: usize,
+>(
+    operands: &Operands<'_>,
+) -> [[[int32x4_t; 4]; NB]; P] {
+    let mut sums: [[[_; 4]; NB]; P] = [std::array::from_fn(|b| {
+        let bias = operands.bias(b).as_chunks().0;
+        std::array::from_fn(|q| arm::load_i32x4(&bias[q]))
+    }); P];
+    for (pixels, blocks) in operands.offsets::<P, NB, G, STEP>() {
+        add::<0, P, NB, G, STEP>(&mut sums, &pixels, blocks);
+        add::<1, P, NB, G, STEP>(&mut sums, &pixels, blocks);
+        add::<2, P, NB, G, STEP>(&mut sums, &pixels, blocks);
+        add::<3, P, NB, G, STEP>(&mut sums, &pixels, blocks);
+    }
+    sums
+}
+
+/// Adds the products of group `I`, if pixels have so many; a constant, because
+/// it is part of the instruction.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn add<const I: usize, const P: usize, const NB: usize, const G: usize, const STEP: usize>(
+    sums: &mut [[[int32x4_t; 4]; NB]; P],
+    pixels: &Pixels<'_, P, G, STEP>,
+    blocks: [&Rows<G>; NB],
+) {
+    let x: [_; P] = std::array::from_fn(|p| signed(pixels, p));
+    for (b, rows) in blocks.iter().enumerate() {
+        let quarters = rows.get(I).map_or(&[][..], |row| row.as_chunks().0);
+        for (q, weights) in quarters.iter().enumerate() {
+            let weights = arm::load_i8x16(weights);
+            for (sums, &x) in sums.iter_mut().zip(&x) {
+                sums[b][q] = arm::sdot::<I>(sums[b][q], weights, x);
+            }
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The model pack: one file, mapped read-only, that any unzip opens.
+//!
+//! A pack is a ZIP archive whose entries are stored, not compressed, and start on multiples of 64 bytes, so that a mapped
+//! entry is usable in place. ZIP was preferred to a format of our own because every operating system can list and extract it,
+//! and because its directory already carries each entry's length and CRC-32. Checksums are verified when a pack is opened;
+//! `tarsier pack verify` also compares the SHA-256 of each entry with the manifest and runs the golden frame.
+//!
+//! | section | content |
+//! |---|---|
+//! | `manifest.json` | what this pack is ([`Manifest`](manifest::Manifest)) |
+//! | `backbone.onnx`, `head.onnx`, `sentence.onnx` | graphs with `Int8Program` nodes |
+//! | `weights.bin` | their constants in kernel layout |
+//! | `vocabulary.tsv` | a line per row: name, thing or stuff, synonyms separated by `\|` |
+//! | `vocabulary.rows` | i8 `[names, D]` prompt embeddings |
+//! | `vocabulary.parameters` | f32 `[names, 3]`: row scale, bias, threshold |
+//! | `tokenizer.txt` | a subword per line, its number is its id |
+//! | `tokens.rows` | i8 `[subwords, E]`, the sentence encoder's input rows |
+//! | `golden.png` | the self-test's frame |
+
+use std::{
+    fmt,
+    io::{self, Cursor},
+    path::{Path, PathBuf},
+};
+
+use zip::{CompressionMethod, ZipArchive, result::ZipError};
+
+use self::{manifest::Manifest, map::Bytes};
+
+pub mod manifest;
+pub mod map;
+
+/// Entries start on multiples of this many bytes.
+pub const ALIGN: usize = 64;
+
+/// Why a pack was refused.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PackError {
+    /// The file could not be opened or mapped.
+    Open {
+        /// The file that was asked for.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// It is not a pack, or its directory is damaged, as after an interrupted copy.
+    Directory {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        bytes: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A section is missing, cut or damaged.
+    Section {
+        /// The section.
+        section: String,
+        /// What is wrong, with the numbers.
+        reason: String,
+    },
+}
+
+impl fmt::Display for PackError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open { path, source } => write!(f, "cannot open pack {}: {source}", path.display()),
+            Self::Directory { path, bytes, reason } => {
+                write!(f, "{} ({bytes} bytes) is not a pack or is cut short: {reason}", path.display())
+            }
+            Self::Section { section, reason } => write!(f, "pack section {section}: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for PackError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Open { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+fn damaged<T>(section: &str, reason: impl Into<String>) -> Result<T, PackError> {
+    Err(PackError::Section {
+        section: section.to_owned(),
+        reason: reason.into(),
+    })
+}
+
+/// An open pack: checked sections and its manifest.
+#[derive(Debug)]
+pub struct Pack {
+    sections: Vec<(String, Bytes)>,
+    manifest: Manifest,
+}
+
+impl Pack {
+    /// Maps a pack and verifies every section's bounds, alignment and CRC-32.
+    ///
+    /// # Errors
+    ///
+    /// [`PackError`] saying which section is wrong and how.
+    pub fn open(path: &Path) -> Result<Self, PackError> {
+        let open = |source| PackError::Open {
+            path: path.to_owned(),
+            source,
+        };
+        let file = std::fs::metadata(path).map_err(open)?;
+        let not_a_pack = |reason: String| PackError::Directory {
+            path: path.to_owned(),
+            bytes: usize::try_from(file.len()).unwrap_or(usize::MAX),
+            reason,
+        };
+        if file.len() == 0 {
+            return Err(not_a_pack("it is empty".into()));
+        }
+        let map = Bytes::open(path).map_err(open)?;
+        let mut archive = ZipArchive::new(Cursor::new(&map[..])).map_err(|e| {
+            not_a_pack(match e {
+                ZipError::InvalidArchive(why) => why.into_owned(),
+                other => other.to_string(),
+            })
+        })?;
+        let mut sections = Vec::with_capacity(archive.len());
+        for i in 0..archive.len() {
+            let entry = archive.by_index_raw(i).map_err(|e| not_a_pack(format!("entry {i}: {e}")))?;
+            let name = entry.name().map_err(|e| not_a_pack(format!("entry {i}: {e}")))?.into_owned();
+            if entry.compression() != CompressionMethod::Stored || entry.encrypted() {
+                return damaged(&name, format!("is {} where a pack stores", entry.compression()));
+            }
+            let Some(start) = entry.data_start() else {
+                return damaged(&name, "has no start");
+            };
+            let start = usize::try_from(start).unwrap_or(usize::MAX);
+            let length = usize::try_from(entry.size()).unwrap_or(usize::MAX);
+            let end = start.saturating_add(length);
+            let Some(bytes) = map.part(start..end) else {
+                return damaged(&name, format!("ends at byte {end} of a file of {}", map.len()));
+            };
+            if start % ALIGN != 0 {
+                return damaged(&name, format!("starts at byte {start}, not on a multiple of {ALIGN}"));
+            }
+            let (found, stated) = (crc32fast::hash(&bytes), entry.crc32());
+            if found != stated {
+                return damaged(&name, format!("{length} bytes have CRC-32 {found:08x}, the directory says {stated:08x}"));
+            }
+            sections.push((name, bytes));
+        }
+        let mut pack = Self {
+            sections,
+            manifest: Manifest::default(),
+        };
+        pack.manifest = Manifest::from_json(&pack.section("manifest.json")?).or_else(|e| damaged("manifest.json", e))?;
+        Ok(pack)
+    }
+
+    /// A section by name.
+    ///
+    /// # Errors
+    ///
+    /// [`PackError::Section`] if the pack has none of that name.
+    pub fn section(&self, name: &str) -> Result<Bytes, PackError> {
+        match self.find(name) {
+            Some(bytes) => Ok(bytes),
+            None => damaged(name, "is missing"),
+        }
+    }
+
+    /// A section by name, or none.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<Bytes> {
+        let found = self.sections.iter().find(|(n, _)| n == name);
+        found.map(|(_, bytes)| bytes.clone())
+    }
+
+    /// A section of text.
+    ///
+    /// # Errors
+    ///
+    /// [`PackError::Section`] if it is missing or not UTF-8.
+    pub fn text(&self, name: &str) -> Result<String, PackError> {
+        let bytes = self.section(name)?;
+        match std::str::from_utf8(&bytes) {
+            Ok(text) => Ok(text.to_owned()),
+            Err(e) => damaged(name, format!("is not UTF-8 from byte {}", e.valid_up_to())),
+        }
+    }
+
+    /// Names and contents, in the order of the file.
+    pub fn sections(&self) -> impl Iterator<Item = (&str, &Bytes)> {
+        self.sections.iter().map(|(name, bytes)| (name.as_str(), bytes))
+    }
+
+    /// What this pack is.
+    #[must_use]
+    pub const fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+}

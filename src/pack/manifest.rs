@@ -1,0 +1,73 @@
+//! What a pack says of itself.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the pack's layout that this crate reads and writes.
+pub const FORMAT: u32 = 1;
+
+/// `manifest.json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Layout version; another one than [`FORMAT`] is refused.
+    pub format: u32,
+    /// Name of the model, such as `tarsier-s`.
+    pub name: String,
+    /// Version of the model.
+    pub version: String,
+    /// The program that built the pack.
+    pub built_by: String,
+    /// Width and height of the network's input in pixels.
+    pub input_px: u32,
+    /// Width D of embeddings.
+    pub embedding: u32,
+    /// Steps in pixels between the locations of each level.
+    pub strides: Vec<u32>,
+    /// Factor of the dot product of unit prompt and object embedding (APE: `exp(log_scale)`).
+    pub alignment_scale: f32,
+    /// Added to every logit (APE: `bias0`).
+    pub alignment_bias: f32,
+    /// Score from which a detection is reported if nothing else is asked.
+    pub threshold: f32,
+    /// The licence of the weights.
+    pub licence: String,
+    /// What the model was trained on.
+    pub training_data: String,
+    /// Measured numbers by name, such as `val AP, int8`.
+    pub metrics: BTreeMap<String, f64>,
+    /// SHA-256 of the head's outputs on `golden.png`, hexadecimal.
+    pub golden: String,
+    /// SHA-256 of every other section, hexadecimal.
+    pub sha256: BTreeMap<String, String>,
+}
+
+impl Manifest {
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says what is wrong: not JSON, a missing or unknown field, or another layout version.
+    pub fn from_json(json: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        // the version first: a newer layout may have other fields
+        let Version { format } = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+        if format != FORMAT {
+            return Err(format!("layout version {format}; this program reads {FORMAT}"));
+        }
+        serde_json::from_slice(json).map_err(|e| e.to_string())
+    }
+
+    /// The manifest as indented JSON.
+    ///
+    /// # Errors
+    ///
+    /// If a number is not finite.
+    pub fn to_json(&self) -> Result<String, String> {
+        serde_json::to_string_pretty(self).map_err(|e| e.to_string())
+    }
+}

@@ -1,0 +1,214 @@
+//! Reports for evaluation: one JSON array of results, as COCO's tools read them.
+//!
+//! ```json
+//! [
+//! {"file_name":"desk.jpg","category_name":"cup","bbox":[12.25,34.0,56.5,78.0],"score":0.87123},
+//! {"file_name":"desk.jpg","category_name":"door","bbox":[0.0,0.0,99.0,200.0],"score":0.5}
+//! ]
+//! ```
+//!
+//! Boxes are left, top, width, height in pixels of the photo. Files and categories go by
+//! name: numbers are the annotation file's business. The array is streamed and is
+//! closed whatever happens between: by [`CocoWriter::finish`], or when the writer is
+//! dropped on the way out of an error. It has no place for `dropped`.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::{Json, px, score};
+use crate::scene::{Names, Report};
+
+/// Writes one JSON array of results.
+#[derive(Debug)]
+pub struct CocoWriter<W: Write> {
+    out: W,
+    json: Json,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing is written yet.
+    New,
+    /// The bracket is open.
+    Open,
+    /// There are results, so the next one needs a comma.
+    Some,
+    /// The bracket is closed, or the output failed.
+    Closed,
+}
+
+impl<W: Write> CocoWriter<W> {
+    /// An array to `out`.
+    pub fn new(out: W) -> Self {
+        Self {
+            out,
+            json: Json::new(),
+            state: State::New,
+        }
+    }
+
+    /// Writes one frame's results; without a file, the frame goes by its number.
+    ///
+    /// # Errors
+    ///
+    /// What `out` answered, and [`io::ErrorKind::BrokenPipe`] after
+    /// [`finish`](Self::finish) or an earlier error.
+    pub fn write(
+        &mut self,
+        file: Option<&str>,
+        names: &dyn Names,
+        report: &Report,
+    ) -> io::Result<()> {
+        if self.state == State::Closed {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let result = self.append(file, names, report);
+        if result.is_err() {
+            // whatever half was written, more of it would not mend it
+            self.state = State::Closed;
+        }
+        result
+    }
+
+    fn append(&mut self, file: Option<&str>, names: &dyn Names, report: &Report) -> io::Result<()> {
+        self.open()?;
+        let numbered;
+        let file_name = match file {
+            Some(file) => file,
+            None => {
+                numbered = format!("frame {}", report.sequence);
+                &numbered
+            }
+        };
+        for detection in &report.detections {
+            let bbox = &detection.bbox;
+            let result = CocoResult {
+                file_name,
+                category_name: names.name(detection.prompt),
+                bbox: [bbox.x0, bbox.y0, bbox.width(), bbox.height()].map(px),
+                score: score(detection.score),
+            };
+            let separator: &[u8] = if self.state == State::Some {
+                b",\n"
+            } else {
+                b"\n"
+            };
+            self.out.write_all(separator)?;
+            self.out.write_all(self.json.bytes(&result))?;
+            self.state = State::Some;
+        }
+        Ok(())
+    }
+
+    fn open(&mut self) -> io::Result<()> {
+        if self.state == State::New {
+            self.out.write_all(b"[")?;
+            self.state = State::Open;
+        }
+        Ok(())
+    }
+
+    /// Closes the array and flushes. A second call does nothing.
+    ///
+    /// # Errors
+    ///
+    /// What `out` answered.
+    pub fn finish(&mut self) -> io::Result<()> {
+        if self.state == State::Closed {
+            return Ok(());
+        }
+        let opened = self.open();
+        self.state = State::Closed;
+        opened?;
+        self.out.write_all(b"\n]\n")?;
+        self.out.flush()
+    }
+}
+
+impl<W: Write> Drop for CocoWriter<W> {
+    fn drop(&mut self) {
+        // nobody is left to tell; whoever cares calls `finish`
+        let _ = self.finish();
+    }
+}
+
+#[derive(Serialize)]
+struct CocoResult<'a> {
+    file_name: &'a str,
+    category_name: &'a str,
+    bbox: [f32; 4],
+    score: f32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Format;
+    use crate::report::tests::{NAMES, detection, full, one_of_each, report, written};
+    use serde_json::Value;
+
+    #[test]
+    fn results_of_several_frames_are_one_array() {
+        let frames = [
+            report(&[detection(0, 0.5)]),
+            report(&[]),
+            report(&[detection(4, 1.0)]),
+        ];
+        let files = [Some("a.jpg"), Some("b.jpg"), Some("c.jpg")];
+        let text = written(Format::Coco, &files, &frames);
+        assert_eq!(
+            text,
+            concat!(
+                "[\n",
+                r#"{"file_name":"a.jpg","category_name":"coffee cup","bbox":[10.12,20.0,100.38,40.26],"score":0.5},"#,
+                "\n",
+                r#"{"file_name":"c.jpg","category_name":"","bbox":[10.12,20.0,100.38,40.26],"score":1.0}"#,
+                "\n]\n"
+            )
+        );
+    }
+
+    #[test]
+    fn every_name_survives_another_parser() {
+        let text = written(Format::Coco, &[Some("ü\\\".jpg")], &[one_of_each()]);
+        let results: Value = serde_json::from_str(&text).expect("JSON");
+        for (i, name) in NAMES.iter().enumerate() {
+            assert_eq!(results[i]["category_name"], *name);
+            assert_eq!(results[i]["file_name"], "ü\\\".jpg");
+        }
+    }
+
+    #[test]
+    fn no_frames_and_no_detections_are_an_empty_array() {
+        for frames in [&[][..], &[report(&[])]] {
+            let text = written(Format::Coco, &[Some("a.jpg")], frames);
+            let results: Value = serde_json::from_str(&text).expect("JSON");
+            assert_eq!(results, Value::Array(Vec::new()));
+        }
+    }
+
+    #[test]
+    fn the_array_is_closed_when_the_writer_is_dropped_on_the_way_out() {
+        let mut out = Vec::new();
+        let mut writer = CocoWriter::new(&mut out);
+        writer
+            .write(Some("a.jpg"), &["x", "y", "z"], &full())
+            .expect("a Vec takes everything");
+        drop(writer);
+        let results: Value = serde_json::from_slice(&out).expect("JSON");
+        assert_eq!(results.as_array().expect("an array").len(), 300);
+    }
+
+    #[test]
+    fn nothing_is_written_after_the_end() {
+        let mut out = Vec::new();
+        let mut writer = CocoWriter::new(&mut out);
+        writer.finish().expect("a Vec takes everything");
+        writer.finish().expect("a second time is nothing");
+        assert!(writer.write(None, &["x"], &report(&[])).is_err());
+        drop(writer);
+        assert_eq!(out, b"[\n]\n");
+    }
+}

@@ -1,0 +1,241 @@
+//! Reports for programs: one JSON object per frame, one line each.
+//!
+//! Names follow ROS `vision_msgs/Detection2DArray`, whose boxes are centre and size:
+//!
+//! ```json
+//! {"header":{"seq":0,"stamp":{"sec":1700000000,"nanosec":25}},"file_name":"desk.jpg",
+//!  "width":640,"height":480,"dropped":0,"detections":[
+//!  {"bbox":{"center":{"x":60.3,"y":40.1},"size_x":100.4,"size_y":40.3},
+//!   "results":[{"class_id":"cup","score":0.87123}]}]}
+//! ```
+//!
+//! (on one line). `file_name` is absent for a stream. Pixels of the frame, two decimals.
+
+use std::io::{self, Write};
+use std::time::{Duration, SystemTime};
+
+use serde::{Serialize, Serializer};
+
+use super::{Json, px, score};
+use crate::scene::{Detection, Names, Report};
+
+/// Writes a line of JSON per frame.
+#[derive(Debug)]
+pub struct JsonWriter<W: Write> {
+    out: W,
+    json: Json,
+}
+
+impl<W: Write> JsonWriter<W> {
+    /// Lines to `out`.
+    pub fn new(out: W) -> Self {
+        Self {
+            out,
+            json: Json::new(),
+        }
+    }
+
+    /// Writes one frame's line, in one call to `out`.
+    ///
+    /// # Errors
+    ///
+    /// What `out` answered.
+    pub fn write(
+        &mut self,
+        file: Option<&str>,
+        names: &dyn Names,
+        report: &Report,
+    ) -> io::Result<()> {
+        let line = self.json.line(&Frame::new(file, names, report));
+        self.out.write_all(line)
+    }
+
+    /// Flushes.
+    ///
+    /// # Errors
+    ///
+    /// What `out` answered.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+#[derive(Serialize)]
+struct Frame<'a> {
+    header: Header,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_name: Option<&'a str>,
+    width: u32,
+    height: u32,
+    dropped: u32,
+    detections: Detections<'a>,
+}
+
+impl<'a> Frame<'a> {
+    fn new(file_name: Option<&'a str>, names: &'a dyn Names, report: &'a Report) -> Self {
+        Self {
+            header: Header {
+                seq: report.sequence,
+                stamp: Stamp::new(report.captured),
+            },
+            file_name,
+            width: report.size.width,
+            height: report.size.height,
+            dropped: report.dropped,
+            detections: Detections {
+                names,
+                detections: &report.detections,
+            },
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Header {
+    seq: u64,
+    stamp: Stamp,
+}
+
+/// Seconds since 1970, and nanoseconds that always count forward, as in ROS.
+#[derive(Serialize)]
+struct Stamp {
+    sec: i64,
+    nanosec: u32,
+}
+
+impl Stamp {
+    fn new(time: SystemTime) -> Self {
+        match time.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => Self {
+                sec: since.as_secs() as i64,
+                nanosec: since.subsec_nanos(),
+            },
+            // a board without a clock may well be before 1970
+            Err(before) => {
+                let before: Duration = before.duration();
+                let borrow = before.subsec_nanos() > 0;
+                Self {
+                    sec: -(before.as_secs() as i64) - i64::from(borrow),
+                    nanosec: (1_000_000_000 - before.subsec_nanos()) % 1_000_000_000,
+                }
+            }
+        }
+    }
+}
+
+struct Detections<'a> {
+    names: &'a dyn Names,
+    detections: &'a [Detection],
+}
+
+impl Serialize for Detections<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.detections.iter().map(|detection| {
+            let (x, y) = detection.bbox.center();
+            Detection2d {
+                bbox: BoundingBox2d {
+                    center: Point2d { x: px(x), y: px(y) },
+                    size_x: px(detection.bbox.width()),
+                    size_y: px(detection.bbox.height()),
+                },
+                results: [Hypothesis {
+                    class_id: self.names.name(detection.prompt),
+                    score: score(detection.score),
+                }],
+            }
+        }))
+    }
+}
+
+#[derive(Serialize)]
+struct Detection2d<'a> {
+    bbox: BoundingBox2d,
+    results: [Hypothesis<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct BoundingBox2d {
+    center: Point2d,
+    size_x: f32,
+    size_y: f32,
+}
+
+#[derive(Serialize)]
+struct Point2d {
+    x: f32,
+    y: f32,
+}
+
+#[derive(Serialize)]
+struct Hypothesis<'a> {
+    class_id: &'a str,
+    score: f32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Format;
+    use crate::report::tests::{NAMES, detection, full, one_of_each, report, written};
+    use serde_json::Value;
+
+    #[test]
+    fn a_frame_is_exactly_one_line() {
+        let mut one = report(&[detection(0, 0.871_234_5)]);
+        one.dropped = 2;
+        let text = written(Format::Json, &[Some("desk.jpg")], &[one]);
+        assert_eq!(
+            text,
+            concat!(
+                r#"{"header":{"seq":18446744073709551615,"stamp":{"sec":1700000000,"nanosec":25}},"#,
+                r#""file_name":"desk.jpg","width":640,"height":480,"dropped":2,"detections":["#,
+                r#"{"bbox":{"center":{"x":60.31,"y":40.13},"size_x":100.38,"size_y":40.26},"#,
+                r#""results":[{"class_id":"coffee cup","score":0.87123}]}]}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn every_name_survives_another_parser() {
+        let files = [Some("a \"b\"\n.jpg"), None];
+        let text = written(Format::Json, &files, &[one_of_each(), report(&[])]);
+        let lines: Vec<Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0]["file_name"], "a \"b\"\n.jpg");
+        for (i, name) in NAMES.iter().enumerate() {
+            assert_eq!(lines[0]["detections"][i]["results"][0]["class_id"], *name);
+        }
+        assert!(lines[1].get("file_name").is_none());
+        assert_eq!(lines[1]["detections"], Value::Array(Vec::new()));
+    }
+
+    #[test]
+    fn a_full_report_and_a_short_one_after_it_fit() {
+        let text = written(Format::Json, &[None, None], &[full(), report(&[])]);
+        let lines: Vec<Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect();
+        assert_eq!(
+            lines[0]["detections"].as_array().expect("an array").len(),
+            300
+        );
+        assert_eq!(lines[1]["width"], 640);
+    }
+
+    #[test]
+    fn times_before_1970_count_nanoseconds_forward() {
+        let stamp = |nanos| {
+            let stamp = Stamp::new(SystemTime::UNIX_EPOCH - Duration::from_nanos(nanos));
+            (stamp.sec, stamp.nanosec)
+        };
+        assert_eq!(stamp(0), (0, 0));
+        assert_eq!(stamp(1), (-1, 999_999_999));
+        assert_eq!(stamp(1_000_000_000), (-1, 0));
+        assert_eq!(stamp(1_500_000_000), (-2, 500_000_000));
+    }
+}
