@@ -1,2 +1,29 @@
-//! Tarsier.
-fn main() {}
+//! The command line: arguments in, results on stdout, words on stderr, an exit code of sysexits.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod cli;
+
+fn main() -> ExitCode {
+    let started = std::time::Instant::now();
+    let arguments = match cli::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(e) => {
+            // --help and --version are no errors; clap's own code for the rest is not of sysexits
+            let _ = e.print();
+            return ExitCode::from(if e.use_stderr() { cli::exit::USAGE } else { 0 });
+        }
+    };
+    let level = if arguments.verbose { "info" } else { "warn" };
+    let filter = env_logger::Env::new().filter_or("TARSIER_LOG", level);
+    env_logger::Builder::from_env(filter).format_timestamp(None).format_target(false).init();
+    match cli::run(&arguments, started) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            log::error!("{}", failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}

@@ -69,12 +69,27 @@ impl ImageFile {
     /// Every variant of [`FrameError`] that names a path; the path is always in it.
     pub fn open(path: &Path) -> Result<Self, FrameError> {
         let (bytes, captured) = read(path)?;
-        let (pixels, size, kind) = decode(path, bytes)?;
+        let (pixels, size, kind) = decode(path, &bytes)?;
         Ok(Self {
             pixels,
             size,
             kind,
             captured,
+        })
+    }
+
+    /// Decodes a photo that is in memory; `path` is what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), but for reading.
+    pub fn decode(path: &Path, bytes: &[u8]) -> Result<Self, FrameError> {
+        let (pixels, size, kind) = decode(path, bytes)?;
+        Ok(Self {
+            pixels,
+            size,
+            kind,
+            captured: SystemTime::UNIX_EPOCH,
         })
     }
 
@@ -184,11 +199,11 @@ fn read(path: &Path) -> Result<(Vec<u8>, SystemTime), FrameError> {
     Ok((bytes, captured))
 }
 
-fn decode(path: &Path, bytes: Vec<u8>) -> Result<(Vec<u8>, Size, ImageKind), FrameError> {
-    let Some(kind) = kind_of(&bytes) else {
+fn decode(path: &Path, bytes: &[u8]) -> Result<(Vec<u8>, Size, ImageKind), FrameError> {
+    let Some(kind) = kind_of(bytes) else {
         return Err(FrameError::NotAnImage {
             path: path.to_owned(),
-            looks_like: other_kind(&bytes),
+            looks_like: other_kind(bytes),
         });
     };
     let truncated = || FrameError::Truncated {
@@ -203,12 +218,12 @@ fn decode(path: &Path, bytes: Vec<u8>) -> Result<(Vec<u8>, Size, ImageKind), Fra
         },
     };
     let format = match kind {
-        ImageKind::Jpeg if !jpeg::is_whole(&bytes) => return Err(truncated()),
+        ImageKind::Jpeg if !jpeg::is_whole(bytes) => return Err(truncated()),
         ImageKind::Jpeg => ImageFormat::Jpeg,
         ImageKind::Png => ImageFormat::Png,
     };
 
-    let mut reader = ImageReader::with_format(Cursor::new(&bytes), format);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_DECODER_BYTES);
     reader.limits(limits);
@@ -536,7 +551,7 @@ mod tests {
             for at in 0..whole.len() {
                 let mut bytes = whole.clone();
                 bytes[at] ^= 0x55;
-                let _ = decode(&folder.0, bytes);
+                let _ = decode(&folder.0, &bytes);
             }
         }
     }

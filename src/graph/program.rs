@@ -356,6 +356,14 @@ impl Program {
                     if what != "weights" && bytemuck::try_cast_slice::<u8, i32>(part).is_err() {
                         return fail(format!("{what} end at byte {end}, which is not aligned"));
                     }
+                    // what kernels of all levels agree on, and only that
+                    if what == "weights" && part.contains(&i8::MIN.cast_unsigned()) {
+                        return fail("a weight is -128".into());
+                    }
+                    let finite = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]).is_finite();
+                    if what == "scales" && !part.chunks_exact(4).all(finite) {
+                        return fail("a scale is not finite".into());
+                    }
                 }
             }
         }
@@ -468,7 +476,7 @@ impl Executor {
                     let input = op.input.planes();
                     let call = Conv {
                         offsets,
-                        groups: op.input.pixel_bytes() / 4,
+                        groups: shape.groups(),
                         pixel_step: stride[1] as usize * op.input.pixel_bytes(),
                         row_step: stride[0] as usize * shape.row_bytes(&input),
                         out: op.output.planes(),

@@ -12,9 +12,9 @@
 //! A logit becomes a score through the sigmoid, elsewhere.
 
 use super::{
-    isa::{Isa, Level},
+    isa::Isa,
     layout::LANE,
-    tile::{Operands, Tiles},
+    tile::{Operands, Tiles, tiles_of_level},
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -69,17 +69,7 @@ pub struct Align<'a> {
 /// (Shen et al., arXiv:2312.02153).
 pub fn align(isa: Isa, threads: usize, op: &Align<'_>, objects: &[u8], logits: &mut [f32]) {
     op.check(objects.len(), logits.len());
-    let tiles = match isa.level() {
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512Vnni => &avx512_vnni::TILES,
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => &avx2::TILES,
-        #[cfg(target_arch = "aarch64")]
-        Level::NeonDot => &neon_dot::TILES,
-        #[cfg(target_arch = "aarch64")]
-        Level::Neon => &neon::TILES,
-        _ => &scalar::TILES,
-    };
+    let tiles = tiles_of_level!(isa);
     let kind = KINDS.iter().position(|&step| step == op.embedding);
     let pass = Pass {
         op,

@@ -21,9 +21,9 @@
 use std::ops::Range;
 
 use super::{
-    isa::{Isa, Level},
+    isa::Isa,
     layout::{GROUP, LANE, Planes},
-    tile::{Operands, Tiles},
+    tile::{Operands, Tiles, tiles_of_level},
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -82,17 +82,7 @@ pub struct Conv<'a> {
 /// ends before the last input, or if `y` is not exactly the output planes.
 pub fn conv(isa: Isa, threads: usize, op: &Conv<'_>, x: &[u8], y: &mut [u8]) {
     op.check(x.len(), y.len());
-    let tiles = match isa.level() {
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512Vnni => &avx512_vnni::TILES,
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => &avx2::TILES,
-        #[cfg(target_arch = "aarch64")]
-        Level::NeonDot => &neon_dot::TILES,
-        #[cfg(target_arch = "aarch64")]
-        Level::Neon => &neon::TILES,
-        _ => &scalar::TILES,
-    };
+    let tiles = tiles_of_level!(isa);
     let groups = y.len().div_ceil(tiles.blocks() * op.out.bytes());
     let bands = if threads > 1 {
         (TASKS_PER_THREAD * threads).div_ceil(groups)

@@ -137,7 +137,7 @@ impl KernelShape {
     pub const fn groups(&self) -> usize {
         match (self.image, self.width) {
             (false, _) => LANE / GROUP,
-            (true, 3) => 3,
+            (true, 3) if self.in_channels <= GROUP => 3,
             (true, _) => 1,
         }
     }

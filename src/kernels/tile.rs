@@ -155,3 +155,22 @@ macro_rules! tiles {
     };
 }
 pub(super) use tiles;
+
+/// The `TILES` of a level, among the modules where this is said.
+macro_rules! tiles_of_level {
+    ($isa:expr) => {{
+        use $crate::kernels::isa::Level;
+        match $isa.level() {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Vnni => &avx512_vnni::TILES,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => &avx2::TILES,
+            #[cfg(target_arch = "aarch64")]
+            Level::NeonDot => &neon_dot::TILES,
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => &neon::TILES,
+            _ => &scalar::TILES,
+        }
+    }};
+}
+pub(super) use tiles_of_level;

@@ -15,12 +15,7 @@ use crate::kernels::x86;
 /// Sums of `P` pixels for `NB` blocks; lane `c` of register `h` is channel `8h + c`.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(in crate::kernels) fn sums<
-    const P: usize,
-    const NB: usize,
-    const G: usize,
-    const STEP: usize,
->(
+pub(crate) fn sums<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     operands: &Operands<'_>,
 ) -> [[[__m256i; 2]; NB]; P] {
     let mut quarters = [[[_mm256_setzero_si256(); 4]; NB]; P];

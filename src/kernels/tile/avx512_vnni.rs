@@ -12,12 +12,7 @@ use crate::kernels::x86;
 /// Sums of `P` pixels for `NB` blocks; lane `c` is channel `c`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-pub(in crate::kernels) fn sums<
-    const P: usize,
-    const NB: usize,
-    const G: usize,
-    const STEP: usize,
->(
+pub(crate) fn sums<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     operands: &Operands<'_>,
 ) -> [[__m512i; NB]; P] {
     let bias: [_; NB] = std::array::from_fn(|b| x86::load_i32x16(operands.bias(b)));

@@ -91,12 +91,7 @@ fn add<
 /// Sums of `P` pixels for `NB` blocks; lane `c` of register `q` is channel `4q + c`.
 #[inline]
 #[target_feature(enable = "neon")]
-pub(in crate::kernels) fn sums<
-    const P: usize,
-    const NB: usize,
-    const G: usize,
-    const STEP: usize,
->(
+pub(crate) fn sums<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     operands: &Operands<'_>,
 ) -> [[[int32x4_t; 4]; NB]; P] {
     let mut quarters = [[[[vdupq_n_s32(0); 2]; 4]; NB]; P];

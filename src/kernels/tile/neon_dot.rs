@@ -12,12 +12,7 @@ use crate::kernels::arm;
 /// Sums of `P` pixels for `NB` blocks; lane `c` of register `q` is channel `4q + c`.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-pub(in crate::kernels) fn sums<
-    const P: usize,
-    const NB: usize,
-    const G: usize,
-    const STEP: usize,
->(
+pub(crate) fn sums<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     operands: &Operands<'_>,
 ) -> [[[int32x4_t; 4]; NB]; P] {
     let mut sums: [[[_; 4]; NB]; P] = [std::array::from_fn(|b| {

@@ -3,12 +3,7 @@
 use super::{LANE, Operands};
 
 /// Sums of one pixel for one block; they wrap, as every register's do.
-pub(in crate::kernels) fn sums<
-    const P: usize,
-    const NB: usize,
-    const G: usize,
-    const STEP: usize,
->(
+pub(crate) fn sums<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     operands: &Operands<'_>,
 ) -> [[[i32; LANE]; NB]; P] {
     let mut sums = [std::array::from_fn(|b| *operands.bias(b)); P];

@@ -1,0 +1,260 @@
+//! Builds a pack on the host from what the recipe exported.
+//!
+//! | in the folder | content |
+//! |---|---|
+//! | `manifest.json` | the manifest; digests and `built_by` are filled in here |
+//! | `backbone_qdq.onnx`, `head_qdq.onnx`, `sentence_qdq.onnx` | standard QDQ graphs |
+//! | `vocabulary.tsv` | a line per name: name, `thing` or `stuff`, synonyms separated by `\|` |
+//! | `vocabulary.f32` | f32 little-endian `[names, D]`, unit length |
+//! | `tokenizer.txt` | a subword per line |
+//! | `tokens.f32` | f32 little-endian `[subwords, E]` |
+//! | `golden.png` | the self-test's frame |
+
+use std::{
+    fmt, fs, io,
+    io::{Cursor, Write},
+    path::{Path, PathBuf},
+};
+
+use prost::Message;
+use sha2::{Digest, Sha256};
+use tract_onnx::pb::ModelProto;
+use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
+
+use crate::{
+    detect::Settings,
+    frame::{FrameError, file::ImageFile},
+    graph::{
+        lower::{WeightsWriter, lower},
+        op::{Execution, model_with},
+        program::{Program, ProgramError},
+        qdq::LowerError,
+    },
+    kernels::isa::{Isa, Level},
+    pack::{ALIGN, Pack, PackError, manifest::Manifest},
+    pipeline::{Pipeline, PipelineError},
+};
+
+/// Why a pack could not be built or did not pass its checks.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A file could not be read or written.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file's content is wrong.
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// How.
+        reason: String,
+    },
+    /// A graph cannot be lowered.
+    Lower {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: LowerError,
+    },
+    /// A program could not be encoded.
+    Program(ProgramError),
+    /// The golden frame cannot be read.
+    Golden(FrameError),
+    /// The built pack does not open.
+    Pack(PackError),
+    /// The built pack does not run.
+    Pipeline(PipelineError),
+    /// A digest differs from the manifest's.
+    Digest {
+        /// The section, or `golden` for the result of the golden frame.
+        section: String,
+        /// What the manifest says.
+        stated: String,
+        /// What was found.
+        found: String,
+    },
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, source } => write!(f, "{}: {source}", path.display()),
+            Self::Content { path, reason } => write!(f, "{}: {reason}", path.display()),
+            Self::Lower { path, source } => write!(f, "{}: {source}", path.display()),
+            Self::Program(e) => e.fmt(f),
+            Self::Golden(e) => e.fmt(f),
+            Self::Pack(e) => e.fmt(f),
+            Self::Pipeline(e) => e.fmt(f),
+            Self::Digest { section, stated, found } => write!(f, "{section} has SHA-256 {found}, the manifest says {stated}"),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+/// Lowers and packs a folder of exported files into `output`, which is replaced by rename; returns its size in bytes.
+///
+/// # Errors
+///
+/// [`BuildError`] naming the file and what is wrong with it. `output` is untouched then.
+pub fn build(folder: &Path, output: &Path) -> Result<u64, BuildError> {
+    let read = |name: &str| {
+        let path = folder.join(name);
+        fs::read(&path).map_err(|source| BuildError::File { path, source })
+    };
+    let content = |name: &str, reason: String| BuildError::Content {
+        path: folder.join(name),
+        reason,
+    };
+    let mut manifest = Manifest::from_json(&read("manifest.json")?).map_err(|e| content("manifest.json", e))?;
+    manifest.built_by = format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+
+    let mut sections: Vec<(&str, Vec<u8>)> = Vec::new();
+    let mut weights = WeightsWriter::default();
+    let mut sentence = None;
+    for (name, section) in [("backbone", "backbone.onnx"), ("head", "head.onnx"), ("sentence", "sentence.onnx")] {
+        let file = format!("{name}_qdq.onnx");
+        let model = ModelProto::decode(&read(&file)?[..]).map_err(|e| content(&file, e.to_string()))?;
+        let graph = model.graph.ok_or_else(|| content(&file, "has no graph".into()))?;
+        let program = lower(&graph, &mut weights).map_err(|source| BuildError::Lower {
+            path: folder.join(&file),
+            source,
+        })?;
+        sections.push((section, model_with(&program, name, "weights.bin").map_err(BuildError::Program)?));
+        sentence = Some(program);
+    }
+    sections.push(("weights.bin", weights.bytes().to_vec()));
+
+    let table = read("vocabulary.tsv")?;
+    let names = table.split(|&b| b == b'\n').filter(|l| !l.is_empty()).count();
+    let vectors = floats(&read("vocabulary.f32")?);
+    let dimension = manifest.embedding as usize;
+    if vectors.len() != names * dimension {
+        return Err(content("vocabulary.f32", format!("{} floats for {names} names of {dimension}", vectors.len())));
+    }
+    let (rows, parameters) = vocabulary(&vectors, &manifest);
+    sections.push(("vocabulary.tsv", table));
+    sections.push(("vocabulary.rows", rows));
+    sections.push(("vocabulary.parameters", parameters));
+
+    sections.push(("tokenizer.txt", read("tokenizer.txt")?));
+    let tokens = floats(&read("tokens.f32")?);
+    sections.push(("tokens.rows", token_rows(&tokens, sentence.as_ref())));
+    sections.push(("golden.png", read("golden.png")?));
+
+    manifest.sha256 = sections.iter().map(|(n, bytes)| ((*n).to_owned(), hex(bytes))).collect();
+    // the golden digest needs a pack that runs: write it once without, run, write it again
+    let temporary = output.with_extension("building");
+    manifest.golden.clear();
+    write(&temporary, &manifest, &sections)?;
+    manifest.golden = golden(&Pack::open(&temporary).map_err(BuildError::Pack)?)?;
+    let bytes = write(&temporary, &manifest, &sections)?;
+    fs::rename(&temporary, output).map_err(|source| BuildError::File {
+        path: output.to_owned(),
+        source,
+    })?;
+    Ok(bytes)
+}
+
+/// Compares every section with the manifest and runs the golden frame.
+///
+/// # Errors
+///
+/// [`BuildError::Digest`] for the first difference, or why the frame could not be run.
+pub fn verify(pack: &Pack, isa: Isa) -> Result<(), BuildError> {
+    let stated = &pack.manifest().sha256;
+    let digest = |section: &str, stated: &str, found: String| {
+        if stated == found {
+            return Ok(());
+        }
+        Err(BuildError::Digest {
+            section: section.to_owned(),
+            stated: stated.to_owned(),
+            found,
+        })
+    };
+    for (name, bytes) in pack.sections().filter(|(name, _)| *name != "manifest.json") {
+        digest(name, stated.get(name).map_or("nothing", String::as_str), hex(bytes))?;
+    }
+    for name in stated.keys() {
+        pack.section(name).map_err(BuildError::Pack)?;
+    }
+    digest("golden", &pack.manifest().golden, golden_with(pack, isa)?)
+}
+
+/// The digest of the head's outputs on the golden frame, by the specification's kernels.
+fn golden(pack: &Pack) -> Result<String, BuildError> {
+    let scalar = Isa::available().find(|isa| isa.level() == Level::Scalar);
+    golden_with(pack, scalar.unwrap_or_else(Isa::best))
+}
+
+fn golden_with(pack: &Pack, isa: Isa) -> Result<String, BuildError> {
+    let execution = Execution { isa, threads: 1 };
+    let mut pipeline = Pipeline::open(pack, execution, Settings::default()).map_err(BuildError::Pipeline)?;
+    let png = pack.section("golden.png").map_err(BuildError::Pack)?;
+    let image = ImageFile::decode(Path::new("golden.png"), &png).map_err(BuildError::Golden)?;
+    let frame = image.frame(0).map_err(BuildError::Golden)?;
+    let outputs = pipeline.raw_outputs(&frame).map_err(BuildError::Pipeline)?;
+    Ok(hex(&outputs.concat()))
+}
+
+fn write(path: &Path, manifest: &Manifest, sections: &[(&str, Vec<u8>)]) -> Result<u64, BuildError> {
+    let file = |source| BuildError::File {
+        path: path.to_owned(),
+        source,
+    };
+    let json = manifest.to_json().map_err(|reason| BuildError::Content {
+        path: path.to_owned(),
+        reason,
+    })?;
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Stored)
+        .with_alignment(ALIGN as u16);
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    let all = std::iter::once(("manifest.json", json.as_bytes())).chain(sections.iter().map(|(n, b)| (*n, &b[..])));
+    for (name, bytes) in all {
+        zip.start_file(name, options).map_err(|e| file(e.into()))?;
+        zip.write_all(bytes).map_err(file)?;
+    }
+    let bytes = zip.finish().map_err(|e| file(e.into()))?.into_inner();
+    fs::write(path, &bytes).map_err(file)?;
+    Ok(bytes.len() as u64)
+}
+
+/// Unit vectors to i8 rows with a scale each; scale, bias and threshold as little-endian floats.
+fn vocabulary(vectors: &[f32], manifest: &Manifest) -> (Vec<u8>, Vec<u8>) {
+    let (mut rows, mut parameters) = (Vec::new(), Vec::new());
+    for vector in vectors.chunks_exact(manifest.embedding as usize) {
+        let largest = vector.iter().fold(f32::MIN_POSITIVE, |m, v| m.max(v.abs()));
+        let step = largest / 127.0;
+        rows.extend(vector.iter().map(|v| ((v / step).round_ties_even() as i8).cast_unsigned()));
+        for value in [step * manifest.alignment_scale, manifest.alignment_bias, manifest.threshold] {
+            parameters.extend(value.to_le_bytes());
+        }
+    }
+    (rows, parameters)
+}
+
+/// Token vectors in the quantisation of the sentence encoder's input.
+fn token_rows(tokens: &[f32], sentence: Option<&Program>) -> Vec<u8> {
+    let Some(port) = sentence.and_then(|p| p.inputs.first()) else {
+        return Vec::new();
+    };
+    let quantise = |v: &f32| {
+        let q = (v / port.scale).round_ties_even() + f32::from(port.zero_point);
+        (q as i8).cast_unsigned()
+    };
+    tokens.iter().map(quantise).collect()
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}

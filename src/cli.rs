@@ -1,0 +1,273 @@
+//! Commands and what they share: the pack, the prompts, the instruction set, exit codes.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use clap::{Args, Parser, Subcommand};
+use tarsier::{
+    detect::Settings,
+    graph::op::Execution,
+    kernels::isa::{Isa, IsaError},
+    pack::{Pack, PackError},
+    pipeline::Pipeline,
+    prompt::{PromptSet, Request, sentence::SentenceEncoder, vocabulary::Vocabulary},
+};
+
+mod bench;
+mod detect;
+mod pack;
+
+/// Exit codes, as in sysexits(3).
+pub(crate) mod exit {
+    /// The command line is wrong: an unknown option, name or level, an empty prompt.
+    pub(crate) const USAGE: u8 = 64;
+    /// Input is damaged: a photo, a pack, a prompt file.
+    pub(crate) const DATA: u8 = 65;
+    /// Input is missing or cannot be read.
+    pub(crate) const NO_INPUT: u8 = 66;
+    /// This CPU lacks what was asked for.
+    pub(crate) const UNAVAILABLE: u8 = 69;
+    /// A bug: something that was checked failed all the same.
+    pub(crate) const SOFTWARE: u8 = 70;
+    /// An output file or folder cannot be made.
+    pub(crate) const CANNOT_CREATE: u8 = 73;
+    /// Output could not be written.
+    pub(crate) const IO: u8 = 74;
+}
+
+/// What ends the program early: a message for stderr and an exit code.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) code: u8,
+    pub(crate) message: String,
+}
+
+pub(crate) fn fail(code: u8, message: impl fmt::Display) -> Failure {
+    Failure {
+        code,
+        message: message.to_string(),
+    }
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 64 wrong arguments, unknown name or empty prompt; 65 damaged photo, pack or prompt file; \
+66 file missing or unreadable; 69 this CPU lacks the instruction set; 70 a bug; 73 cannot create an output; 74 cannot write.";
+
+/// Names, boxes and more from pictures, without a network.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = EXIT_CODES)]
+pub(crate) struct Arguments {
+    /// Say more on stderr (TARSIER_LOG=debug says most).
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Find the named things in photos.
+    Detect(detect::Detect),
+    /// Measure stages, operators, memory and start-up on this machine.
+    Bench(bench::Bench),
+    /// Build, look into, or check a model pack.
+    #[command(subcommand)]
+    Pack(pack::Pack),
+}
+
+/// Where the model is and how it runs.
+#[derive(Debug, Args)]
+pub(crate) struct Engine {
+    /// The model pack. Default: $TARSIER_PACK, else models/tarsier-s.tarsier, else /usr/share/tarsier/tarsier-s.tarsier.
+    #[arg(long, value_name = "FILE")]
+    pack: Option<PathBuf>,
+    /// Instruction set of the kernels: scalar, avx2, avx512_vnni, neon, neon_dot. Default: the best this CPU has.
+    /// Results are the same on all.
+    #[arg(long, value_name = "LEVEL")]
+    isa: Option<String>,
+    /// Threads. Default: all cores, up to 4. Results do not depend on it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    threads: Option<u16>,
+}
+
+/// What to look for.
+#[derive(Debug, Args)]
+pub(crate) struct Prompts {
+    /// A name or synonym of the vocabulary; repeat it for more. Default: the 80 names of COCO.
+    #[arg(long = "prompt", value_name = "NAME")]
+    names: Vec<String>,
+    /// A file with one name per line; empty lines and lines that start with # are passed over.
+    #[arg(long, value_name = "FILE")]
+    prompts: Option<PathBuf>,
+    /// Any text; it is encoded on the device. Repeat it for more.
+    #[arg(long = "sentence", value_name = "TEXT")]
+    sentences: Vec<String>,
+    /// Encode names that are not in the vocabulary as sentences instead of refusing them.
+    #[arg(long)]
+    encode_unknown: bool,
+    /// Least score of a detection, 0 to 1. Default: the pack's.
+    #[arg(long, value_name = "SCORE", value_parser = unit_interval)]
+    threshold: Option<f32>,
+}
+
+fn unit_interval(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(v) if (0.0..=1.0).contains(&v) => Ok(v),
+        _ => Err("a number from 0 to 1 is expected".into()),
+    }
+}
+
+/// Runs the command; a code other than 0 means that it was done in part.
+pub(crate) fn run(arguments: &Arguments, started: Instant) -> Result<u8, Failure> {
+    match &arguments.command {
+        Command::Detect(c) => c.engine.in_pool(|execution| c.run(execution)),
+        Command::Bench(c) => c.engine.in_pool(|execution| c.run(execution, started)),
+        Command::Pack(c) => c.run(),
+    }
+}
+
+pub(crate) fn isa_from(name: Option<&str>) -> Result<Isa, Failure> {
+    let Some(name) = name else {
+        return Ok(Isa::best());
+    };
+    Isa::named(name).map_err(|e| {
+        let code = match e {
+            IsaError::Unknown { .. } => exit::USAGE,
+            _ => exit::UNAVAILABLE,
+        };
+        fail(code, e)
+    })
+}
+
+pub(crate) fn open_pack(path: &Path) -> Result<Pack, Failure> {
+    Pack::open(path).map_err(|e| {
+        let code = match e {
+            PackError::Open { .. } => exit::NO_INPUT,
+            _ => exit::DATA,
+        };
+        fail(code, e)
+    })
+}
+
+const DEFAULT_PACKS: [&str; 2] = ["models/tarsier-s.tarsier", "/usr/share/tarsier/tarsier-s.tarsier"];
+
+impl Engine {
+    fn path(&self) -> PathBuf {
+        let named = self.pack.clone().or_else(|| std::env::var_os("TARSIER_PACK").map(PathBuf::from));
+        let existing = || DEFAULT_PACKS.iter().find(|p| Path::new(p).exists());
+        named.unwrap_or_else(|| existing().unwrap_or(&DEFAULT_PACKS[0]).into())
+    }
+
+    /// The pack and everything that was made from it.
+    pub(crate) fn open(&self, execution: Execution, settings: Settings) -> Result<Opened, Failure> {
+        let path = self.path();
+        let pack = open_pack(&path)?;
+        let data = |e: &dyn fmt::Display| fail(exit::DATA, format!("pack {}: {e}", path.display()));
+        let opened = Opened {
+            pipeline: Pipeline::open(&pack, execution, settings).map_err(|e| data(&e))?,
+            vocabulary: Vocabulary::open(&pack).map_err(|e| data(&e))?,
+            pack,
+            execution,
+        };
+        log::info!(
+            "pack {} ({} {}), {} on {} thread(s)",
+            path.display(),
+            opened.pack.manifest().name,
+            opened.pack.manifest().version,
+            execution.isa.level(),
+            execution.threads
+        );
+        Ok(opened)
+    }
+
+    /// Runs a command on a pool of as many threads as asked for.
+    fn in_pool<T: Send>(&self, command: impl FnOnce(Execution) -> Result<T, Failure> + Send) -> Result<T, Failure> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.threads.map_or(cores.min(4), usize::from);
+        let execution = Execution {
+            isa: isa_from(self.isa.as_deref())?,
+            threads,
+        };
+        if threads == 1 {
+            return command(execution);
+        }
+        // the command itself runs on the pool, so that layers are split without waking another thread first
+        match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
+            Ok(pool) => pool.install(|| command(execution)),
+            Err(e) => Err(fail(exit::SOFTWARE, format!("cannot start {threads} threads: {e}"))),
+        }
+    }
+}
+
+/// A pack in use.
+pub(crate) struct Opened {
+    pub(crate) pack: Pack,
+    pub(crate) pipeline: Pipeline,
+    vocabulary: Vocabulary,
+    execution: Execution,
+}
+
+impl Prompts {
+    /// Requests in the order of the options: names, file, sentences.
+    fn requests(&self) -> Result<Vec<Request>, Failure> {
+        let name = |text: &str| {
+            let text = text.to_owned();
+            if self.encode_unknown { Request::Either(text) } else { Request::Name(text) }
+        };
+        let mut requests: Vec<Request> = self.names.iter().map(|n| name(n)).collect();
+        if let Some(path) = &self.prompts {
+            let unreadable = |e: std::io::Error| match e.kind() {
+                std::io::ErrorKind::InvalidData => fail(exit::DATA, format!("prompt file {} is not UTF-8", path.display())),
+                _ => fail(exit::NO_INPUT, format!("prompt file {}: {e}", path.display())),
+            };
+            let text = std::fs::read_to_string(path).map_err(unreadable)?;
+            let lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
+            let before = requests.len();
+            requests.extend(lines.map(name));
+            if requests.len() == before {
+                return Err(fail(exit::DATA, format!("prompt file {} names nothing", path.display())));
+            }
+        }
+        requests.extend(self.sentences.iter().cloned().map(Request::Sentence));
+        if requests.is_empty() {
+            requests.extend(COCO_80.split(',').map(|n| Request::Name(n.to_owned())));
+        }
+        Ok(requests)
+    }
+
+    /// The prompt set that the options ask for.
+    pub(crate) fn open(&self, opened: &Opened, quiet: bool) -> Result<PromptSet, Failure> {
+        let requests = self.requests()?;
+        let mut encoder = SentenceEncoder::open(&opened.pack, opened.execution).map_err(|e| fail(exit::DATA, e))?;
+        let bar = progress(requests.len() as u64, "prompts", quiet || requests.len() < 1000);
+        let set = PromptSet::new(&requests, &opened.vocabulary, &mut encoder, opened.pipeline.objects(), self.threshold, |i| {
+            bar.set_position(i as u64);
+        });
+        bar.finish_and_clear();
+        set.map_err(|e| fail(exit::USAGE, e))
+    }
+}
+
+/// A progress bar on stderr; hidden where stderr is no terminal.
+pub(crate) fn progress(length: u64, what: &'static str, hidden: bool) -> indicatif::ProgressBar {
+    if hidden {
+        return indicatif::ProgressBar::hidden();
+    }
+    let style = indicatif::ProgressStyle::with_template("{bar:32} {pos}/{len} {msg}  {per_sec}  {eta} left");
+    let bar = indicatif::ProgressBar::new(length).with_message(what);
+    if let Ok(style) = style {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// The default prompts.
+const COCO_80: &str = "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,\
+parking meter,bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,backpack,umbrella,handbag,tie,suitcase,frisbee,\
+skis,snowboard,sports ball,kite,baseball bat,baseball glove,skateboard,surfboard,tennis racket,bottle,wine glass,cup,fork,\
+knife,spoon,bowl,banana,apple,sandwich,orange,broccoli,carrot,hot dog,pizza,donut,cake,chair,couch,potted plant,bed,\
+dining table,toilet,tv,laptop,mouse,remote,keyboard,cell phone,microwave,oven,toaster,sink,refrigerator,book,clock,vase,\
+scissors,teddy bear,hair drier,toothbrush";

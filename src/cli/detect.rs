@@ -1,0 +1,187 @@
+//! `tarsier detect`: photos in, detections out.
+
+use std::{
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, ValueEnum};
+use tarsier::{
+    detect::Settings,
+    draw,
+    frame::{
+        FrameError,
+        file::{ImageFile, images},
+    },
+    graph::op::Execution,
+    prompt::PromptSet,
+    report::{Format, ReportWriter},
+    scene::{Names, Report},
+};
+
+use super::{Engine, Failure, Opened, Prompts, exit, fail, progress};
+
+/// Options of `detect`.
+#[derive(Debug, Args)]
+pub(crate) struct Detect {
+    /// Photos (JPEG, PNG) and folders of them.
+    #[arg(required = true, value_name = "PHOTO")]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    prompts: Prompts,
+    /// What is written to stdout: a line per detection, a JSON object per photo, or one JSON array of COCO results.
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    format: OutputFormat,
+    /// Draw boxes and names into copies of the photos, in this folder.
+    #[arg(long, value_name = "DIR")]
+    draw: Option<PathBuf>,
+    /// Overlap (intersection over union) from which the lesser of two boxes of one prompt is dropped.
+    #[arg(long, value_name = "IOU", default_value_t = Settings::default().iou, value_parser = super::unit_interval)]
+    iou: f32,
+    /// One name per place: boxes of different prompts drop one another too.
+    #[arg(long)]
+    agnostic: bool,
+    #[command(flatten)]
+    pub(crate) engine: Engine,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum OutputFormat {
+    Text,
+    Json,
+    Coco,
+}
+
+/// Prompt names for writers.
+struct PromptNames<'a>(&'a PromptSet);
+
+impl Names for PromptNames<'_> {
+    fn name(&self, prompt: u32) -> &str {
+        self.0.prompts().get(prompt as usize).map_or("", |p| &p.name)
+    }
+}
+
+impl Detect {
+    pub(crate) fn run(&self, execution: Execution) -> Result<u8, Failure> {
+        let settings = Settings {
+            iou: self.iou,
+            agnostic: self.agnostic,
+            ..Settings::default()
+        };
+        let mut opened = self.engine.open(execution, settings)?;
+        let prompts = self.prompts.open(&opened, false)?;
+        if let Some(folder) = &self.draw {
+            std::fs::create_dir_all(folder).map_err(|e| fail(exit::CANNOT_CREATE, format!("{}: {e}", folder.display())))?;
+        }
+        let mut code = 0;
+        let mut failed = |e: &FrameError| {
+            log::error!("{e}");
+            code = code_of(e).max(code);
+        };
+        let mut photos = Vec::new();
+        for path in &self.paths {
+            match images(path) {
+                Ok(found) => photos.extend(found),
+                Err(e) => failed(&e),
+            }
+        }
+        let format = match self.format {
+            OutputFormat::Text => Format::Text,
+            OutputFormat::Json => Format::Json,
+            OutputFormat::Coco => Format::Coco,
+        };
+        let mut writer = ReportWriter::new(format, BufWriter::new(io::stdout().lock()));
+        let bar = progress(photos.len() as u64, "photos", photos.len() < 8);
+        let mut drawn = Drawn::new(self.draw.as_deref());
+        let done = photos.iter().zip(0..).try_for_each(|(path, sequence)| {
+            bar.set_position(sequence);
+            match ImageFile::open(path) {
+                Ok(image) => self.photo(&mut opened, &prompts, path, image, sequence, &mut writer, &mut drawn),
+                Err(e) => {
+                    bar.suspend(|| failed(&e));
+                    Ok(())
+                }
+            }
+        });
+        // an array that was begun is ended, whatever happened
+        let finished = writer.finish().or_else(output_failure);
+        bar.finish_and_clear();
+        done.and(finished)?;
+        Ok(code)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn photo<W: Write>(
+        &self,
+        opened: &mut Opened,
+        prompts: &PromptSet,
+        path: &Path,
+        mut image: ImageFile,
+        sequence: u64,
+        writer: &mut ReportWriter<W>,
+        drawn: &mut Drawn<'_>,
+    ) -> Result<(), Failure> {
+        let frame = image.frame(sequence).map_err(|e| fail(exit::SOFTWARE, e))?;
+        let mut report = Report::new(sequence, image.captured, image.size);
+        let times = opened
+            .pipeline
+            .detect(&frame, prompts, &mut report)
+            .map_err(|e| fail(exit::SOFTWARE, e))?;
+        log::debug!("{}: {times:?}", path.display());
+        let shown = match self.format {
+            // COCO's tools match results to photos by the name that the annotations have
+            OutputFormat::Coco => path.file_name().unwrap_or_default().to_string_lossy(),
+            _ => path.to_string_lossy(),
+        };
+        let names = PromptNames(prompts);
+        writer.write(Some(&shown), &names, &report).or_else(output_failure)?;
+        if let Some(to) = drawn.path_for(path) {
+            draw::draw(&mut image.pixels, &report, &names);
+            draw::save(&to, &image.pixels, image.size, image.kind).map_err(|e| fail(exit::CANNOT_CREATE, e))?;
+        }
+        Ok(())
+    }
+}
+
+/// Where drawn copies go: photos of one name from several folders do not overwrite one another.
+struct Drawn<'a> {
+    folder: Option<&'a Path>,
+    used: std::collections::HashSet<PathBuf>,
+}
+
+impl<'a> Drawn<'a> {
+    fn new(folder: Option<&'a Path>) -> Self {
+        Self {
+            folder,
+            used: std::collections::HashSet::new(),
+        }
+    }
+
+    fn path_for(&mut self, photo: &Path) -> Option<PathBuf> {
+        let folder = self.folder?;
+        let name = photo.file_name().unwrap_or_default();
+        let mut to = folder.join(name);
+        let mut n = 1;
+        while !self.used.insert(to.clone()) {
+            n += 1;
+            to = folder.join(format!("{n}_{}", name.to_string_lossy()));
+        }
+        Some(to)
+    }
+}
+
+fn output_failure(e: io::Error) -> Result<(), Failure> {
+    if e.kind() == io::ErrorKind::BrokenPipe {
+        // the reader has what it wanted, as in `tarsier detect … | head`
+        std::process::exit(0);
+    }
+    Err(fail(exit::IO, format!("cannot write results: {e}")))
+}
+
+/// A missing photo and a damaged one differ for scripts; of several failures the lower number does not win.
+fn code_of(e: &FrameError) -> u8 {
+    match e {
+        FrameError::Read { .. } | FrameError::NoImages { .. } | FrameError::Folder { .. } => exit::NO_INPUT,
+        _ => exit::DATA,
+    }
+}

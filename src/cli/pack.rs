@@ -1,0 +1,117 @@
+//! `tarsier pack build | inspect | verify`.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use tarsier::{
+    build::{self, BuildError},
+    graph::op::{Execution, Graph, hosted_operators},
+    pack::Pack as Opened,
+    prompt::vocabulary::Vocabulary,
+};
+
+use super::{Failure, exit, fail, isa_from, open_pack};
+
+/// Subcommands of `pack`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Pack {
+    /// Lower what the recipe exported and write one pack file.
+    Build {
+        /// The folder with manifest.json, the QDQ graphs, the vocabulary and the tokenizer.
+        folder: PathBuf,
+        /// The pack to write.
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Say what a pack holds.
+    Inspect {
+        /// The pack.
+        pack: PathBuf,
+        /// List every operation of the programs.
+        #[arg(long)]
+        ops: bool,
+    },
+    /// Check every section's SHA-256 and the result of the golden frame.
+    Verify {
+        /// The pack.
+        pack: PathBuf,
+        /// Instruction set to run the golden frame on. Default: the best this CPU has.
+        #[arg(long, value_name = "LEVEL")]
+        isa: Option<String>,
+    },
+}
+
+impl Pack {
+    pub(crate) fn run(&self) -> Result<u8, Failure> {
+        match self {
+            Self::Build { folder, output } => {
+                let bytes = build::build(folder, output).map_err(failure)?;
+                println!("{}: {bytes} bytes", output.display());
+            }
+            Self::Inspect { pack, ops } => inspect(&open_pack(pack)?, *ops)?,
+            Self::Verify { pack, isa } => {
+                let isa = isa_from(isa.as_deref())?;
+                build::verify(&open_pack(pack)?, isa).map_err(failure)?;
+                println!("{}: all sections and the golden frame are as the manifest says ({})", pack.display(), isa.level());
+            }
+        }
+        Ok(0)
+    }
+}
+
+fn failure(e: BuildError) -> Failure {
+    let code = match &e {
+        BuildError::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => exit::NO_INPUT,
+        BuildError::File { .. } => exit::IO,
+        _ => exit::DATA,
+    };
+    fail(code, e)
+}
+
+fn inspect(pack: &Opened, ops: bool) -> Result<(), Failure> {
+    let data = |e: &dyn std::fmt::Display| fail(exit::DATA, e);
+    let m = pack.manifest();
+    println!("{} {} (layout {}, {})", m.name, m.version, m.format, m.built_by);
+    println!("licence: {}", m.licence);
+    println!("trained on: {}", m.training_data);
+    println!("input {0}×{0} px, strides {1:?}, embeddings of {2}", m.input_px, m.strides, m.embedding);
+    for (name, value) in &m.metrics {
+        println!("{name}: {value}");
+    }
+    println!("\n{:<24}{:>10}", "section", "bytes");
+    for (name, bytes) in pack.sections() {
+        println!("{name:<24}{:>10}", bytes.len());
+    }
+    let execution = Execution {
+        isa: isa_from(None)?,
+        threads: 1,
+    };
+    for name in ["backbone", "head", "sentence"] {
+        let onnx = pack.section(&format!("{name}.onnx")).map_err(|e| data(&e))?;
+        let graph = Graph::load(name, &onnx, |s| pack.find(s), execution).map_err(|e| data(&e))?;
+        let program = graph.program();
+        let hosted = hosted_operators(name, &onnx).map_err(|e| data(&e))?;
+        println!(
+            "\n{name}: {} operations, {:.1} MMAC, arena {} bytes{}",
+            program.operations.len(),
+            program.macs() as f64 / 1e6,
+            program.arena_bytes,
+            if hosted.is_empty() { String::new() } else { format!(", hosted by tract: {}", hosted.join(", ")) }
+        );
+        for (kind, ports) in [("in ", &program.inputs), ("out", &program.outputs)] {
+            for p in ports {
+                println!("  {kind} {:<40} {:?} scale {:.6} zero point {}", p.name, p.tensor_shape(), p.scale, p.zero_point);
+            }
+        }
+        if ops {
+            for op in &program.operations {
+                println!("  {:<60} {:>7.2} MMAC  {}×{}×{}", op.name, op.macs() as f64 / 1e6, op.output.channels, op.output.height, op.output.width);
+            }
+        }
+    }
+    let vocabulary = Vocabulary::open(pack).map_err(|e| data(&e))?;
+    let synonyms: usize = vocabulary.entries().iter().map(|e| e.synonyms.len()).sum();
+    let things = vocabulary.entries().iter().filter(|e| e.thing).count();
+    println!("\nvocabulary: {} names ({things} things), {synonyms} synonyms", vocabulary.entries().len());
+    Ok(())
+}

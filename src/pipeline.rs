@@ -1,0 +1,255 @@
+//! One frame through all stages; owns every buffer.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tract_onnx::prelude::{DatumType, IntoTValue, TValue, Tensor, tvec};
+
+use crate::{
+    detect::{Affine, Alignment, DetectError, Detector, HeadLevel, HeadOutput, Settings},
+    frame::{Frame, letterbox::Letterboxer},
+    geometry::Size,
+    graph::op::{Execution, Graph, GraphError},
+    graph::program::{Form, Port},
+    kernels::align::align,
+    pack::{Pack, PackError},
+    prompt::PromptSet,
+    quant::Quant,
+    scene::Report,
+};
+
+/// Why a pipeline could not be made or a frame not be done.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PipelineError {
+    /// A section of the pack is missing or does not fit.
+    Pack(PackError),
+    /// A graph was refused or failed.
+    Graph(GraphError),
+    /// The head's outputs cannot be used.
+    Detect(DetectError),
+    /// The graphs do not fit each other or the manifest.
+    Mismatch(String),
+}
+
+impl fmt::Display for PipelineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pack(e) => e.fmt(f),
+            Self::Graph(e) => e.fmt(f),
+            Self::Detect(e) => e.fmt(f),
+            Self::Mismatch(why) => write!(f, "the pack contradicts itself: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for PipelineError {}
+
+impl From<PackError> for PipelineError {
+    fn from(e: PackError) -> Self {
+        Self::Pack(e)
+    }
+}
+
+impl From<GraphError> for PipelineError {
+    fn from(e: GraphError) -> Self {
+        Self::Graph(e)
+    }
+}
+
+impl From<DetectError> for PipelineError {
+    fn from(e: DetectError) -> Self {
+        Self::Detect(e)
+    }
+}
+
+/// How long each stage of one frame took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StageTimes {
+    /// Resize, pad, bytes to the input plane.
+    pub letterbox: Duration,
+    /// Image to features.
+    pub backbone: Duration,
+    /// Features to objects.
+    pub head: Duration,
+    /// Proposals, and objects × prompts.
+    pub align: Duration,
+    /// Pairs to detections.
+    pub select: Duration,
+}
+
+/// The stages and their buffers, for one pack.
+#[derive(Debug)]
+pub struct Pipeline {
+    letterboxer: Letterboxer,
+    /// The input plane; shared with tract while the backbone runs.
+    image: Arc<Tensor>,
+    backbone: Graph,
+    head: Graph,
+    detector: Detector,
+    objects: Quant,
+    logits: Vec<f32>,
+    execution: Execution,
+}
+
+impl Pipeline {
+    /// Loads the graphs of a pack and makes all buffers.
+    ///
+    /// # Errors
+    ///
+    /// [`PipelineError`] naming the section, graph or contradiction.
+    pub fn open(pack: &Pack, execution: Execution, settings: Settings) -> Result<Self, PipelineError> {
+        let load = |name: &str| -> Result<Graph, PipelineError> {
+            let onnx = pack.section(&format!("{name}.onnx"))?;
+            Ok(Graph::load(name, &onnx, |section| pack.find(section), execution)?)
+        };
+        let (backbone, head) = (load("backbone")?, load("head")?);
+        let manifest = pack.manifest();
+        let mismatch = |why: String| Err(PipelineError::Mismatch(why));
+
+        let side = manifest.input_px;
+        let [image] = backbone.program().inputs.as_slice() else {
+            return mismatch(format!("the backbone has {} inputs", backbone.program().inputs.len()));
+        };
+        let view = image.view;
+        if !view.image || (view.width, view.height) != (side, side) {
+            return mismatch(format!("the backbone takes {}×{}, the manifest says {side}", view.width, view.height));
+        }
+        for (i, (from, to)) in backbone.program().outputs.iter().zip(&head.program().inputs).enumerate() {
+            if from.form != Form::Planes || from.tensor_shape() != to.tensor_shape() || (from.scale, from.zero_point) != (to.scale, to.zero_point) {
+                return mismatch(format!("feature {i} leaves the backbone otherwise than the head takes it"));
+            }
+        }
+        let levels = levels(&head.program().outputs, &manifest.strides, side)?;
+        let embedding = &head.program().outputs[0];
+        if embedding.view.channels != manifest.embedding {
+            return mismatch(format!("embeddings of {} channels, the manifest says {}", embedding.view.channels, manifest.embedding));
+        }
+        let shape = view.tensor_shape();
+        let plane = Tensor::zero_dt(DatumType::U8, &shape).map_err(|source| GraphError::Tract {
+            graph: "backbone".into(),
+            source,
+        })?;
+        Ok(Self {
+            letterboxer: Letterboxer::new(Size::new(side, side), view.border as usize),
+            image: Arc::new(plane),
+            objects: Quant::from_signed(embedding.scale, embedding.zero_point),
+            detector: Detector::new(&levels, manifest.embedding as usize, settings)?,
+            logits: Vec::new(),
+            backbone,
+            head,
+            execution,
+        })
+    }
+
+    /// How object embeddings are quantised, for making prompt sets.
+    #[must_use]
+    pub const fn objects(&self) -> Quant {
+        self.objects
+    }
+
+    /// The graphs, in the order in which they run.
+    #[must_use]
+    pub const fn graphs(&self) -> [&Graph; 2] {
+        [&self.backbone, &self.head]
+    }
+
+    /// Detects the prompts in a frame and fills the report.
+    ///
+    /// # Errors
+    ///
+    /// [`PipelineError::Graph`] if a graph fails, which a checked pack does not.
+    pub fn detect(&mut self, frame: &Frame<'_>, prompts: &PromptSet, report: &mut Report) -> Result<StageTimes, PipelineError> {
+        let mut times = StageTimes::default();
+        let clock = Instant::now();
+        let plane = Arc::make_mut(&mut self.image);
+        let letterbox = self.letterboxer.write(frame, plane.as_bytes_mut());
+        times.letterbox = clock.elapsed();
+
+        let outputs = self.network(&mut times)?;
+        let outputs: heapless::Vec<HeadOutput<'_>, 8> = outputs
+            .chunks_exact(2)
+            .map(|pair| HeadOutput {
+                embedding: bytemuck::cast_slice(pair[0].as_bytes()),
+                geometry: bytemuck::cast_slice(pair[1].as_bytes()),
+            })
+            .collect();
+
+        let clock = Instant::now();
+        let objects = self.detector.propose(&outputs);
+        let table = prompts.align();
+        let row = table.scale.len();
+        let count = objects.len() / table.embedding;
+        self.logits.resize(count * row, 0.0);
+        let Execution { isa, threads } = self.execution;
+        align(isa, threads, &table, objects, &mut self.logits);
+        times.align = clock.elapsed();
+
+        let clock = Instant::now();
+        let alignment = Alignment {
+            logits: &self.logits,
+            row,
+            thresholds: prompts.thresholds(),
+        };
+        self.detector.select(&outputs, alignment, &letterbox, report);
+        times.select = clock.elapsed();
+        Ok(times)
+    }
+
+    /// Head outputs for the frame in the input plane.
+    fn network(&mut self, times: &mut StageTimes) -> Result<impl std::ops::Deref<Target = [TValue]> + use<>, PipelineError> {
+        let clock = Instant::now();
+        let features = self.backbone.run(tvec!(Arc::clone(&self.image).into_tvalue()))?;
+        times.backbone = clock.elapsed();
+        let clock = Instant::now();
+        let outputs = self.head.run(features)?;
+        times.head = clock.elapsed();
+        Ok(outputs)
+    }
+
+    /// The head's raw outputs for a frame, one after the other: what the golden test compares.
+    ///
+    /// # Errors
+    ///
+    /// As [`detect`](Self::detect).
+    pub fn raw_outputs(&mut self, frame: &Frame<'_>) -> Result<Vec<Vec<u8>>, PipelineError> {
+        let plane = Arc::make_mut(&mut self.image);
+        self.letterboxer.write(frame, plane.as_bytes_mut());
+        let outputs = self.network(&mut StageTimes::default())?;
+        Ok(outputs.iter().map(|t| t.as_bytes().to_vec()).collect())
+    }
+}
+
+/// Pairs the head's outputs into levels.
+fn levels(outputs: &[Port], strides: &[u32], side: u32) -> Result<heapless::Vec<HeadLevel, 8>, PipelineError> {
+    let mismatch = |why: String| Err(PipelineError::Mismatch(why));
+    if outputs.len() != 2 * strides.len() || strides.len() > 4 {
+        return mismatch(format!("{} head outputs for {} strides", outputs.len(), strides.len()));
+    }
+    let affine = |port: &Port| Affine {
+        scale: port.scale,
+        zero_point: i32::from(port.zero_point),
+    };
+    let mut levels = heapless::Vec::new();
+    for (pair, &stride) in outputs.chunks_exact(2).zip(strides) {
+        let (embedding, geometry) = (&pair[0].view, &pair[1].view);
+        let size = (embedding.height, embedding.width);
+        if size != (geometry.height, geometry.width) || embedding.height != side.div_ceil(stride.max(1)) {
+            return mismatch(format!("outputs of {size:?} at stride {stride}"));
+        }
+        let level = HeadLevel {
+            stride,
+            height: size.0,
+            width: size.1,
+            embedding: affine(&pair[0]),
+            geometry: affine(&pair[1]),
+        };
+        if levels.push(level).is_err() {
+            return mismatch(format!("{} strides", strides.len()));
+        }
+    }
+    Ok(levels)
+}

@@ -1,0 +1,222 @@
+//! Prompts: what to look for, as rows of a table.
+//!
+//! Each prompt is encoded alone and is one row: a vocabulary prompt is looked up ([`vocabulary`]), a sentence prompt is
+//! encoded on the device ([`sentence`]). Adding, removing or reordering prompts therefore leaves every other prompt's logits
+//! bit-identical. A set is immutable once made, so that it can be exchanged between two frames.
+
+use std::fmt;
+
+use crate::{detect::odds, kernels::align::Align, quant::Quant};
+
+use self::{
+    sentence::{SentenceEncoder, SentenceError},
+    table::PromptTable,
+    vocabulary::Vocabulary,
+};
+
+pub mod sentence;
+pub mod table;
+pub mod vocabulary;
+
+/// Most prompts of a set.
+pub const MAX_PROMPTS: usize = 1 << 16;
+
+/// One prompt's embedding: `embedding = scale · row`, and what its logits are shifted by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// `[D]`, none of them -128.
+    pub values: Vec<i8>,
+    /// The alignment's factor included.
+    pub scale: f32,
+    /// Added to every logit.
+    pub bias: f32,
+    /// Calibrated least score of a detection, if the pack knows one.
+    pub threshold: f32,
+}
+
+/// Where a prompt's row comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A row of the pack's table.
+    Vocabulary(u32),
+    /// The sentence encoder.
+    Sentence,
+}
+
+/// What the user asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// A name or synonym of the vocabulary.
+    Name(String),
+    /// Any text.
+    Sentence(String),
+    /// A name of the vocabulary if it is one, else a sentence.
+    Either(String),
+}
+
+impl Request {
+    /// The text as given.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Name(t) | Self::Sentence(t) | Self::Either(t) => t,
+        }
+    }
+}
+
+/// A prompt of a set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prompt {
+    /// What reports call it: the text as the user gave it.
+    pub name: String,
+    /// Where its row comes from.
+    pub source: Source,
+}
+
+/// Prompts and their rows, ready to be aligned with objects.
+#[derive(Clone, Debug)]
+pub struct PromptSet {
+    prompts: Vec<Prompt>,
+    table: PromptTable,
+    thresholds: Vec<f32>,
+}
+
+/// Why a prompt was refused.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PromptError {
+    /// A prompt without a letter or digit.
+    Empty {
+        /// Which of the prompts, from 1.
+        position: usize,
+    },
+    /// A name that the vocabulary does not have.
+    Unknown {
+        /// The name.
+        name: String,
+        /// The names that are written most like it.
+        nearest: Vec<String>,
+    },
+    /// A sentence that cannot be encoded.
+    Sentence {
+        /// The sentence.
+        text: String,
+        /// Why.
+        source: SentenceError,
+    },
+    /// No prompt at all, or too many.
+    Count(usize),
+}
+
+impl fmt::Display for PromptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty { position } => write!(f, "prompt {position} is empty: it has no letter or digit"),
+            Self::Unknown { name, nearest } => {
+                write!(f, "\"{name}\" is not in the vocabulary")?;
+                if !nearest.is_empty() {
+                    write!(f, "; nearest names: {}", nearest.join(", "))?;
+                }
+                write!(f, "; to have it encoded as a sentence, use --sentence \"{name}\"")
+            }
+            Self::Sentence { text, source } => write!(f, "sentence \"{text}\": {source}"),
+            Self::Count(0) => f.write_str("no prompts"),
+            Self::Count(n) => write!(f, "{n} prompts; a set holds up to {MAX_PROMPTS}"),
+        }
+    }
+}
+
+impl std::error::Error for PromptError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Sentence { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl PromptSet {
+    /// Looks up or encodes every request. A prompt that is asked for twice is kept once.
+    ///
+    /// `objects` is how the head quantises object embeddings. `threshold` is the least score of a detection for all prompts;
+    /// without it each row's own threshold holds. `progress` is called before each request with its index.
+    ///
+    /// # Errors
+    ///
+    /// [`PromptError`] for the first request that cannot be served.
+    pub fn new(
+        requests: &[Request],
+        vocabulary: &Vocabulary,
+        encoder: &mut SentenceEncoder,
+        objects: Quant,
+        threshold: Option<f32>,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Self, PromptError> {
+        if requests.is_empty() || requests.len() > MAX_PROMPTS {
+            return Err(PromptError::Count(requests.len()));
+        }
+        let (mut prompts, mut rows) = (Vec::new(), Vec::new());
+        let mut known = std::collections::HashSet::new();
+        for (i, request) in requests.iter().enumerate() {
+            progress(i);
+            let text = request.text();
+            let normal = vocabulary::normalise(text);
+            if normal.is_empty() {
+                return Err(PromptError::Empty { position: i + 1 });
+            }
+            let found = match request {
+                Request::Sentence(_) => None,
+                Request::Name(_) | Request::Either(_) => vocabulary.find(&normal),
+            };
+            let source = match (found, request) {
+                (Some(row), _) => Source::Vocabulary(row),
+                (None, Request::Name(_)) => {
+                    return Err(PromptError::Unknown {
+                        name: text.to_owned(),
+                        nearest: vocabulary.nearest(&normal, 3),
+                    });
+                }
+                (None, _) => Source::Sentence,
+            };
+            if !known.insert(normal) {
+                log::warn!("prompt \"{text}\" is asked for twice; kept once");
+                continue;
+            }
+            rows.push(match source {
+                Source::Vocabulary(row) => vocabulary.row(row),
+                Source::Sentence => encoder.encode(text).map_err(|source| PromptError::Sentence {
+                    text: text.to_owned(),
+                    source,
+                })?,
+            });
+            prompts.push(Prompt {
+                name: text.trim().to_owned(),
+                source,
+            });
+        }
+        let thresholds = rows.iter().map(|r| odds::logit(threshold.unwrap_or(r.threshold))).collect();
+        Ok(Self {
+            table: PromptTable::new(&rows, objects),
+            prompts,
+            thresholds,
+        })
+    }
+
+    /// The prompts, in the order of the logits' columns.
+    #[must_use]
+    pub fn prompts(&self) -> &[Prompt] {
+        &self.prompts
+    }
+
+    /// The rows as the alignment kernel takes them.
+    #[must_use]
+    pub fn align(&self) -> Align<'_> {
+        self.table.align()
+    }
+
+    /// Least logit of a detection, per prompt.
+    #[must_use]
+    pub fn thresholds(&self) -> &[f32] {
+        &self.thresholds
+    }
+}

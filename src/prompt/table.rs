@@ -1,0 +1,77 @@
+//! The active prompts' rows, in the layout of the alignment kernel.
+
+use super::Row;
+use crate::{
+    kernels::{
+        align::Align,
+        layout::{KernelShape, LANE, bias_s8, pack_weights},
+    },
+    quant::Quant,
+};
+
+/// Rows of a prompt set; padding rows are zeros.
+#[derive(Clone, Debug)]
+pub struct PromptTable {
+    embedding: usize,
+    weights: Vec<i8>,
+    sum_bias: Vec<i32>,
+    sum_bias_s8: Vec<i32>,
+    scale: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl PromptTable {
+    /// Interleaves rows by sixteens and folds the objects' scale and zero point into them.
+    ///
+    /// # Panics
+    ///
+    /// If there is no row or their lengths differ.
+    #[must_use]
+    pub fn new(rows: &[Row], objects: Quant) -> Self {
+        let embedding = rows[0].values.len();
+        let flat: Vec<i8> = rows.iter().flat_map(|r| r.values.iter().copied()).collect();
+        let shape = KernelShape {
+            out_channels: rows.len(),
+            in_channels: embedding,
+            height: 1,
+            width: 1,
+            image: false,
+        };
+        let weights = pack_weights(&flat, &shape);
+        let padded = shape.out_blocks() * LANE;
+        let per_row = |value: &dyn Fn(&Row) -> f32, padding: f32| {
+            let mut values: Vec<f32> = rows.iter().map(value).collect();
+            values.resize(padded, padding);
+            values
+        };
+        let mut sum_bias: Vec<i32> = rows
+            .iter()
+            .map(|r| {
+                let sum: i32 = r.values.iter().map(|&w| i32::from(w)).sum();
+                -i32::from(objects.zero_point) * sum
+            })
+            .collect();
+        sum_bias.resize(padded, 0);
+        Self {
+            sum_bias_s8: bias_s8(&weights, &sum_bias),
+            scale: per_row(&|r| r.scale * objects.scale, 0.0),
+            bias: per_row(&|r| r.bias, f32::MIN),
+            embedding,
+            weights,
+            sum_bias,
+        }
+    }
+
+    /// The table as the kernel takes it.
+    #[must_use]
+    pub fn align(&self) -> Align<'_> {
+        Align {
+            embedding: self.embedding,
+            weights: &self.weights,
+            sum_bias: &self.sum_bias,
+            sum_bias_s8: &self.sum_bias_s8,
+            scale: &self.scale,
+            bias: &self.bias,
+        }
+    }
+}
