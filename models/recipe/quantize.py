@@ -54,7 +54,7 @@ def ranges(path, name, rows, tail):
 
 
 def join(model, found):
-    """Gives tensors connected by Concat or Resize the union of their ranges."""
+    """Gives tensors connected by Concat, Resize or Identity the union of their ranges."""
     parent = {}
 
     def root(t):
@@ -63,8 +63,8 @@ def join(model, found):
         return t
 
     for n in model.graph.node:
-        if n.op_type in ("Concat", "Resize"):
-            for t in [i for i in n.input if i in found]:
+        if n.op_type in ("Concat", "Resize", "Identity"):
+            for t in [i for i in n.input if i in found and n.output[0] in found]:
                 parent[root(t)] = root(n.output[0])
     for t in list(parent):
         r = root(t)

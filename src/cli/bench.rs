@@ -108,7 +108,7 @@ impl Bench {
         let mut times = vec![Vec::with_capacity(self.frames as usize); program.operations.len()];
         for _ in 0..self.frames {
             let mut clock = Instant::now();
-            executor.run(isa, threads, graph.weights(), &inputs, |i| {
+            executor.run(isa, threads, graph.weights(), &inputs, |i, _| {
                 times[i].push(clock.elapsed());
                 clock = Instant::now();
             });

@@ -3,7 +3,7 @@
 //! | ONNX between two Q/DQ pairs | becomes |
 //! |---|---|
 //! | `Conv` (dense), `Conv`+`Relu` | one convolution; ReLU is the lower clamp |
-//! | `Concat` over channels | nothing: its inputs are written next to each other |
+//! | `Concat` over channels | nothing: its inputs are written next to each other; a copy for one that is in two |
 //! | `Resize` nearest × 2 | one copy |
 //!
 //! A quantised graph input (s8) or output stays in planes, because another program makes or reads it; a dequantised output
@@ -178,6 +178,8 @@ impl<'a> Lowering<'a> {
             "Conv" => self.conv(source, key, parameters, relu),
             "Concat" => self.concat(source, key, parameters),
             "Resize" => self.resize(source, key, parameters),
+            // quantised twice, as exporters do for a tensor that is also an output
+            "Identity" | "DequantizeLinear" => self.alias(source, key, parameters),
             other => refuse(&source.name, format!("operator {other} between quantised tensors is not lowered")),
         }
     }
@@ -318,6 +320,22 @@ impl<'a> Lowering<'a> {
         });
     }
 
+    fn alias(&mut self, node: &'a NodeProto, key: &'a str, parameters: (f32, i8)) -> Result<(), LowerError> {
+        let known = match node.op_type.as_str() {
+            "Identity" => self.input(node, 0)?,
+            _ => match self.by_name.get(node.input[0].as_str()) {
+                Some(&t) => t,
+                None => return refuse(&node.name, "dequantises something that was not lowered"),
+            },
+        };
+        let t = &self.tensors[known];
+        if (t.scale, t.zero_point) != parameters {
+            return refuse(&node.name, "changes the scale of a tensor without computing anything: quantise both alike");
+        }
+        self.by_name.insert(key, known);
+        Ok(())
+    }
+
     fn concat(&mut self, node: &'a NodeProto, key: &'a str, parameters: (f32, i8)) -> Result<(), LowerError> {
         if attribute_int(node, "axis", 0) != 1 {
             return refuse(&node.name, "concatenates another axis than channels");
@@ -328,19 +346,33 @@ impl<'a> Lowering<'a> {
         let whole = self.define(key, node, [channels, height, width], parameters);
         let mut plane = 0;
         for part in parts {
-            let t = &mut self.tensors[part];
+            let t = &self.tensors[part];
             if (t.scale, t.zero_point) != parameters {
                 return refuse(&node.name, format!(
                     "input {} has scale {} and zero point {}, the output {} and {}: quantise them alike", t.name, t.scale, t.zero_point, parameters.0, parameters.1));
             }
-            if t.channels % LANE as u32 != 0 || t.within.is_some() || t.input.is_some() {
-                return refuse(&node.name, format!(
-                    "input {} of {} channels cannot be a slice: it is an input of the graph, already part of another, or not whole sixteens", t.name, t.channels));
+            if t.channels % LANE as u32 != 0 {
+                return refuse(&node.name, format!("input {} of {} channels is not whole planes of sixteen", t.name, t.channels));
             }
-            t.within = Some((whole, plane));
-            plane += t.blocks();
+            let blocks = t.blocks();
+            let taken = t.within.is_some() || t.input.is_some();
+            let slice = if taken { self.copy(node, part) } else { part };
+            self.tensors[slice].within = Some((whole, plane));
+            plane += blocks;
         }
         Ok(())
+    }
+
+    /// A second home for a tensor that is already part of another concatenation, or an input.
+    fn copy(&mut self, node: &NodeProto, of: usize) -> usize {
+        let Tensor { channels, height, width, scale, zero_point, .. } = self.tensors[of];
+        let mut copy = new_tensor(&node.name, [channels, height, width], scale, zero_point);
+        copy.first = self.drafts.len() as u32;
+        copy.last = copy.first;
+        self.tensors.push(copy);
+        let output = self.tensors.len() - 1;
+        self.push(node, of, output, Kind::Copy);
+        output
     }
 
     fn resize(&mut self, node: &'a NodeProto, key: &'a str, parameters: (f32, i8)) -> Result<(), LowerError> {
@@ -406,6 +438,15 @@ impl<'a> Lowering<'a> {
             r.border = r.border.max(border);
             r.first = r.first.min(first);
             r.last = r.last.max(last);
+        }
+        // copies move whole planes, so both sides have one border; a copy's buffer may be copied again, hence the loop
+        for _ in 0..self.drafts.len() {
+            for d in self.drafts.iter().filter(|d| d.kind == Kind::Copy) {
+                let (a, b) = (self.root(d.input).0, self.root(d.output).0);
+                let border = self.tensors[a].border.max(self.tensors[b].border);
+                self.tensors[a].border = border;
+                self.tensors[b].border = border;
+            }
         }
         for t in 0..self.tensors.len() {
             self.tensors[t].border = self.tensors[self.root(t).0].border;

@@ -254,7 +254,7 @@ impl OpState for Running {
     fn eval(&mut self, _: &EvalContext, _: &dyn Op, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let bytes: TVec<&[u8]> = inputs.iter().map(|t| t.as_bytes()).collect();
         let Execution { isa, threads } = self.execution;
-        self.executor.run(isa, threads, &self.weights, &bytes, |_| ());
+        self.executor.run(isa, threads, &self.weights, &bytes, |_, _| ());
         let mut outputs = tvec!();
         for (i, port) in self.executor.program().outputs.iter().enumerate() {
             let mut tensor = Tensor::zero_dt(datum_type(port.form), &port.tensor_shape())?;

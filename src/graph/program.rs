@@ -176,6 +176,8 @@ pub enum Kind {
     },
     /// Nearest-neighbour upsampling by two.
     Upsample,
+    /// Whole planes, borders included.
+    Copy,
 }
 
 impl Operation {
@@ -188,7 +190,7 @@ impl Operation {
                     * u64::from(self.output.channels)
                     * u64::from(self.input.channels * kernel[0] * kernel[1])
             }
-            Kind::Upsample => 0,
+            Kind::Upsample | Kind::Copy => 0,
         }
     }
 }
@@ -330,6 +332,11 @@ impl Program {
                     return fail(format!("upsamples {x:?} to {y:?}"));
                 }
             }
+            Kind::Copy => {
+                if (x.image, x.tensor_shape()) != (false, y.tensor_shape()) {
+                    return fail(format!("copies {x:?} to {y:?}"));
+                }
+            }
             Kind::Conv { kernel, stride, pad, constants, clamp } => {
                 if kernel.iter().chain(&stride).any(|&n| n == 0 || n > 8) {
                     return fail(format!("kernel {kernel:?}, stride {stride:?}"));
@@ -454,12 +461,12 @@ impl Executor {
     /// Runs all operations; afterwards [`output`](Self::output) holds the results.
     ///
     /// `inputs[i]` are the bytes of input `i` in planes, `weights` the section that [`new`](Self::new) checked. `after` is
-    /// called after each operation with its index, for measuring.
+    /// called after each operation with its index and the planes that it wrote, for measuring and comparing.
     ///
     /// # Panics
     ///
     /// If an input's length differs from its port's, or `weights` is shorter than the section that was checked.
-    pub fn run(&mut self, isa: Isa, threads: usize, weights: &[u8], inputs: &[&[u8]], mut after: impl FnMut(usize)) {
+    pub fn run(&mut self, isa: Isa, threads: usize, weights: &[u8], inputs: &[&[u8]], mut after: impl FnMut(usize, &[u8])) {
         assert_eq!(inputs.len(), self.program.inputs.len(), "inputs");
         for (port, input) in self.program.inputs.iter().zip(inputs) {
             assert_eq!(input.len(), port.view.bytes(), "bytes of {}", port.name);
@@ -490,9 +497,10 @@ impl Executor {
                     };
                     conv(isa, threads, &call, x, y);
                 }
+                Kind::Copy => y.copy_from_slice(x),
                 Kind::Upsample => upsample(op.input.planes(), op.output.planes().border, op.output.zero_point, x, y),
             }
-            after(i);
+            after(i, y);
         }
     }
 
@@ -534,7 +542,11 @@ fn lend<'a>(arena: &'a mut [u8], inputs: &[&'a [u8]], x: &View, y: &View) -> (&'
 }
 
 /// Planes of unsigned bytes, borders included, to `[height, width, channels]` of signed ones.
-fn nhwc_from_planes(view: &View, from: &[u8], to: &mut [u8]) {
+///
+/// # Panics
+///
+/// If `from` are not the view's planes or `to` has another length than the shape.
+pub fn nhwc_from_planes(view: &View, from: &[u8], to: &mut [u8]) {
     let (planes, channels) = (view.planes(), view.channels as usize);
     assert_eq!(to.len(), planes.height * planes.width * channels, "bytes of an output");
     for (block, plane) in from.chunks_exact(planes.bytes()).enumerate() {

@@ -49,6 +49,20 @@ def load(weights):
     return student
 
 
+def share_constants(model):
+    """The exporter passes weights that several levels share through Identity; the quantiser would take them for activations."""
+    graph = model.graph
+    constants = {t.name for t in graph.initializer}
+    same = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "Identity" and n.input[0] in constants}
+    kept = [n for n in graph.node if n.output[0] not in same]
+    for n in kept:
+        for i, name in enumerate(n.input):
+            n.input[i] = same.get(name, name)
+    del graph.node[:]
+    graph.node.extend(kept)
+    return model
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--shared", default=HERE.parents[3] / "shared", type=Path)
@@ -64,7 +78,8 @@ def main():
         Exported(student), torch.zeros(1, 3, a.size, a.size), str(path), dynamo=False, opset_version=17,
         input_names=["image"], output_names=FEATURES + LEVELS, do_constant_folding=True,
     )
-    model = onnx.load(path)
+    model = share_constants(onnx.load(path))
+    onnx.save(model, path)
     onnx.checker.check_model(model)
     (out / "alignment.json").write_text(f'{{"scale": {student.log_scale.exp().item():.9g}, "bias": {student.bias.item():.9g}}}\n')
 

@@ -1,0 +1,66 @@
+"""Gathers what the stages made into one folder and has `tarsier pack build` make the pack.
+
+    python pack.py --tarsier ../../target/release/tarsier --output ../tarsier-s.tarsier
+
+Vocabulary rows are the text teacher's embeddings of the names (the sentence encoder imitates the same space on the device).
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--build", default=HERE.parent / "build", type=Path)
+    p.add_argument("--tarsier", default=HERE.parents[1] / "target/release/tarsier", type=Path)
+    p.add_argument("--output", default=HERE.parent / "tarsier-s.tarsier", type=Path)
+    p.add_argument("--golden", default=HERE.parent / "golden/frame.png", type=Path)
+    p.add_argument("--version", default="0.1.0")
+    p.add_argument("--threshold", type=float, default=0.3)
+    p.add_argument("--metrics", type=Path, help="JSON object of measured numbers")
+    a = p.parse_args()
+    folder = a.build / "pack"
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in ("backbone", "head"):
+        shutil.copy(a.build / "detector" / f"{part}_qdq.onnx", folder)
+    shutil.copy(a.build / "text/encoder_qdq.onnx", folder / "sentence_qdq.onnx")
+    shutil.copy(a.build / "text/tokenizer.txt", folder)
+    shutil.copy(a.golden, folder / "golden.png")
+    np.load(a.build / "text/token_table.npy").astype("<f4").tofile(folder / "tokens.f32")
+
+    z = np.load(a.build / "text/prompts.npz", allow_pickle=False)
+    name_row = {}
+    for i, (kind, owner) in enumerate(zip(z["kind"].tolist(), z["owner"].tolist())):
+        if kind == "name":
+            name_row.setdefault(owner, i)
+    categories = json.load(open(a.build / "text/categories.json"))
+    vocabulary = [(i, c) for i, c in enumerate(categories) if "\t" not in c["name"]]
+    with open(folder / "vocabulary.tsv", "w") as f:
+        for _, c in vocabulary:
+            synonyms = [s.replace("\t", " ").replace("|", " ") for s in c["synonyms"]]
+            f.write(f"{c['name']}\t{c['kind']}\t{'|'.join(synonyms)}\n")
+    rows = z["embedding"][[name_row[i] for i, _ in vocabulary]].astype("<f4")
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    rows.tofile(folder / "vocabulary.f32")
+
+    alignment = json.load(open(a.build / "detector/alignment.json"))
+    manifest = {
+        "format": 1, "name": "tarsier-s", "version": a.version, "built_by": "", "input_px": 320, "embedding": int(rows.shape[1]),
+        "strides": [8, 16, 32, 64], "alignment_scale": alignment["scale"], "alignment_bias": alignment["bias"],
+        "threshold": a.threshold, "licence": "MIT OR Apache-2.0",
+        "training_data": "6,609 photos from COCO val2017 and 23 smaller public sets, distilled from NanoDet-Plus-m and all-MiniLM-L6-v2; see models/README.md",
+        "metrics": json.load(open(a.metrics)) if a.metrics else {}, "golden": "", "sha256": {},
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2))
+    subprocess.run([a.tarsier, "pack", "build", folder, "--output", a.output], check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+//! The pack in the repository against onnxruntime, operation by operation, on every level that this CPU has.
+//!
+//! `models/golden/tensors.tsv` is written by `models/recipe/golden.py`; its last column says where onnxruntime itself leaves
+//! exact arithmetic. No tolerance is needed here: the programs are exact.
+
+use std::{collections::HashMap, path::Path};
+
+use sha2::{Digest, Sha256};
+use tarsier::{
+    build,
+    detect::Settings,
+    frame::{file::ImageFile, letterbox::Letterboxer},
+    geometry::Size,
+    graph::{
+        op::{Execution, Graph},
+        program::{Executor, Program, nhwc_from_planes},
+    },
+    kernels::{isa::Isa, layout::LANE},
+    pack::Pack,
+    pipeline::Pipeline,
+    text::Tokenizer,
+};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn pack() -> Pack {
+    Pack::open(&root().join("models/tarsier-s.tarsier")).expect("the default pack opens")
+}
+
+/// Digest by (graph, node), and the ids of the golden sentence.
+fn golden() -> (HashMap<(String, String), String>, Vec<u16>) {
+    let text = std::fs::read_to_string(root().join("models/golden/tensors.tsv")).expect("the golden file");
+    let mut ids = Vec::new();
+    let mut digests = HashMap::new();
+    for line in text.lines() {
+        if let Some(list) = line.strip_prefix("# ids: ") {
+            ids = list.split(' ').map(|id| id.parse().expect("an id")).collect();
+        }
+        if line.starts_with('#') {
+            continue;
+        }
+        let columns: Vec<&str> = line.split('\t').collect();
+        digests.insert((columns[0].to_owned(), columns[1].to_owned()), columns[3].to_owned());
+    }
+    (digests, ids)
+}
+
+/// Runs a graph's program on planes and compares every convolution; returns the outputs' planes or values.
+fn compare(name: &str, graph: &Graph, isa: Isa, threads: usize, inputs: &[Vec<u8>], digests: &HashMap<(String, String), String>) -> Vec<Vec<u8>> {
+    let program: &Program = graph.program();
+    let mut executor = Executor::new(program.clone(), graph.weights()).expect("a valid program");
+    let inputs: Vec<&[u8]> = inputs.iter().map(Vec::as_slice).collect();
+    let mut compared = 0;
+    executor.run(isa, threads, graph.weights(), &inputs, |i, planes| {
+        let op = &program.operations[i];
+        let Some(expected) = digests.get(&(name.to_owned(), op.name.clone())) else {
+            assert_eq!(op.macs(), 0, "{name} {} has no golden tensor", op.name);
+            return;
+        };
+        let v = &op.output;
+        let mut hwc = vec![0; (v.height * v.width * v.channels) as usize];
+        nhwc_from_planes(v, planes, &mut hwc);
+        let found: String = Sha256::digest(&hwc).iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(&found, expected, "{name} {} on {}", op.name, isa.level());
+        compared += 1;
+    });
+    let expected = digests.keys().filter(|(graph, _)| graph == name).count();
+    assert_eq!(compared, expected, "tensors compared in {name}");
+    let outputs = program.outputs.iter().enumerate().map(|(i, port)| {
+        let mut bytes = vec![0; port.tensor_shape().iter().product()];
+        executor.output(i, &mut bytes);
+        bytes
+    });
+    outputs.collect()
+}
+
+fn load(pack: &Pack, name: &str, execution: Execution) -> Graph {
+    let onnx = pack.section(&format!("{name}.onnx")).expect("a graph");
+    Graph::load(name, &onnx, |section| pack.find(section), execution).expect("a graph that loads")
+}
+
+#[test]
+fn every_int8_tensor_equals_onnxruntimes_on_every_level() {
+    let pack = pack();
+    let (digests, ids) = golden();
+    let image = ImageFile::open(&root().join("models/golden/frame.png")).expect("the golden frame");
+    for isa in Isa::available() {
+        for threads in [1, 3] {
+            let execution = Execution { isa, threads };
+            let backbone = load(&pack, "backbone", execution);
+            let view = backbone.program().inputs[0].view;
+            let mut letterboxer = Letterboxer::new(Size::new(view.width, view.height), view.border as usize);
+            let mut plane = vec![0; letterboxer.plane_bytes()];
+            letterboxer.write(&image.frame(0).expect("a frame"), &mut plane);
+            let features = compare("backbone", &backbone, isa, threads, &[plane], &digests);
+            compare("head", &load(&pack, "head", execution), isa, threads, &features, &digests);
+
+            let sentence = load(&pack, "sentence", execution);
+            let view = sentence.program().inputs[0].view;
+            let tokens = pack.section("tokens.rows").expect("token rows");
+            let mut planes = vec![view.zero_point; view.bytes()];
+            for place in 0..32 {
+                let id = usize::from(ids.get(place).copied().unwrap_or(0));
+                for channel in 0..view.channels as usize {
+                    let at = channel / LANE * view.planes().bytes() + view.planes().origin() + place * LANE + channel % LANE;
+                    planes[at] = tokens[id * view.channels as usize + channel] ^ 0x80;
+                }
+            }
+            compare("sentence", &sentence, isa, threads, &[planes], &digests);
+        }
+    }
+}
+
+#[test]
+fn the_golden_sentence_has_the_recipes_tokens() {
+    let text = std::fs::read_to_string(root().join("models/golden/tensors.tsv")).expect("the golden file");
+    let sentence = text.lines().find_map(|l| l.strip_prefix("# sentence: ")).expect("a sentence");
+    let lines = pack().text("tokenizer.txt").expect("a tokenizer");
+    let mut ids = heapless::Vec::new();
+    Tokenizer::from_lines(lines).expect("a tokenizer").encode(sentence, &mut ids).expect("words");
+    assert_eq!(ids.as_slice(), golden().1);
+}
+
+#[test]
+fn the_whole_pipeline_through_tract_gives_the_manifests_digest_on_every_level() {
+    let pack = pack();
+    for isa in Isa::available() {
+        build::verify(&pack, isa).unwrap_or_else(|e| panic!("{}: {e}", isa.level()));
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_level_or_threads() {
+    let pack = pack();
+    let image = ImageFile::open(&root().join("models/sample/astronaut.jpg")).expect("a sample");
+    let mut results = Vec::new();
+    for isa in Isa::available() {
+        for threads in [1, 2, 5] {
+            let mut pipeline = Pipeline::open(&pack, Execution { isa, threads }, Settings::default()).expect("a pipeline");
+            results.push(pipeline.raw_outputs(&image.frame(0).expect("a frame")).expect("outputs"));
+        }
+    }
+    assert!(results.windows(2).all(|pair| pair[0] == pair[1]));
+}
