@@ -133,6 +133,9 @@ pub fn build(folder: &Path, output: &Path) -> Result<u64, BuildError> {
     let names = table.split(|&b| b == b'\n').filter(|l| !l.is_empty()).count();
     let vectors = floats(&read("vocabulary.f32")?);
     let dimension = manifest.embedding as usize;
+    if dimension == 0 {
+        return Err(content("manifest.json", "embedding is 0".into()));
+    }
     if vectors.len() != names * dimension {
         return Err(content("vocabulary.f32", format!("{} floats for {names} names of {dimension}", vectors.len())));
     }

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    io::{self, BufWriter, Write},
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -9,6 +10,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use tarsier::{
     detect::Settings,
+    frame::FrameError,
     graph::op::Execution,
     kernels::isa::{Isa, IsaError},
     pack::{Pack, PackError},
@@ -49,6 +51,39 @@ pub(crate) fn fail(code: u8, message: impl fmt::Display) -> Failure {
     Failure {
         code,
         message: message.to_string(),
+    }
+}
+
+/// Text for stdout, line by line; a reader that goes away early ends the program in silence, as in `tarsier bench | head`.
+pub(crate) struct Lines(BufWriter<io::StdoutLock<'static>>);
+
+impl Lines {
+    pub(crate) fn new() -> Self {
+        Self(BufWriter::new(io::stdout().lock()))
+    }
+
+    pub(crate) fn line(&mut self, line: impl fmt::Display) -> Result<(), Failure> {
+        writeln!(self.0, "{line}").or_else(output_failure)
+    }
+
+    pub(crate) fn finish(mut self) -> Result<(), Failure> {
+        self.0.flush().or_else(output_failure)
+    }
+}
+
+pub(crate) fn output_failure(e: io::Error) -> Result<(), Failure> {
+    if e.kind() == io::ErrorKind::BrokenPipe {
+        // the reader has what it wanted, as in `tarsier detect … | head`
+        std::process::exit(0);
+    }
+    Err(fail(exit::IO, format!("cannot write results: {e}")))
+}
+
+/// A missing photo and a damaged one differ for scripts.
+pub(crate) fn code_of(e: &FrameError) -> u8 {
+    match e {
+        FrameError::Read { .. } | FrameError::NoImages { .. } | FrameError::Folder { .. } => exit::NO_INPUT,
+        _ => exit::DATA,
     }
 }
 

@@ -14,7 +14,6 @@
 //! | `decode` | a location's box, in input space |
 //! | `nms` | which objects overlap, and greedy suppression over that |
 //! | `select` | the scan over (object, prompt) pairs, and the best of what is left |
-//! | [`odds`] | score and logit, the same bits on every board |
 //!
 //! **Prompts do not influence one another.** Pairs are not cut to a top k before
 //! NMS, where a frequent prompt would push out a rare one: each prompt goes
@@ -37,7 +36,6 @@ use crate::scene::Report;
 
 mod decode;
 mod nms;
-pub mod odds;
 mod propose;
 mod select;
 
@@ -105,7 +103,7 @@ pub struct Alignment<'a> {
     pub logits: &'a [f32],
     /// From one object's logits to the next one's: the number of prompts, rounded up.
     pub row: usize,
-    /// `[P]`, the least logit that counts, per prompt: see [`odds::logit`].
+    /// `[P]`, the least logit that counts, per prompt: see [`logit`](crate::odds::logit).
     pub thresholds: &'a [f32],
 }
 

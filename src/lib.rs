@@ -1,4 +1,61 @@
-//! Tarsier.
+//! Names, boxes and more from a camera, on a robot, without a network.
+//!
+//! Tarsier is APE (Shen et al., arXiv:2312.02153: align regions with any number of prompts, each encoded alone) made small: a
+//! distilled int8 student on the CPU. This crate is the runtime; the recipe that trains and exports the student is in
+//! `models/recipe`.
+//!
+//! ```text
+//! photo -> Frame -> letterbox -> u8 planes -> backbone -> head -> objects{box, embedding}
+//!                                                                    |
+//! Prompts (mapped vocabulary rows, encoded sentences) ----------> align -> select, NMS -> Report -> text | json | coco
+//! ```
+//!
+//! Each stage takes a value and returns a value; [`pipeline::Pipeline`] owns every buffer. Boxes change space once
+//! ([`geometry::Letterbox::frame_from_input`]).
+//!
+//! | layer | modules |
+//! |---|---|
+//! | values | [`geometry`], [`quant`], [`scene`], [`odds`] |
+//! | arithmetic | [`kernels`]: one file per operation and instruction set, bit-equal to `scalar` |
+//! | sources | [`pack`] (the mapped model), [`frame`] (photos), [`text`] (subwords) |
+//! | graphs | [`graph`]: QDQ ONNX to an int8 program, run as an operator in a tract plan |
+//! | prompts | [`prompt`]: names and sentences to rows |
+//! | detection | [`detect`]: proposals, boxes, selection |
+//! | edges | [`report`], [`draw`] |
+//! | whole | [`pipeline`], [`build`] (makes packs, on the host) |
+//!
+//! A module imports only from layers above it in this table; `tests/layering.rs` holds that.
+//!
+//! # Example
+//!
+//! ```no_run
+//! use tarsier::{
+//!     detect::Settings, frame::file::ImageFile, graph::op::Execution, kernels::isa::Isa, pack::Pack, pipeline::Pipeline,
+//!     prompt::{PromptSet, Request, sentence::SentenceEncoder, vocabulary::Vocabulary}, scene::Report,
+//! };
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let pack = Pack::open("models/tarsier-s.tarsier".as_ref())?;
+//! let execution = Execution { isa: Isa::best(), threads: 1 };
+//! let mut pipeline = Pipeline::open(&pack, execution, Settings::default())?;
+//! let requests = [Request::Name("person".into()), Request::Sentence("a red cup".into())];
+//! let prompts = PromptSet::new(
+//!     &requests, &Vocabulary::open(&pack)?, &mut SentenceEncoder::open(&pack, execution)?, pipeline.objects(), None, |_| (),
+//! )?;
+//! let photo = ImageFile::open("models/sample/astronaut.jpg".as_ref())?;
+//! let mut report = Report::new(0, photo.captured, photo.size);
+//! pipeline.detect(&photo.frame(0)?, &prompts, &mut report)?;
+//! for d in &report.detections {
+//!     println!("{} {:.2} {:?}", prompts.prompts()[d.prompt as usize].name, d.score, d.bbox);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it does not do
+//!
+//! No network, no GPU, no training. No float networks: what is not int8 is refused when a pack is built. Masks, stuff, fusion of
+//! sentences with the picture, presence, tracks, cameras and links are designed for and not there yet.
+
 pub mod build;
 pub mod detect;
 pub mod draw;
@@ -6,6 +63,7 @@ pub mod frame;
 pub mod geometry;
 pub mod graph;
 pub mod kernels;
+pub mod odds;
 pub mod pack;
 pub mod pipeline;
 pub mod prompt;

@@ -154,6 +154,9 @@ impl Pack {
             manifest: Manifest::default(),
         };
         pack.manifest = Manifest::from_json(&pack.section("manifest.json")?).or_else(|e| damaged("manifest.json", e))?;
+        for name in pack.manifest.sha256.keys() {
+            pack.section(name)?;
+        }
         Ok(pack)
     }
 

@@ -9,12 +9,12 @@ use std::{
 use tract_onnx::prelude::{DatumType, IntoTValue, TValue, Tensor, tvec};
 
 use crate::{
-    detect::{Affine, Alignment, DetectError, Detector, HeadLevel, HeadOutput, Settings},
+    detect::{Affine, Alignment, DetectError, Detector, GEOMETRY, HeadLevel, HeadOutput, Settings},
     frame::{Frame, letterbox::Letterboxer},
     geometry::Size,
     graph::op::{Execution, Graph, GraphError},
     graph::program::{Form, Port},
-    kernels::align::align,
+    kernels::{align::align, layout::LANE},
     pack::{Pack, PackError},
     prompt::PromptSet,
     quant::Quant,
@@ -118,6 +118,10 @@ impl Pipeline {
         if !view.image || (view.width, view.height) != (side, side) {
             return mismatch(format!("the backbone takes {}×{}, the manifest says {side}", view.width, view.height));
         }
+        let features = (backbone.program().outputs.len(), head.program().inputs.len());
+        if features.0 != features.1 {
+            return mismatch(format!("{} features leave the backbone, the head takes {}", features.0, features.1));
+        }
         for (i, (from, to)) in backbone.program().outputs.iter().zip(&head.program().inputs).enumerate() {
             if from.form != Form::Planes || from.tensor_shape() != to.tensor_shape() || (from.scale, from.zero_point) != (to.scale, to.zero_point) {
                 return mismatch(format!("feature {i} leaves the backbone otherwise than the head takes it"));
@@ -125,8 +129,9 @@ impl Pipeline {
         }
         let levels = levels(&head.program().outputs, &manifest.strides, side)?;
         let embedding = &head.program().outputs[0];
-        if embedding.view.channels != manifest.embedding {
-            return mismatch(format!("embeddings of {} channels, the manifest says {}", embedding.view.channels, manifest.embedding));
+        let channels = embedding.view.channels;
+        if channels != manifest.embedding || !(channels as usize).is_multiple_of(LANE) {
+            return mismatch(format!("embeddings of {channels} channels, the manifest says {}", manifest.embedding));
         }
         let shape = view.tensor_shape();
         let plane = Tensor::zero_dt(DatumType::U8, &shape).map_err(|source| GraphError::Tract {
@@ -226,7 +231,7 @@ impl Pipeline {
 /// Pairs the head's outputs into levels.
 fn levels(outputs: &[Port], strides: &[u32], side: u32) -> Result<heapless::Vec<HeadLevel, 8>, PipelineError> {
     let mismatch = |why: String| Err(PipelineError::Mismatch(why));
-    if outputs.len() != 2 * strides.len() || strides.len() > 4 {
+    if outputs.len() != 2 * strides.len() || strides.is_empty() || strides.len() > 4 {
         return mismatch(format!("{} head outputs for {} strides", outputs.len(), strides.len()));
     }
     let affine = |port: &Port| Affine {
@@ -236,6 +241,10 @@ fn levels(outputs: &[Port], strides: &[u32], side: u32) -> Result<heapless::Vec<
     let mut levels = heapless::Vec::new();
     for (pair, &stride) in outputs.chunks_exact(2).zip(strides) {
         let (embedding, geometry) = (&pair[0].view, &pair[1].view);
+        let channels = (embedding.channels, geometry.channels as usize);
+        if channels != (outputs[0].view.channels, GEOMETRY) || pair.iter().any(|port| port.form != Form::Nhwc) {
+            return mismatch(format!("outputs of {channels:?} channels at stride {stride}"));
+        }
         let size = (embedding.height, embedding.width);
         if size != (geometry.height, geometry.width) || embedding.height != side.div_ceil(stride.max(1)) {
             return mismatch(format!("outputs of {size:?} at stride {stride}"));

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::{detect::odds, kernels::align::Align, quant::Quant};
+use crate::{kernels::align::Align, odds, quant::Quant};
 
 use self::{
     sentence::{SentenceEncoder, SentenceError},

@@ -17,7 +17,7 @@ use tarsier::{
     scene::Report,
 };
 
-use super::{Engine, Failure, Prompts, exit, fail};
+use super::{Engine, Failure, Lines, Prompts, code_of, exit, fail};
 
 /// Options of `bench`.
 #[derive(Debug, Args)]
@@ -42,14 +42,12 @@ impl Bench {
         let mut opened = self.engine.open(execution, Settings::default())?;
         let prompts = self.prompts.open(&opened, true)?;
         let loaded = started.elapsed();
+        let golden = opened.pack.section("golden.png").map_err(|e| fail(exit::DATA, e))?;
         let decode = || match &self.image {
             Some(path) => ImageFile::open(path),
-            None => {
-                let golden = opened.pack.find("golden.png").unwrap_or_else(|| unreachable!("a pack that opened has sections"));
-                ImageFile::decode("golden.png".as_ref(), &golden)
-            }
+            None => ImageFile::decode("golden.png".as_ref(), &golden),
         };
-        let image = decode().map_err(|e| fail(exit::DATA, e))?;
+        let image = decode().map_err(|e| fail(code_of(&e), e))?;
         let mut report = Report::new(0, image.captured, image.size);
         let frame = image.frame(0).map_err(|e| fail(exit::SOFTWARE, e))?;
         let mut first = None;
@@ -59,16 +57,17 @@ impl Bench {
             first.get_or_insert_with(|| started.elapsed());
             if i >= self.frames.div_ceil(10) {
                 let clock = Instant::now();
-                decode().map_err(|e| fail(exit::DATA, e))?;
+                decode().map_err(|e| fail(code_of(&e), e))?;
                 samples.push((clock.elapsed(), times));
             }
         }
         let m = opened.pack.manifest();
-        println!(
+        let mut out = Lines::new();
+        out.line(format!(
             "{} {} · {} · {} thread(s) · {} prompts · {}×{} photo · {} frames",
             m.name, m.version, execution.isa.level(), execution.threads, prompts.prompts().len(), image.size.width, image.size.height, self.frames
-        );
-        println!("\n{:<12}{:>10}{:>10}  ms", "stage", "p50", "p99");
+        ))?;
+        out.line(format!("\n{:<12}{:>10}{:>10}  ms", "stage", "p50", "p99"))?;
         type Stage = (&'static str, fn(&(Duration, StageTimes)) -> Duration);
         let stages: [Stage; 7] = [
             ("decode", |s| s.0),
@@ -82,25 +81,26 @@ impl Bench {
         for (name, of) in stages {
             let mut times: Vec<Duration> = samples.iter().map(of).collect();
             times.sort_unstable();
-            println!("{name:<14}{:>8.3}{:>10.3}", ms(percentile(&times, 0.50)), ms(percentile(&times, 0.99)));
+            out.line(format!("{name:<14}{:>8.3}{:>10.3}", ms(percentile(&times, 0.50)), ms(percentile(&times, 0.99))))?;
         }
         let arena: u32 = opened.pipeline.graphs().iter().map(|g| g.program().arena_bytes).sum();
-        println!("\narena {:.2} MB (backbone and head)", f64::from(arena) / 1e6);
-        println!("start to prompts ready {:.1} ms, to first detection {:.1} ms", ms(loaded), ms(first.unwrap_or_default()));
+        out.line(format!("\narena {:.2} MB (backbone and head)", f64::from(arena) / 1e6))?;
+        out.line(format!("start to prompts ready {:.1} ms, to first detection {:.1} ms", ms(loaded), ms(first.unwrap_or_default())))?;
         match peak_rss_kb() {
-            Some(kb) => println!("peak RSS {:.1} MB", kb as f64 / 1e3),
-            None => println!("peak RSS unknown: /proc/self/status cannot be read"),
+            Some(kb) => out.line(format!("peak RSS {:.1} MB", kb as f64 / 1e3))?,
+            None => out.line("peak RSS unknown: /proc/self/status cannot be read")?,
         }
         if self.ops {
             for graph in opened.pipeline.graphs() {
-                self.operators(graph, execution)?;
+                self.operators(graph, execution, &mut out)?;
             }
         }
+        out.finish()?;
         Ok(0)
     }
 
     /// Times each operator of a graph's program on zeros: integer kernels take the same time on all data.
-    fn operators(&self, graph: &Graph, Execution { isa, threads }: Execution) -> Result<(), Failure> {
+    fn operators(&self, graph: &Graph, Execution { isa, threads }: Execution, out: &mut Lines) -> Result<(), Failure> {
         let program = graph.program();
         let mut executor = Executor::new(program.clone(), graph.weights()).map_err(|e| fail(exit::SOFTWARE, e))?;
         let inputs: Vec<Vec<u8>> = program.inputs.iter().map(|p| vec![p.view.zero_point; p.view.bytes()]).collect();
@@ -121,14 +121,14 @@ impl Bench {
             })
             .collect();
         let total: Duration = medians.iter().sum();
-        println!("\n{:<56}{:>14}{:>9}{:>9}{:>8}{:>7}", "operator", "output", "MMAC", "µs", "GMAC/s", "share");
+        out.line(format!("\n{:<56}{:>14}{:>9}{:>9}{:>8}{:>7}", "operator", "output", "MMAC", "µs", "GMAC/s", "share"))?;
         for (op, time) in program.operations.iter().zip(medians) {
             let (macs, s) = (op.macs() as f64, time.as_secs_f64().max(1e-9));
             let shape = format!("{}×{}×{}", op.output.channels, op.output.height, op.output.width);
             let share = 100.0 * s / total.as_secs_f64().max(1e-9);
-            println!("{:<56}{shape:>14}{:>9.2}{:>9.1}{:>8.1}{share:>6.1}%", op.name, macs / 1e6, s * 1e6, macs / s / 1e9);
+            out.line(format!("{:<56}{shape:>14}{:>9.2}{:>9.1}{:>8.1}{share:>6.1}%", op.name, macs / 1e6, s * 1e6, macs / s / 1e9))?;
         }
-        println!("{:<56}{:>14}{:>9.2}{:>9.1}{:>8.1}", "all", "", program.macs() as f64 / 1e6, total.as_secs_f64() * 1e6, program.macs() as f64 / total.as_secs_f64() / 1e9);
+        out.line(format!("{:<56}{:>14}{:>9.2}{:>9.1}{:>8.1}", "all", "", program.macs() as f64 / 1e6, total.as_secs_f64() * 1e6, program.macs() as f64 / total.as_secs_f64() / 1e9))?;
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! `tarsier detect`: photos in, detections out.
 
 use std::{
+    collections::HashSet,
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
 };
@@ -19,7 +20,7 @@ use tarsier::{
     scene::{Names, Report},
 };
 
-use super::{Engine, Failure, Opened, Prompts, exit, fail, progress};
+use super::{Engine, Failure, Opened, Prompts, code_of, exit, fail, output_failure, progress};
 
 /// Options of `detect`.
 #[derive(Debug, Args)]
@@ -76,7 +77,7 @@ impl Detect {
         let mut code = 0;
         let mut failed = |e: &FrameError| {
             log::error!("{e}");
-            code = code_of(e).max(code);
+            code = code_of(e).max(code); // of several failures the lower number does not win
         };
         let mut photos = Vec::new();
         for path in &self.paths {
@@ -92,7 +93,7 @@ impl Detect {
         };
         let mut writer = ReportWriter::new(format, BufWriter::new(io::stdout().lock()));
         let bar = progress(photos.len() as u64, "photos", photos.len() < 8);
-        let mut drawn = Drawn::new(self.draw.as_deref());
+        let mut drawn = Drawn::new(self.draw.as_deref(), &photos);
         let done = photos.iter().zip(0..).try_for_each(|(path, sequence)| {
             bar.set_position(sequence);
             match ImageFile::open(path) {
@@ -135,7 +136,7 @@ impl Detect {
         };
         let names = PromptNames(prompts);
         writer.write(Some(&shown), &names, &report).or_else(output_failure)?;
-        if let Some(to) = drawn.path_for(path) {
+        if let Some(to) = drawn.path_for(path)? {
             draw::draw(&mut image.pixels, &report, &names);
             draw::save(&to, &image.pixels, image.size, image.kind).map_err(|e| fail(exit::CANNOT_CREATE, e))?;
         }
@@ -143,22 +144,27 @@ impl Detect {
     }
 }
 
-/// Where drawn copies go: photos of one name from several folders do not overwrite one another.
+/// Where drawn copies go: photos of one name from several folders do not overwrite one another, nor any photo itself.
 struct Drawn<'a> {
     folder: Option<&'a Path>,
-    used: std::collections::HashSet<PathBuf>,
+    photos: HashSet<PathBuf>,
+    used: HashSet<PathBuf>,
 }
 
 impl<'a> Drawn<'a> {
-    fn new(folder: Option<&'a Path>) -> Self {
+    fn new(folder: Option<&'a Path>, photos: &[PathBuf]) -> Self {
+        let real = photos.iter().filter_map(|p| p.canonicalize().ok());
         Self {
             folder,
-            used: std::collections::HashSet::new(),
+            photos: if folder.is_some() { real.collect() } else { HashSet::new() },
+            used: HashSet::new(),
         }
     }
 
-    fn path_for(&mut self, photo: &Path) -> Option<PathBuf> {
-        let folder = self.folder?;
+    fn path_for(&mut self, photo: &Path) -> Result<Option<PathBuf>, Failure> {
+        let Some(folder) = self.folder else {
+            return Ok(None);
+        };
         let name = photo.file_name().unwrap_or_default();
         let mut to = folder.join(name);
         let mut n = 1;
@@ -166,22 +172,9 @@ impl<'a> Drawn<'a> {
             n += 1;
             to = folder.join(format!("{n}_{}", name.to_string_lossy()));
         }
-        Some(to)
-    }
-}
-
-fn output_failure(e: io::Error) -> Result<(), Failure> {
-    if e.kind() == io::ErrorKind::BrokenPipe {
-        // the reader has what it wanted, as in `tarsier detect … | head`
-        std::process::exit(0);
-    }
-    Err(fail(exit::IO, format!("cannot write results: {e}")))
-}
-
-/// A missing photo and a damaged one differ for scripts; of several failures the lower number does not win.
-fn code_of(e: &FrameError) -> u8 {
-    match e {
-        FrameError::Read { .. } | FrameError::NoImages { .. } | FrameError::Folder { .. } => exit::NO_INPUT,
-        _ => exit::DATA,
+        if to.canonicalize().is_ok_and(|real| self.photos.contains(&real)) {
+            return Err(fail(exit::CANNOT_CREATE, format!("{} is one of the photos; draw into another folder", to.display())));
+        }
+        Ok(Some(to))
     }
 }

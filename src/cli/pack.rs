@@ -10,7 +10,7 @@ use tarsier::{
     prompt::vocabulary::Vocabulary,
 };
 
-use super::{Failure, exit, fail, isa_from, open_pack};
+use super::{Failure, Lines, exit, fail, isa_from, open_pack};
 
 /// Subcommands of `pack`.
 #[derive(Debug, Subcommand)]
@@ -43,18 +43,20 @@ pub(crate) enum Pack {
 
 impl Pack {
     pub(crate) fn run(&self) -> Result<u8, Failure> {
+        let mut lines = Lines::new();
         match self {
             Self::Build { folder, output } => {
                 let bytes = build::build(folder, output).map_err(failure)?;
-                println!("{}: {bytes} bytes", output.display());
+                lines.line(format!("{}: {bytes} bytes", output.display()))?;
             }
-            Self::Inspect { pack, ops } => inspect(&open_pack(pack)?, *ops)?,
+            Self::Inspect { pack, ops } => inspect(&open_pack(pack)?, *ops, &mut lines)?,
             Self::Verify { pack, isa } => {
                 let isa = isa_from(isa.as_deref())?;
                 build::verify(&open_pack(pack)?, isa).map_err(failure)?;
-                println!("{}: all sections and the golden frame are as the manifest says ({})", pack.display(), isa.level());
+                lines.line(format!("{}: all sections and the golden frame are as the manifest says ({})", pack.display(), isa.level()))?;
             }
         }
+        lines.finish()?;
         Ok(0)
     }
 }
@@ -68,19 +70,19 @@ fn failure(e: BuildError) -> Failure {
     fail(code, e)
 }
 
-fn inspect(pack: &Opened, ops: bool) -> Result<(), Failure> {
+fn inspect(pack: &Opened, ops: bool, lines: &mut Lines) -> Result<(), Failure> {
     let data = |e: &dyn std::fmt::Display| fail(exit::DATA, e);
     let m = pack.manifest();
-    println!("{} {} (layout {}, {})", m.name, m.version, m.format, m.built_by);
-    println!("licence: {}", m.licence);
-    println!("trained on: {}", m.training_data);
-    println!("input {0}×{0} px, strides {1:?}, embeddings of {2}", m.input_px, m.strides, m.embedding);
+    lines.line(format!("{} {} (layout {}, {})", m.name, m.version, m.format, m.built_by))?;
+    lines.line(format!("licence: {}", m.licence))?;
+    lines.line(format!("trained on: {}", m.training_data))?;
+    lines.line(format!("input {0}×{0} px, strides {1:?}, embeddings of {2}", m.input_px, m.strides, m.embedding))?;
     for (name, value) in &m.metrics {
-        println!("{name}: {value}");
+        lines.line(format!("{name}: {value}"))?;
     }
-    println!("\n{:<24}{:>10}", "section", "bytes");
+    lines.line(format!("\n{:<24}{:>10}", "section", "bytes"))?;
     for (name, bytes) in pack.sections() {
-        println!("{name:<24}{:>10}", bytes.len());
+        lines.line(format!("{name:<24}{:>10}", bytes.len()))?;
     }
     let execution = Execution {
         isa: isa_from(None)?,
@@ -91,27 +93,27 @@ fn inspect(pack: &Opened, ops: bool) -> Result<(), Failure> {
         let graph = Graph::load(name, &onnx, |s| pack.find(s), execution).map_err(|e| data(&e))?;
         let program = graph.program();
         let hosted = hosted_operators(name, &onnx).map_err(|e| data(&e))?;
-        println!(
+        lines.line(format!(
             "\n{name}: {} operations, {:.1} MMAC, arena {} bytes{}",
             program.operations.len(),
             program.macs() as f64 / 1e6,
             program.arena_bytes,
             if hosted.is_empty() { String::new() } else { format!(", hosted by tract: {}", hosted.join(", ")) }
-        );
+        ))?;
         for (kind, ports) in [("in ", &program.inputs), ("out", &program.outputs)] {
             for p in ports {
-                println!("  {kind} {:<40} {:?} scale {:.6} zero point {}", p.name, p.tensor_shape(), p.scale, p.zero_point);
+                lines.line(format!("  {kind} {:<40} {:?} scale {:.6} zero point {}", p.name, p.tensor_shape(), p.scale, p.zero_point))?;
             }
         }
         if ops {
             for op in &program.operations {
-                println!("  {:<60} {:>7.2} MMAC  {}×{}×{}", op.name, op.macs() as f64 / 1e6, op.output.channels, op.output.height, op.output.width);
+                lines.line(format!("  {:<60} {:>7.2} MMAC  {}×{}×{}", op.name, op.macs() as f64 / 1e6, op.output.channels, op.output.height, op.output.width))?;
             }
         }
     }
     let vocabulary = Vocabulary::open(pack).map_err(|e| data(&e))?;
     let synonyms: usize = vocabulary.entries().iter().map(|e| e.synonyms.len()).sum();
     let things = vocabulary.entries().iter().filter(|e| e.thing).count();
-    println!("\nvocabulary: {} names ({things} things), {synonyms} synonyms", vocabulary.entries().len());
+    lines.line(format!("\nvocabulary: {} names ({things} things), {synonyms} synonyms", vocabulary.entries().len()))?;
     Ok(())
 }

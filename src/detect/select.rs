@@ -8,8 +8,9 @@
 use std::collections::BinaryHeap;
 
 use super::nms::{Objects, Overlaps};
-use super::{Alignment, Settings, descending, odds};
+use super::{Alignment, Settings, descending};
 use crate::geometry::BBox;
+use crate::odds;
 use crate::scene::{Detection, MAX_DETECTIONS, Report};
 
 /// Prompts that are marked together: a cache line of logits.

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use super::*;
 use crate::geometry::{BBox, Size};
+use crate::odds;
 use crate::scene::MAX_DETECTIONS;
 
 const D: usize = 16;

@@ -23,6 +23,9 @@ use super::{
 };
 use crate::kernels::layout::{KernelShape, LANE, bias_s8, pack_weights};
 
+#[cfg(test)]
+mod tests;
+
 /// A weights section being written; equal constants are stored once.
 #[derive(Debug, Default)]
 pub struct WeightsWriter {

@@ -237,6 +237,9 @@ impl std::error::Error for ProgramError {}
 /// Dimensions and counts above this are refused, so that no product below overflows.
 const MAX_DIMENSION: u32 = 1 << 12;
 
+/// Arenas and tensors above this are refused: a few damaged bytes must not ask for more memory than a board has.
+const MAX_BYTES: u64 = 1 << 28;
+
 impl Program {
     /// Reads what [`to_bytes`](Self::to_bytes) wrote.
     ///
@@ -264,6 +267,9 @@ impl Program {
 
     /// Checks everything that a run relies on, so that a hostile file ends here and not in a kernel.
     fn check(&self, weights: &[u8]) -> Result<(), ProgramError> {
+        if u64::from(self.arena_bytes) > MAX_BYTES {
+            return Err(invalid("arena", format!("{} bytes; up to {MAX_BYTES} are allowed", self.arena_bytes)));
+        }
         for (i, port) in self.inputs.iter().enumerate() {
             self.check_view(&port.name, &port.view)?;
             if port.view.place != Place::Input(i as u32) || port.form != Form::Planes {
@@ -290,6 +296,9 @@ impl Program {
         }
         if v.image && v.channels > 4 {
             return Err(invalid(name, format!("an image of {} channels", v.channels)));
+        }
+        if v.bytes_u64() > MAX_BYTES {
+            return Err(invalid(name, format!("{} bytes; up to {MAX_BYTES} are allowed", v.bytes_u64())));
         }
         match v.place {
             Place::Arena(at) => {

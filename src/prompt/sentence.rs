@@ -14,6 +14,7 @@ use tract_onnx::prelude::{IntoTensor, IntoTValue, Tensor, tvec};
 use super::Row;
 use crate::{
     graph::op::{Execution, Graph, GraphError},
+    graph::program::Form,
     kernels::layout::LANE,
     pack::{Pack, PackError, map::Bytes},
     text::{MAX_TOKENS, PADDING, TextError, Tokenizer},
@@ -77,6 +78,7 @@ impl SentenceEncoder {
                 (x.view.height, x.view.width) == tokens
                     && (y.view.height, y.view.width) == tokens
                     && !x.view.image
+                    && y.form == Form::Nhwc
                     && y.view.channels == manifest.embedding
             }
             _ => false,

@@ -78,6 +78,10 @@ impl Vocabulary {
             let reason = format!("{} bytes for {} names of {embedding}", rows.len(), entries.len());
             return Err(wrong("vocabulary.rows", reason));
         }
+        // what kernels of all levels agree on
+        if let Some(at) = rows.iter().position(|&b| b == i8::MIN.cast_unsigned()) {
+            return Err(wrong("vocabulary.rows", format!("byte {at} is -128")));
+        }
         let raw = pack.section("vocabulary.parameters")?;
         let parameters: Vec<f32> = raw.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         if raw.len() != entries.len() * PARAMETERS * 4 {

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import torch
 
-from data import PhotoStore, Split, letterbox
+from data import EVERYDAY, PhotoStore, Split, letterbox
 from student import STRIDES, Student
 from teacher import COCO80
 
@@ -36,10 +36,17 @@ class Exported(torch.nn.Module):
         return (*features, *(t for level in self.head(features) for t in level))
 
 
-def load(weights):
-    """The student with averaged weights, objectness mapped to 0..8."""
-    student = Student().eval()
+def load(weights, photos):
+    """The student with averaged weights, its normalisation measured anew, objectness mapped to 0..8.
+
+    Averaged weights have no running statistics of their own, and those of training are of mosaics at other sizes: both means and
+    variances are taken again over letterboxed photos, as the runtime sees them.
+    """
+    student = Student()
     student.load_state_dict(torch.load(weights, weights_only=True))
+    batches = (torch.from_numpy(b).float() / 255 for b in np.array_split(photos, max(1, len(photos) // 32)))
+    torch.optim.swa_utils.update_bn(batches, student)
+    student.eval()
     with torch.no_grad():
         last = student.head.where[-1]
         last.weight[4] *= 0.5
@@ -70,9 +77,14 @@ def main():
     p.add_argument("--weights", default="final.pt")
     p.add_argument("--size", type=int, default=320)
     p.add_argument("--calibration", type=int, default=192, help="letterboxed training photos")
+    p.add_argument("--normalisation", type=int, default=768, help="letterboxed training photos for batch normalisation")
     a = p.parse_args()
     out = a.build / "detector"
-    student = load(out / a.weights)
+    split = Split(a.shared / "data/train.json", COCO80)
+    store = PhotoStore(split, a.shared / "data/images", out / "photos")
+    pool = np.random.default_rng(0).permutation([i for i, im in enumerate(split.images) if im["source"] in EVERYDAY])
+    photos = np.stack([letterbox(store[i][0], a.size)[0].transpose(2, 0, 1) for i in pool[: max(a.calibration, a.normalisation)]])
+    student = load(out / a.weights, photos[: a.normalisation])
     path = out / "detector_fp32.onnx"
     torch.onnx.export(
         Exported(student), torch.zeros(1, 3, a.size, a.size), str(path), dynamo=False, opset_version=17,
@@ -83,10 +95,7 @@ def main():
     onnx.checker.check_model(model)
     (out / "alignment.json").write_text(f'{{"scale": {student.log_scale.exp().item():.9g}, "bias": {student.bias.item():.9g}}}\n')
 
-    split = Split(a.shared / "data/train.json", COCO80)
-    store = PhotoStore(split, a.shared / "data/images", out / "photos")
-    chosen = np.random.default_rng(0).choice([i for i, im in enumerate(split.images) if im["source"] == "coco"], a.calibration, replace=False)
-    np.savez(out / "calibration.npz", image=np.stack([letterbox(store[i][0], a.size)[0].transpose(2, 0, 1) for i in chosen]))
+    np.savez(out / "calibration.npz", image=photos[: a.calibration])
     print(f"{path.name}: {len(model.graph.node)} nodes, alignment scale {student.log_scale.exp().item():.3f}, bias {student.bias.item():.3f}")
 
 

@@ -43,6 +43,7 @@ def main():
     p.add_argument("--batch", type=int, default=32)
     p.add_argument("--lr", type=float, default=3e-3)
     p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--weights", type=Path, help="start from these weights (any precision) instead of random ones")
     p.add_argument("--threads", type=int, default=2)
     a = p.parse_args()
     torch.set_num_threads(a.threads)
@@ -55,6 +56,8 @@ def main():
     bank = PromptBank(a.build / "text/prompts.npz", split.names)
     teacher = Teacher(a.shared / "teachers")
     student = Student().to(memory_format=torch.channels_last)
+    if a.weights:
+        student.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in torch.load(a.weights, weights_only=True).items()})
     average = torch.optim.swa_utils.AveragedModel(student, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True)
     matrices = [q for n, q in student.named_parameters() if q.ndim == 4 and "where.1" not in n and "what.2" not in n]
     ids = {id(q) for q in matrices}

@@ -1,0 +1,135 @@
+"""COCO box AP of the shipped binary (int8), or of the fp32 export, on a COCO-format split.
+
+    python evaluate.py                                   # ../tarsier-s.tarsier through ../../target/release/tarsier
+    python evaluate.py --fp32                            # build/detector/detector_fp32.onnx through onnxruntime, same letterbox and selection
+    python evaluate.py --annotations instances.json --images folder --source any
+
+Prompts are the names of the 80 COCO categories; only photos of the source that annotates them exhaustively count (`--source coco`).
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "detector"))
+from teacher import COCO80  # noqa: E402
+
+STRIDES = (8, 16, 32, 64)
+
+
+def through_binary(a, files):
+    """Results of `tarsier detect --format coco` on the photos."""
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as prompts:
+        prompts.write("\n".join(COCO80))
+        prompts.flush()
+        command = [a.tarsier, "detect", "--pack", a.pack, "--prompts", prompts.name, "--threshold", str(a.threshold), "--format", "coco", "--threads", str(a.threads)]
+        done = subprocess.run([*map(str, command), *map(str, files)], stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout)
+
+
+def nms(boxes, scores, limit):
+    """Indices kept of one category's boxes, best first."""
+    order, kept = np.argsort(-scores, kind="stable"), []
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    while len(order):
+        i, rest = order[0], order[1:]
+        kept.append(i)
+        lt, rb = np.maximum(boxes[i, :2], boxes[rest, :2]), np.minimum(boxes[i, 2:], boxes[rest, 2:])
+        inter = np.clip(rb - lt, 0, None).prod(1)
+        order = rest[inter / np.maximum(area[i] + area[rest] - inter, 1e-9) <= limit]
+    return kept
+
+
+def through_fp32(a, files):
+    """The same stages in floats: letterbox, network, 300 proposals by objectness, alignment, selection."""
+    import cv2
+    import onnxruntime as ort
+
+    from data import letterbox
+    from prompts import PromptBank
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = a.threads
+    session = ort.InferenceSession(str(a.build / "detector/detector_fp32.onnx"), options, providers=["CPUExecutionProvider"])
+    names = [f"{k}_{s}" for s in STRIDES for k in ("embedding", "geometry")]
+    rows = PromptBank(a.build / "text/prompts.npz", COCO80).names().numpy()
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    alignment = json.load(open(a.build / "detector/alignment.json"))
+    results = []
+    for file in files:
+        photo = cv2.imread(str(file))[:, :, ::-1]
+        x, s, left, top = letterbox(photo, 320)
+        out = session.run(names, {"image": x.transpose(2, 0, 1)[None].astype(np.float32) / 255})
+        embedding = np.concatenate([e[0].reshape(128, -1).T for e in out[0::2]])
+        geometry = np.concatenate([g[0].reshape(16, -1).T for g in out[1::2]])
+        grid = np.concatenate([np.stack([(np.tile(np.arange(320 // s), 320 // s) + 0.5) * s, (np.repeat(np.arange(320 // s), 320 // s) + 0.5) * s, np.full((320 // s) ** 2, s)], 1) for s in STRIDES])
+        top300 = np.argsort(-np.clip(geometry[:, 4], 0, 8), kind="stable")[:300]
+        d = np.clip(geometry[top300, :4], 0, 8) * grid[top300, 2:]
+        p = grid[top300, :2]
+        boxes = (np.concatenate([p - d[:, :2], p + d[:, 2:]], 1) - [left, top, left, top]) / s
+        boxes = boxes.clip(0, [photo.shape[1], photo.shape[0]] * 2)
+        scores = 1 / (1 + np.exp(-(alignment["scale"] * embedding[top300] @ rows.T + alignment["bias"])))
+        for c in range(80):
+            at = np.nonzero(scores[:, c] > a.threshold)[0]
+            for i in at[nms(boxes[at], scores[at, c], 0.6)]:
+                b = boxes[i]
+                results.append({"file_name": file.name, "category_name": COCO80[c], "bbox": [b[0], b[1], b[2] - b[0], b[3] - b[1]], "score": float(scores[i, c])})
+    return results
+
+
+def main():
+    shared = HERE.parents[2] / "shared"
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--annotations", default=shared / "data/val.json", type=Path)
+    p.add_argument("--images", default=shared / "data/images", type=Path)
+    p.add_argument("--source", default="coco", help="only photos of this `source`; `any` takes all")
+    p.add_argument("--build", default=HERE.parent / "build", type=Path)
+    p.add_argument("--pack", default=HERE.parent / "tarsier-s.tarsier", type=Path)
+    p.add_argument("--tarsier", default=HERE.parents[1] / "target/release/tarsier", type=Path)
+    p.add_argument("--threshold", type=float, default=0.01)
+    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--limit", type=int)
+    p.add_argument("--fp32", action="store_true")
+    p.add_argument("--output", type=Path, help="write the numbers as JSON")
+    a = p.parse_args()
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    truth = json.load(open(a.annotations))
+    truth["images"] = [im for im in truth["images"] if a.source in ("any", im.get("source"))][: a.limit]
+    chosen = {im["id"] for im in truth["images"]}
+    ids = {c["name"]: c["id"] for c in truth["categories"] if c["name"] in COCO80}
+    truth["annotations"] = [n for n in truth["annotations"] if n["image_id"] in chosen and n["category_id"] in ids.values()]
+    by_file = {Path(im["file_name"]).name: im["id"] for im in truth["images"]}
+    files = [a.images / im["file_name"] for im in truth["images"]]
+    print(f"{len(files)} photos, {len(truth['annotations'])} boxes, {'fp32 onnxruntime' if a.fp32 else a.pack}", flush=True)
+    found = through_fp32(a, files) if a.fp32 else through_binary(a, files)
+    results = [{"image_id": by_file[r["file_name"]], "category_id": ids[r["category_name"]], "bbox": r["bbox"], "score": r["score"]} for r in found]
+    coco = COCO()
+    coco.dataset = truth
+    coco.createIndex()
+    e = COCOeval(coco, coco.loadRes(results), "bbox")
+    e.params.imgIds, e.params.catIds = sorted(chosen), sorted(ids.values())
+    e.evaluate()
+    e.accumulate()
+    e.summarize()
+    per_name = {}
+    for name, k in ids.items():
+        pr = e.eval["precision"][0, :, e.params.catIds.index(k), 0, 2]
+        if (pr > -1).any():
+            per_name[name] = round(100 * float(pr[pr > -1].mean()), 1)
+    best = sorted(per_name.items(), key=lambda kv: -kv[1])[:15]
+    print("AP50 of the best names:", ", ".join(f"{n} {v}" for n, v in best))
+    if a.output:
+        keys = ("AP", "AP50", "AP75", "AP small", "AP medium", "AP large")
+        a.output.write_text(json.dumps({**{k: round(100 * float(v), 2) for k, v in zip(keys, e.stats)}, "AP50 by name": per_name}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

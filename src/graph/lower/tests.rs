@@ -1,0 +1,290 @@
+//! Small QDQ graphs, made here, against convolution written plainly; and graphs that must be refused by name.
+
+use tract_onnx::pb::{
+    AttributeProto, GraphProto, NodeProto, TensorProto, TensorShapeProto, TypeProto,
+    ValueInfoProto, tensor_proto::DataType, tensor_shape_proto, type_proto,
+};
+
+use super::*;
+use crate::{
+    graph::program::{Executor, nhwc_from_planes},
+    kernels::isa::Isa,
+};
+
+/// A graph under construction; every helper returns the name of what it made.
+#[derive(Default)]
+struct Builder(GraphProto);
+
+impl Builder {
+    fn info(name: &str, kind: DataType, shape: &[i64]) -> ValueInfoProto {
+        let dim = |&n: &i64| tensor_shape_proto::Dimension {
+            value: Some(tensor_shape_proto::dimension::Value::DimValue(n)),
+            ..Default::default()
+        };
+        ValueInfoProto {
+            name: name.to_owned(),
+            r#type: Some(TypeProto {
+                value: Some(type_proto::Value::TensorType(type_proto::Tensor {
+                    elem_type: kind as i32,
+                    shape: Some(TensorShapeProto {
+                        dim: shape.iter().map(dim).collect(),
+                    }),
+                })),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    }
+
+    fn input(&mut self, name: &str, kind: DataType, shape: &[i64]) -> String {
+        self.0.input.push(Self::info(name, kind, shape));
+        name.to_owned()
+    }
+
+    fn constant(&mut self, name: &str, kind: DataType, dims: &[i64], raw: Vec<u8>) -> String {
+        self.0.initializer.push(TensorProto {
+            name: name.to_owned(),
+            data_type: kind as i32,
+            dims: dims.to_vec(),
+            raw_data: raw,
+            ..Default::default()
+        });
+        name.to_owned()
+    }
+
+    fn node(&mut self, kind: &str, name: &str, input: &[&str], ints: &[(&str, &[i64])]) -> String {
+        self.0.node.push(NodeProto {
+            name: name.to_owned(),
+            op_type: kind.to_owned(),
+            input: input.iter().map(|&i| i.to_owned()).collect(),
+            output: vec![format!("{name}_out")],
+            attribute: ints
+                .iter()
+                .map(|(name, values)| AttributeProto {
+                    name: (*name).to_owned(),
+                    ints: values.to_vec(),
+                    i: values[0],
+                    ..Default::default()
+                })
+                .collect(),
+            ..Default::default()
+        });
+        format!("{name}_out")
+    }
+
+    /// `QuantizeLinear` and `DequantizeLinear` of an activation.
+    fn qdq(&mut self, tensor: &str, scale: f32, zero: i8) -> String {
+        let s = self.constant(&format!("{tensor}_s"), DataType::Float, &[], scale.to_le_bytes().into());
+        let z = self.constant(&format!("{tensor}_z"), DataType::Int8, &[], vec![zero.cast_unsigned()]);
+        let q = self.node("QuantizeLinear", &format!("{tensor}_q"), &[tensor, &s, &z], &[]);
+        self.node("DequantizeLinear", &format!("{tensor}_dq"), &[&q, &s, &z], &[])
+    }
+
+    /// A dequantised constant with a scale per channel.
+    fn dequantised(&mut self, name: &str, kind: DataType, dims: &[i64], raw: Vec<u8>, scales: &[f32]) -> String {
+        let w = self.constant(name, kind, dims, raw);
+        let raw = scales.iter().flat_map(|s| s.to_le_bytes()).collect();
+        let s = self.constant(&format!("{name}_s"), DataType::Float, &[scales.len() as i64], raw);
+        self.node("DequantizeLinear", &format!("{name}_dq"), &[&w, &s], &[("axis", &[0])])
+    }
+}
+
+const IN: (f32, i8) = (0.05, -11);
+const OUT: (f32, i8) = (0.4, 7);
+
+/// Weights and biases that reach most bytes of the output.
+fn parameters(out: usize, inputs: usize, k: usize) -> (Vec<i8>, Vec<i32>, Vec<f32>) {
+    let weights = (0..out * inputs * k * k).map(|i| ((i * 37 + i / 5 * 11) % 255) as i32 - 127);
+    let biases = (0..out).map(|c| (c as i32 * 997) % 20_011 - 9_000).collect();
+    let scales = (0..out).map(|c| 0.001 + c as f32 * 0.0003).collect();
+    (weights.map(|w| w as i8).collect(), biases, scales)
+}
+
+/// A graph of one convolution `[32, 7, 9]` -> `[16, …]`, its weights as given.
+fn one_convolution(weights: &[i8], relu: bool, attributes: &[(&str, &[i64])]) -> GraphProto {
+    let mut b = Builder::default();
+    let (_, biases, scales) = parameters(16, 32, 3);
+    let x = b.input("x", DataType::Float, &[1, 32, 7, 9]);
+    let x = b.qdq(&x, IN.0, IN.1);
+    let raw = weights.iter().map(|w| w.cast_unsigned()).collect();
+    let w = b.dequantised("w", DataType::Int8, &[16, 32, 3, 3], raw, &scales);
+    let raw = biases.iter().flat_map(|b| b.to_le_bytes()).collect();
+    let products: Vec<f32> = scales.iter().map(|s| s * IN.0).collect();
+    let bias = b.dequantised("b", DataType::Int32, &[16], raw, &products);
+    let mut y = b.node("Conv", "conv", &[&x, &w, &bias], attributes);
+    if relu {
+        y = b.node("Relu", "relu", &[&y], &[]);
+    }
+    let y = b.qdq(&y, OUT.0, OUT.1);
+    b.0.output.push(Builder::info(&y, DataType::Float, &[]));
+    b.0
+}
+
+/// Lowers, runs on every level, and returns the output as signed bytes `[h, w, c]`.
+fn run(graph: &GraphProto, x: &[i8]) -> Vec<i8> {
+    let mut weights = WeightsWriter::default();
+    let program = lower(graph, &mut weights).expect("a graph that is lowered");
+    let program = Program::from_bytes(&program.to_bytes().expect("bytes")).expect("the same program");
+    // as in the map, constants start on whole cache lines
+    let words: Vec<u64> = weights.bytes().chunks(8).map(|c| {
+        let mut word = [0; 8];
+        word[..c.len()].copy_from_slice(c);
+        u64::from_ne_bytes(word)
+    }).collect();
+    let section: &[u8] = bytemuck::cast_slice(&words);
+    let view = program.inputs[0].view;
+    let planes = view.planes();
+    let mut input = vec![view.zero_point; view.bytes()];
+    for (c, channel) in x.chunks(planes.height * planes.width).enumerate() {
+        for (i, q) in channel.iter().enumerate() {
+            let (row, column) = (i / planes.width, i % planes.width);
+            let at = c / LANE * planes.bytes() + planes.origin() + row * planes.row_bytes() + column * LANE + c % LANE;
+            input[at] = q.cast_unsigned() ^ 0x80;
+        }
+    }
+    let mut results = Vec::new();
+    for isa in Isa::available() {
+        let mut executor = Executor::new(program.clone(), section).expect("a valid program");
+        let last = program.operations.len() - 1;
+        let mut found = Vec::new();
+        executor.run(isa, 1, section, &[&input], |i, y| {
+            if i == last {
+                let v = &program.operations[i].output;
+                found.resize((v.height * v.width * v.channels) as usize, 0);
+                nhwc_from_planes(v, y, &mut found);
+            }
+        });
+        let mut output = vec![0; program.outputs[0].tensor_shape().iter().product()];
+        executor.output(0, &mut output);
+        assert_eq!(output, found, "the output is what the last operation wrote");
+        results.push(bytemuck::cast_slice(&output).to_vec());
+    }
+    assert!(results.windows(2).all(|r| r[0] == r[1]), "levels differ");
+    results.swap_remove(0)
+}
+
+/// The same convolution in `f64` over dequantised values, quantised at the end.
+fn plainly(x: &[i8], weights: &[i8], relu: bool, stride: usize, pad: usize) -> Vec<i8> {
+    let (_, biases, scales) = parameters(16, 32, 3);
+    let (h, w) = (7, 9);
+    let side = |n: usize| (n + 2 * pad - 3) / stride + 1;
+    let mut out = Vec::new();
+    for oy in 0..side(h) {
+        for ox in 0..side(w) {
+            for c in 0..16 {
+                let mut sum = i64::from(biases[c]);
+                for (i, tap) in (0..32).flat_map(|i| (0..9).map(move |t| (i, t))) {
+                    let (y, x_) = ((oy * stride + tap / 3).wrapping_sub(pad), (ox * stride + tap % 3).wrapping_sub(pad));
+                    if y < h && x_ < w {
+                        let q = i64::from(x[(i * h + y) * w + x_]) - i64::from(IN.1);
+                        sum += q * i64::from(weights[(c * 32 + i) * 9 + tap]);
+                    }
+                }
+                let real = sum as f32 * (IN.0 * scales[c] / OUT.0);
+                let low = if relu { 0.0 } else { -128.0 - f32::from(OUT.1) };
+                out.push((real.clamp(low, 127.0 - f32::from(OUT.1)).round_ties_even() + f32::from(OUT.1)) as i8);
+            }
+        }
+    }
+    out
+}
+
+fn picture() -> Vec<i8> {
+    (0..32 * 63).map(|i| ((i * 73 + i / 7) % 256) as u8 as i8).collect()
+}
+
+#[test]
+fn a_convolution_equals_one_written_plainly() {
+    let (weights, x) = (parameters(16, 32, 3).0, picture());
+    for (relu, stride, pad) in [(false, 1, 1), (true, 1, 1), (true, 2, 1), (false, 2, 0), (true, 1, 2)] {
+        let (s, p) = (stride as i64, pad as i64);
+        let graph = one_convolution(&weights, relu, &[("strides", &[s, s]), ("pads", &[p, p, p, p])]);
+        let found = run(&graph, &x);
+        assert_eq!(found, plainly(&x, &weights, relu, stride, pad), "relu {relu}, stride {stride}, padding {pad}");
+        assert!(found.iter().max() > found.iter().min(), "a constant output proves nothing");
+    }
+}
+
+/// `[32, 7, 9]`: the input twice and upsampled twice, side by side and inside one another.
+fn nested_concatenations() -> GraphProto {
+    let mut b = Builder::default();
+    let x = b.input("x", DataType::Float, &[1, 32, 7, 9]);
+    let x = b.qdq(&x, IN.0, IN.1);
+    let scales = b.constant("up", DataType::Float, &[4], [1f32, 1.0, 2.0, 2.0].iter().flat_map(|v| v.to_le_bytes()).collect());
+    let up = b.node("Resize", "resize", &[&x, "", &scales], &[]);
+    let up = b.qdq(&up, IN.0, IN.1);
+    let first = b.node("Concat", "first", &[&up, &up], &[("axis", &[1])]);
+    let first = b.qdq(&first, IN.0, IN.1);
+    let second = b.node("Concat", "second", &[&up, &first], &[("axis", &[1])]);
+    let second = b.qdq(&second, IN.0, IN.1);
+    b.0.output.push(Builder::info(&second, DataType::Float, &[]));
+    b.0
+}
+
+#[test]
+fn a_tensor_that_is_in_two_concatenations_is_copied_and_nothing_else_moves() {
+    let x = picture();
+    let graph = nested_concatenations();
+    let program = lower(&graph, &mut WeightsWriter::default()).expect("a graph that is lowered");
+    let copies = program.operations.iter().filter(|op| op.kind == Kind::Copy).count();
+    assert_eq!((program.operations.len(), copies), (3, 2), "one upsampling, two copies");
+    let found = {
+        let port = &program.outputs[0];
+        assert_eq!(port.tensor_shape(), [14, 18, 96]);
+        let mut executor = Executor::new(program.clone(), &[]).expect("a valid program");
+        let view = program.inputs[0].view;
+        let planes = view.planes();
+        let mut input = vec![view.zero_point; view.bytes()];
+        for (i, q) in x.iter().enumerate() {
+            let (c, p) = (i / 63, i % 63);
+            let at = c / LANE * planes.bytes() + planes.origin() + p / 9 * planes.row_bytes() + p % 9 * LANE + c % LANE;
+            input[at] = q.cast_unsigned() ^ 0x80;
+        }
+        executor.run(Isa::best(), 1, &[], &[&input], |_, _| ());
+        let mut out = vec![0; 14 * 18 * 96];
+        executor.output(0, &mut out);
+        out
+    };
+    for (i, &byte) in found.iter().enumerate() {
+        let (pixel, c) = (i / 96, i % 96);
+        let (y, x_) = (pixel / 18 / 2, pixel % 18 / 2);
+        assert_eq!(byte.cast_signed(), x[(c % 32 * 7 + y) * 9 + x_], "pixel {pixel}, channel {c}");
+    }
+}
+
+#[test]
+fn what_is_not_lowered_is_refused_by_name() {
+    let weights = parameters(16, 32, 3).0;
+    let refused = |graph: &GraphProto| lower(graph, &mut WeightsWriter::default()).expect_err("refused").to_string();
+    let pads: (&str, &[i64]) = ("pads", &[1, 1, 1, 1]);
+
+    let mut graph = one_convolution(&weights, false, &[pads]);
+    graph.node.push(NodeProto { name: "odd one".into(), op_type: "Softmax".into(), ..Default::default() });
+    assert_eq!(refused(&graph), "cannot lower odd one: operator Softmax is not lowered");
+
+    let message = refused(&one_convolution(&weights, false, &[pads, ("dilations", &[2, 2])]));
+    assert!(message.contains("conv") && message.contains("dilated"), "{message}");
+    let message = refused(&one_convolution(&weights, false, &[pads, ("group", &[32])]));
+    assert!(message.contains("only dense convolution"), "{message}");
+
+    let mut extreme = weights.clone();
+    extreme[40] = -128;
+    let message = refused(&one_convolution(&extreme, false, &[pads]));
+    assert!(message.contains("weight -128"), "{message}");
+
+    let mut graph = one_convolution(&weights, false, &[pads]);
+    let bias_scale = graph.initializer.iter_mut().find(|t| t.name == "b_s").expect("a scale");
+    bias_scale.raw_data[3] ^= 1;
+    let message = refused(&graph);
+    assert!(message.contains("is not input × weight scale"), "{message}");
+
+    let mut graph = one_convolution(&weights, false, &[pads]);
+    graph.initializer.retain(|t| t.name != "w");
+    assert_eq!(refused(&graph), "cannot lower w: is not a constant");
+
+    let mut graph = nested_concatenations();
+    let scale = graph.initializer.iter_mut().find(|t| t.name == "second_out_s").expect("a scale");
+    scale.raw_data = 0.06f32.to_le_bytes().into();
+    let message = refused(&graph);
+    assert!(message.contains("second") && message.contains("quantise them alike"), "{message}");
+}

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Everything that must pass before a change lands: tests/ci.sh [step …], all steps by default.
+#
+#   fmt    formatting                          lint   clippy, warnings denied, all targets
+#   debug  unit tests with overflow checks     test   all tests, optimised
+#   docs   rustdoc, warnings denied            arm    unit, golden and prompt tests on emulated Arm cores
+#
+# Needs Rust and nothing else. The step `arm` also needs the target aarch64-unknown-linux-gnu, aarch64-linux-gnu-gcc and
+# qemu-aarch64; where one is missing it says so and is skipped, unless TARSIER_REQUIRE_ARM is set.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+fmt() { cargo fmt --check; }
+
+lint() { cargo clippy --locked --release --all-targets -- -D warnings; }
+
+# unoptimised builds stop at integer overflow, which optimised ones do not
+debug() { cargo test --locked --lib; }
+
+# nothing but the tests decides: benches are programs, not tests
+tests() { cargo test --locked --release --lib --bins --tests --examples && cargo test --locked --release --doc; }
+
+docs() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --release --no-deps --lib; }
+
+arm() {
+    local target=aarch64-unknown-linux-gnu lacks=()
+    rustc --print target-libdir --target $target 2>/dev/null | xargs -r test -d || lacks+=("rustup target add $target")
+    command -v aarch64-linux-gnu-gcc >/dev/null || lacks+=("aarch64-linux-gnu-gcc")
+    command -v qemu-aarch64 >/dev/null || lacks+=("qemu-aarch64")
+    if ((${#lacks[@]})); then
+        printf 'arm: SKIPPED, missing: %s\n' "${lacks[*]}"
+        [[ -z ${TARSIER_REQUIRE_ARM:-} ]]
+        return
+    fi
+    export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+    # static: under this emulator a dynamic program hangs when it starts a thread
+    export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static"
+    local core
+    # neon alone (A53, A72); dot products (A76); everything the emulator knows
+    for core in cortex-a53 cortex-a76 max; do
+        echo "arm: $core"
+        CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -cpu $core" \
+            cargo test --locked --release --target $target --lib --test golden --test prompts
+    done
+}
+
+steps=("$@")
+((${#steps[@]})) || steps=(fmt lint debug tests docs arm)
+for step in "${steps[@]}"; do
+    [[ $step == test ]] && step=tests
+    case $step in
+        fmt | lint | debug | tests | docs | arm) ;;
+        *) echo "ci.sh: no step $step; steps: fmt lint debug test docs arm" >&2; exit 64 ;;
+    esac
+    printf '\n== %s\n' "$step"
+    $step
+done
+printf '\nall steps passed: %s\n' "${steps[*]}"
