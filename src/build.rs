@@ -89,7 +89,14 @@ impl fmt::Display for BuildError {
             Self::Golden(e) => e.fmt(f),
             Self::Pack(e) => e.fmt(f),
             Self::Pipeline(e) => e.fmt(f),
-            Self::Digest { section, stated, found } => write!(f, "{section} has SHA-256 {found}, the manifest says {stated}"),
+            Self::Digest {
+                section,
+                stated,
+                found,
+            } => write!(
+                f,
+                "{section} has SHA-256 {found}, the manifest says {stated}"
+            ),
         }
     }
 }
@@ -110,34 +117,51 @@ pub fn build(folder: &Path, output: &Path) -> Result<u64, BuildError> {
         path: folder.join(name),
         reason,
     };
-    let mut manifest = Manifest::from_json(&read("manifest.json")?).map_err(|e| content("manifest.json", e))?;
+    let mut manifest =
+        Manifest::from_json(&read("manifest.json")?).map_err(|e| content("manifest.json", e))?;
     manifest.built_by = format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
 
     let mut sections: Vec<(&str, Vec<u8>)> = Vec::new();
     let mut weights = WeightsWriter::default();
     let mut sentence = None;
-    for (name, section) in [("backbone", "backbone.onnx"), ("head", "head.onnx"), ("sentence", "sentence.onnx")] {
+    for (name, section) in [
+        ("backbone", "backbone.onnx"),
+        ("head", "head.onnx"),
+        ("sentence", "sentence.onnx"),
+    ] {
         let file = format!("{name}_qdq.onnx");
-        let model = ModelProto::decode(&read(&file)?[..]).map_err(|e| content(&file, e.to_string()))?;
-        let graph = model.graph.ok_or_else(|| content(&file, "has no graph".into()))?;
+        let model =
+            ModelProto::decode(&read(&file)?[..]).map_err(|e| content(&file, e.to_string()))?;
+        let graph = model
+            .graph
+            .ok_or_else(|| content(&file, "has no graph".into()))?;
         let program = lower(&graph, &mut weights).map_err(|source| BuildError::Lower {
             path: folder.join(&file),
             source,
         })?;
-        sections.push((section, model_with(&program, name, "weights.bin").map_err(BuildError::Program)?));
+        sections.push((
+            section,
+            model_with(&program, name, "weights.bin").map_err(BuildError::Program)?,
+        ));
         sentence = Some(program);
     }
     sections.push(("weights.bin", weights.bytes().to_vec()));
 
     let table = read("vocabulary.tsv")?;
-    let names = table.split(|&b| b == b'\n').filter(|l| !l.is_empty()).count();
+    let names = table
+        .split(|&b| b == b'\n')
+        .filter(|l| !l.is_empty())
+        .count();
     let vectors = floats(&read("vocabulary.f32")?);
     let dimension = manifest.embedding as usize;
     if dimension == 0 {
         return Err(content("manifest.json", "embedding is 0".into()));
     }
     if vectors.len() != names * dimension {
-        return Err(content("vocabulary.f32", format!("{} floats for {names} names of {dimension}", vectors.len())));
+        return Err(content(
+            "vocabulary.f32",
+            format!("{} floats for {names} names of {dimension}", vectors.len()),
+        ));
     }
     let (rows, parameters) = vocabulary(&vectors, &manifest);
     sections.push(("vocabulary.tsv", table));
@@ -149,7 +173,10 @@ pub fn build(folder: &Path, output: &Path) -> Result<u64, BuildError> {
     sections.push(("tokens.rows", token_rows(&tokens, sentence.as_ref())));
     sections.push(("golden.png", read("golden.png")?));
 
-    manifest.sha256 = sections.iter().map(|(n, bytes)| ((*n).to_owned(), hex(bytes))).collect();
+    manifest.sha256 = sections
+        .iter()
+        .map(|(n, bytes)| ((*n).to_owned(), hex(bytes)))
+        .collect();
     // the golden digest needs a pack that runs: write it once without, run, write it again
     let temporary = output.with_extension("building");
     manifest.golden.clear();
@@ -181,7 +208,11 @@ pub fn verify(pack: &Pack, isa: Isa) -> Result<(), BuildError> {
         })
     };
     for (name, bytes) in pack.sections().filter(|(name, _)| *name != "manifest.json") {
-        digest(name, stated.get(name).map_or("nothing", String::as_str), hex(bytes))?;
+        digest(
+            name,
+            stated.get(name).map_or("nothing", String::as_str),
+            hex(bytes),
+        )?;
     }
     for name in stated.keys() {
         pack.section(name).map_err(BuildError::Pack)?;
@@ -197,7 +228,8 @@ fn golden(pack: &Pack) -> Result<String, BuildError> {
 
 fn golden_with(pack: &Pack, isa: Isa) -> Result<String, BuildError> {
     let execution = Execution { isa, threads: 1 };
-    let mut pipeline = Pipeline::open(pack, execution, Settings::default()).map_err(BuildError::Pipeline)?;
+    let mut pipeline =
+        Pipeline::open(pack, execution, Settings::default()).map_err(BuildError::Pipeline)?;
     let png = pack.section("golden.png").map_err(BuildError::Pack)?;
     let image = ImageFile::decode(Path::new("golden.png"), &png).map_err(BuildError::Golden)?;
     let frame = image.frame(0).map_err(BuildError::Golden)?;
@@ -205,7 +237,11 @@ fn golden_with(pack: &Pack, isa: Isa) -> Result<String, BuildError> {
     Ok(hex(&outputs.concat()))
 }
 
-fn write(path: &Path, manifest: &Manifest, sections: &[(&str, Vec<u8>)]) -> Result<u64, BuildError> {
+fn write(
+    path: &Path,
+    manifest: &Manifest,
+    sections: &[(&str, Vec<u8>)],
+) -> Result<u64, BuildError> {
     let file = |source| BuildError::File {
         path: path.to_owned(),
         source,
@@ -218,7 +254,8 @@ fn write(path: &Path, manifest: &Manifest, sections: &[(&str, Vec<u8>)]) -> Resu
         .compression_method(CompressionMethod::Stored)
         .with_alignment(ALIGN as u16);
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-    let all = std::iter::once(("manifest.json", json.as_bytes())).chain(sections.iter().map(|(n, b)| (*n, &b[..])));
+    let all = std::iter::once(("manifest.json", json.as_bytes()))
+        .chain(sections.iter().map(|(n, b)| (*n, &b[..])));
     for (name, bytes) in all {
         zip.start_file(name, options).map_err(|e| file(e.into()))?;
         zip.write_all(bytes).map_err(file)?;
@@ -234,8 +271,16 @@ fn vocabulary(vectors: &[f32], manifest: &Manifest) -> (Vec<u8>, Vec<u8>) {
     for vector in vectors.chunks_exact(manifest.embedding as usize) {
         let largest = vector.iter().fold(f32::MIN_POSITIVE, |m, v| m.max(v.abs()));
         let step = largest / 127.0;
-        rows.extend(vector.iter().map(|v| ((v / step).round_ties_even() as i8).cast_unsigned()));
-        for value in [step * manifest.alignment_scale, manifest.alignment_bias, manifest.threshold] {
+        rows.extend(
+            vector
+                .iter()
+                .map(|v| ((v / step).round_ties_even() as i8).cast_unsigned()),
+        );
+        for value in [
+            step * manifest.alignment_scale,
+            manifest.alignment_bias,
+            manifest.threshold,
+        ] {
             parameters.extend(value.to_le_bytes());
         }
     }
@@ -255,9 +300,15 @@ fn token_rows(tokens: &[f32], sentence: Option<&Program>) -> Vec<u8> {
 }
 
 fn floats(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+    bytes
+        .chunks_exact(4)
+        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        .collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
 }

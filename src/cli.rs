@@ -82,7 +82,9 @@ pub(crate) fn output_failure(e: io::Error) -> Result<(), Failure> {
 /// A missing photo and a damaged one differ for scripts.
 pub(crate) fn code_of(e: &FrameError) -> u8 {
     match e {
-        FrameError::Read { .. } | FrameError::NoImages { .. } | FrameError::Folder { .. } => exit::NO_INPUT,
+        FrameError::Read { .. } | FrameError::NoImages { .. } | FrameError::Folder { .. } => {
+            exit::NO_INPUT
+        }
         _ => exit::DATA,
     }
 }
@@ -187,11 +189,17 @@ pub(crate) fn open_pack(path: &Path) -> Result<Pack, Failure> {
     })
 }
 
-const DEFAULT_PACKS: [&str; 2] = ["models/tarsier-s.tarsier", "/usr/share/tarsier/tarsier-s.tarsier"];
+const DEFAULT_PACKS: [&str; 2] = [
+    "models/tarsier-s.tarsier",
+    "/usr/share/tarsier/tarsier-s.tarsier",
+];
 
 impl Engine {
     fn path(&self) -> PathBuf {
-        let named = self.pack.clone().or_else(|| std::env::var_os("TARSIER_PACK").map(PathBuf::from));
+        let named = self
+            .pack
+            .clone()
+            .or_else(|| std::env::var_os("TARSIER_PACK").map(PathBuf::from));
         let existing = || DEFAULT_PACKS.iter().find(|p| Path::new(p).exists());
         named.unwrap_or_else(|| existing().unwrap_or(&DEFAULT_PACKS[0]).into())
     }
@@ -219,7 +227,10 @@ impl Engine {
     }
 
     /// Runs a command on a pool of as many threads as asked for.
-    fn in_pool<T: Send>(&self, command: impl FnOnce(Execution) -> Result<T, Failure> + Send) -> Result<T, Failure> {
+    fn in_pool<T: Send>(
+        &self,
+        command: impl FnOnce(Execution) -> Result<T, Failure> + Send,
+    ) -> Result<T, Failure> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = self.threads.map_or(cores.min(4), usize::from);
         let execution = Execution {
@@ -232,7 +243,10 @@ impl Engine {
         // the command itself runs on the pool, so that layers are split without waking another thread first
         match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
             Ok(pool) => pool.install(|| command(execution)),
-            Err(e) => Err(fail(exit::SOFTWARE, format!("cannot start {threads} threads: {e}"))),
+            Err(e) => Err(fail(
+                exit::SOFTWARE,
+                format!("cannot start {threads} threads: {e}"),
+            )),
         }
     }
 }
@@ -250,20 +264,36 @@ impl Prompts {
     fn requests(&self) -> Result<Vec<Request>, Failure> {
         let name = |text: &str| {
             let text = text.to_owned();
-            if self.encode_unknown { Request::Either(text) } else { Request::Name(text) }
+            if self.encode_unknown {
+                Request::Either(text)
+            } else {
+                Request::Name(text)
+            }
         };
         let mut requests: Vec<Request> = self.names.iter().map(|n| name(n)).collect();
         if let Some(path) = &self.prompts {
             let unreadable = |e: std::io::Error| match e.kind() {
-                std::io::ErrorKind::InvalidData => fail(exit::DATA, format!("prompt file {} is not UTF-8", path.display())),
-                _ => fail(exit::NO_INPUT, format!("prompt file {}: {e}", path.display())),
+                std::io::ErrorKind::InvalidData => fail(
+                    exit::DATA,
+                    format!("prompt file {} is not UTF-8", path.display()),
+                ),
+                _ => fail(
+                    exit::NO_INPUT,
+                    format!("prompt file {}: {e}", path.display()),
+                ),
             };
             let text = std::fs::read_to_string(path).map_err(unreadable)?;
-            let lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
+            let lines = text
+                .lines()
+                .map(str::trim)
+                .filter(|l| !l.is_empty() && !l.starts_with('#'));
             let before = requests.len();
             requests.extend(lines.map(name));
             if requests.len() == before {
-                return Err(fail(exit::DATA, format!("prompt file {} names nothing", path.display())));
+                return Err(fail(
+                    exit::DATA,
+                    format!("prompt file {} names nothing", path.display()),
+                ));
             }
         }
         requests.extend(self.sentences.iter().cloned().map(Request::Sentence));
@@ -276,11 +306,23 @@ impl Prompts {
     /// The prompt set that the options ask for.
     pub(crate) fn open(&self, opened: &Opened, quiet: bool) -> Result<PromptSet, Failure> {
         let requests = self.requests()?;
-        let mut encoder = SentenceEncoder::open(&opened.pack, opened.execution).map_err(|e| fail(exit::DATA, e))?;
-        let bar = progress(requests.len() as u64, "prompts", quiet || requests.len() < 1000);
-        let set = PromptSet::new(&requests, &opened.vocabulary, &mut encoder, opened.pipeline.objects(), self.threshold, |i| {
-            bar.set_position(i as u64);
-        });
+        let mut encoder = SentenceEncoder::open(&opened.pack, opened.execution)
+            .map_err(|e| fail(exit::DATA, e))?;
+        let bar = progress(
+            requests.len() as u64,
+            "prompts",
+            quiet || requests.len() < 1000,
+        );
+        let set = PromptSet::new(
+            &requests,
+            &opened.vocabulary,
+            &mut encoder,
+            opened.pipeline.objects(),
+            self.threshold,
+            |i| {
+                bar.set_position(i as u64);
+            },
+        );
         bar.finish_and_clear();
         set.map_err(|e| fail(exit::USAGE, e))
     }
@@ -291,7 +333,9 @@ pub(crate) fn progress(length: u64, what: &'static str, hidden: bool) -> indicat
     if hidden {
         return indicatif::ProgressBar::hidden();
     }
-    let style = indicatif::ProgressStyle::with_template("{bar:32} {pos}/{len} {msg}  {per_sec}  {eta} left");
+    let style = indicatif::ProgressStyle::with_template(
+        "{bar:32} {pos}/{len} {msg}  {per_sec}  {eta} left",
+    );
     let bar = indicatif::ProgressBar::new(length).with_message(what);
     if let Ok(style) = style {
         bar.set_style(style);

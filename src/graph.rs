@@ -11,7 +11,7 @@
 //! | [`qdq`] | reads the constants and quantisation parameters of a QDQ graph |
 //! | [`lower`] | int8 subgraph to program |
 //! | [`plan`] | where each buffer lies in the arena |
-//! | [`plan_ops`](op) | the tract operator; with this file the only place that names tract |
+//! | [`op`] | the ONNX node, the tract operator, and [`op::Graph`]: a plan ready to run |
 //!
 //! Lowering reads ONNX rather than tract's typed graph: there quantisation is still what the standard says, while
 //! tract has already rewritten it (per-channel dequantisation into cast, subtract, multiply; pointwise convolution into

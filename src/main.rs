@@ -18,7 +18,10 @@ fn main() -> ExitCode {
     };
     let level = if arguments.verbose { "info" } else { "warn" };
     let filter = env_logger::Env::new().filter_or("TARSIER_LOG", level);
-    env_logger::Builder::from_env(filter).format_timestamp(None).format_target(false).init();
+    env_logger::Builder::from_env(filter)
+        .format_timestamp(None)
+        .format_target(false)
+        .init();
     match cli::run(&arguments, started) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {

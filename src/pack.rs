@@ -65,9 +65,19 @@ pub enum PackError {
 impl fmt::Display for PackError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Open { path, source } => write!(f, "cannot open pack {}: {source}", path.display()),
-            Self::Directory { path, bytes, reason } => {
-                write!(f, "{} ({bytes} bytes) is not a pack or is cut short: {reason}", path.display())
+            Self::Open { path, source } => {
+                write!(f, "cannot open pack {}: {source}", path.display())
+            }
+            Self::Directory {
+                path,
+                bytes,
+                reason,
+            } => {
+                write!(
+                    f,
+                    "{} ({bytes} bytes) is not a pack or is cut short: {reason}",
+                    path.display()
+                )
             }
             Self::Section { section, reason } => write!(f, "pack section {section}: {reason}"),
         }
@@ -126,10 +136,18 @@ impl Pack {
         })?;
         let mut sections = Vec::with_capacity(archive.len());
         for i in 0..archive.len() {
-            let entry = archive.by_index_raw(i).map_err(|e| not_a_pack(format!("entry {i}: {e}")))?;
-            let name = entry.name().map_err(|e| not_a_pack(format!("entry {i}: {e}")))?.into_owned();
+            let entry = archive
+                .by_index_raw(i)
+                .map_err(|e| not_a_pack(format!("entry {i}: {e}")))?;
+            let name = entry
+                .name()
+                .map_err(|e| not_a_pack(format!("entry {i}: {e}")))?
+                .into_owned();
             if entry.compression() != CompressionMethod::Stored || entry.encrypted() {
-                return damaged(&name, format!("is {} where a pack stores", entry.compression()));
+                return damaged(
+                    &name,
+                    format!("is {} where a pack stores", entry.compression()),
+                );
             }
             let Some(start) = entry.data_start() else {
                 return damaged(&name, "has no start");
@@ -138,14 +156,25 @@ impl Pack {
             let length = usize::try_from(entry.size()).unwrap_or(usize::MAX);
             let end = start.saturating_add(length);
             let Some(bytes) = map.part(start..end) else {
-                return damaged(&name, format!("ends at byte {end} of a file of {}", map.len()));
+                return damaged(
+                    &name,
+                    format!("ends at byte {end} of a file of {}", map.len()),
+                );
             };
             if start % ALIGN != 0 {
-                return damaged(&name, format!("starts at byte {start}, not on a multiple of {ALIGN}"));
+                return damaged(
+                    &name,
+                    format!("starts at byte {start}, not on a multiple of {ALIGN}"),
+                );
             }
             let (found, stated) = (crc32fast::hash(&bytes), entry.crc32());
             if found != stated {
-                return damaged(&name, format!("{length} bytes have CRC-32 {found:08x}, the directory says {stated:08x}"));
+                return damaged(
+                    &name,
+                    format!(
+                        "{length} bytes have CRC-32 {found:08x}, the directory says {stated:08x}"
+                    ),
+                );
             }
             sections.push((name, bytes));
         }
@@ -153,7 +182,8 @@ impl Pack {
             sections,
             manifest: Manifest::default(),
         };
-        pack.manifest = Manifest::from_json(&pack.section("manifest.json")?).or_else(|e| damaged("manifest.json", e))?;
+        pack.manifest = Manifest::from_json(&pack.section("manifest.json")?)
+            .or_else(|e| damaged("manifest.json", e))?;
         for name in pack.manifest.sha256.keys() {
             pack.section(name)?;
         }
@@ -194,7 +224,9 @@ impl Pack {
 
     /// Names and contents, in the order of the file.
     pub fn sections(&self) -> impl Iterator<Item = (&str, &Bytes)> {
-        self.sections.iter().map(|(name, bytes)| (name.as_str(), bytes))
+        self.sections
+            .iter()
+            .map(|(name, bytes)| (name.as_str(), bytes))
     }
 
     /// What this pack is.

@@ -101,10 +101,19 @@ impl Pipeline {
     /// # Errors
     ///
     /// [`PipelineError`] naming the section, graph or contradiction.
-    pub fn open(pack: &Pack, execution: Execution, settings: Settings) -> Result<Self, PipelineError> {
+    pub fn open(
+        pack: &Pack,
+        execution: Execution,
+        settings: Settings,
+    ) -> Result<Self, PipelineError> {
         let load = |name: &str| -> Result<Graph, PipelineError> {
             let onnx = pack.section(&format!("{name}.onnx"))?;
-            Ok(Graph::load(name, &onnx, |section| pack.find(section), execution)?)
+            Ok(Graph::load(
+                name,
+                &onnx,
+                |section| pack.find(section),
+                execution,
+            )?)
         };
         let (backbone, head) = (load("backbone")?, load("head")?);
         let manifest = pack.manifest();
@@ -112,26 +121,52 @@ impl Pipeline {
 
         let side = manifest.input_px;
         let [image] = backbone.program().inputs.as_slice() else {
-            return mismatch(format!("the backbone has {} inputs", backbone.program().inputs.len()));
+            return mismatch(format!(
+                "the backbone has {} inputs",
+                backbone.program().inputs.len()
+            ));
         };
         let view = image.view;
         if !view.image || (view.width, view.height) != (side, side) {
-            return mismatch(format!("the backbone takes {}×{}, the manifest says {side}", view.width, view.height));
+            return mismatch(format!(
+                "the backbone takes {}×{}, the manifest says {side}",
+                view.width, view.height
+            ));
         }
-        let features = (backbone.program().outputs.len(), head.program().inputs.len());
+        let features = (
+            backbone.program().outputs.len(),
+            head.program().inputs.len(),
+        );
         if features.0 != features.1 {
-            return mismatch(format!("{} features leave the backbone, the head takes {}", features.0, features.1));
+            return mismatch(format!(
+                "{} features leave the backbone, the head takes {}",
+                features.0, features.1
+            ));
         }
-        for (i, (from, to)) in backbone.program().outputs.iter().zip(&head.program().inputs).enumerate() {
-            if from.form != Form::Planes || from.tensor_shape() != to.tensor_shape() || (from.scale, from.zero_point) != (to.scale, to.zero_point) {
-                return mismatch(format!("feature {i} leaves the backbone otherwise than the head takes it"));
+        for (i, (from, to)) in backbone
+            .program()
+            .outputs
+            .iter()
+            .zip(&head.program().inputs)
+            .enumerate()
+        {
+            if from.form != Form::Planes
+                || from.tensor_shape() != to.tensor_shape()
+                || (from.scale, from.zero_point) != (to.scale, to.zero_point)
+            {
+                return mismatch(format!(
+                    "feature {i} leaves the backbone otherwise than the head takes it"
+                ));
             }
         }
         let levels = levels(&head.program().outputs, &manifest.strides, side)?;
         let embedding = &head.program().outputs[0];
         let channels = embedding.view.channels;
         if channels != manifest.embedding || !(channels as usize).is_multiple_of(LANE) {
-            return mismatch(format!("embeddings of {channels} channels, the manifest says {}", manifest.embedding));
+            return mismatch(format!(
+                "embeddings of {channels} channels, the manifest says {}",
+                manifest.embedding
+            ));
         }
         let shape = view.tensor_shape();
         let plane = Tensor::zero_dt(DatumType::U8, &shape).map_err(|source| GraphError::Tract {
@@ -167,7 +202,12 @@ impl Pipeline {
     /// # Errors
     ///
     /// [`PipelineError::Graph`] if a graph fails, which a checked pack does not.
-    pub fn detect(&mut self, frame: &Frame<'_>, prompts: &PromptSet, report: &mut Report) -> Result<StageTimes, PipelineError> {
+    pub fn detect(
+        &mut self,
+        frame: &Frame<'_>,
+        prompts: &PromptSet,
+        report: &mut Report,
+    ) -> Result<StageTimes, PipelineError> {
         let mut times = StageTimes::default();
         let clock = Instant::now();
         let plane = Arc::make_mut(&mut self.image);
@@ -199,15 +239,21 @@ impl Pipeline {
             row,
             thresholds: prompts.thresholds(),
         };
-        self.detector.select(&outputs, alignment, &letterbox, report);
+        self.detector
+            .select(&outputs, alignment, &letterbox, report);
         times.select = clock.elapsed();
         Ok(times)
     }
 
     /// Head outputs for the frame in the input plane.
-    fn network(&mut self, times: &mut StageTimes) -> Result<impl std::ops::Deref<Target = [TValue]> + use<>, PipelineError> {
+    fn network(
+        &mut self,
+        times: &mut StageTimes,
+    ) -> Result<impl std::ops::Deref<Target = [TValue]> + use<>, PipelineError> {
         let clock = Instant::now();
-        let features = self.backbone.run(tvec!(Arc::clone(&self.image).into_tvalue()))?;
+        let features = self
+            .backbone
+            .run(tvec!(Arc::clone(&self.image).into_tvalue()))?;
         times.backbone = clock.elapsed();
         let clock = Instant::now();
         let outputs = self.head.run(features)?;
@@ -229,10 +275,18 @@ impl Pipeline {
 }
 
 /// Pairs the head's outputs into levels.
-fn levels(outputs: &[Port], strides: &[u32], side: u32) -> Result<heapless::Vec<HeadLevel, 8>, PipelineError> {
+fn levels(
+    outputs: &[Port],
+    strides: &[u32],
+    side: u32,
+) -> Result<heapless::Vec<HeadLevel, 8>, PipelineError> {
     let mismatch = |why: String| Err(PipelineError::Mismatch(why));
     if outputs.len() != 2 * strides.len() || strides.is_empty() || strides.len() > 4 {
-        return mismatch(format!("{} head outputs for {} strides", outputs.len(), strides.len()));
+        return mismatch(format!(
+            "{} head outputs for {} strides",
+            outputs.len(),
+            strides.len()
+        ));
     }
     let affine = |port: &Port| Affine {
         scale: port.scale,
@@ -242,11 +296,17 @@ fn levels(outputs: &[Port], strides: &[u32], side: u32) -> Result<heapless::Vec<
     for (pair, &stride) in outputs.chunks_exact(2).zip(strides) {
         let (embedding, geometry) = (&pair[0].view, &pair[1].view);
         let channels = (embedding.channels, geometry.channels as usize);
-        if channels != (outputs[0].view.channels, GEOMETRY) || pair.iter().any(|port| port.form != Form::Nhwc) {
-            return mismatch(format!("outputs of {channels:?} channels at stride {stride}"));
+        if channels != (outputs[0].view.channels, GEOMETRY)
+            || pair.iter().any(|port| port.form != Form::Nhwc)
+        {
+            return mismatch(format!(
+                "outputs of {channels:?} channels at stride {stride}"
+            ));
         }
         let size = (embedding.height, embedding.width);
-        if size != (geometry.height, geometry.width) || embedding.height != side.div_ceil(stride.max(1)) {
+        if size != (geometry.height, geometry.width)
+            || embedding.height != side.div_ceil(stride.max(1))
+        {
             return mismatch(format!("outputs of {size:?} at stride {stride}"));
         }
         let level = HeadLevel {

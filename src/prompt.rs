@@ -111,13 +111,18 @@ pub enum PromptError {
 impl fmt::Display for PromptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty { position } => write!(f, "prompt {position} is empty: it has no letter or digit"),
+            Self::Empty { position } => {
+                write!(f, "prompt {position} is empty: it has no letter or digit")
+            }
             Self::Unknown { name, nearest } => {
                 write!(f, "\"{name}\" is not in the vocabulary")?;
                 if !nearest.is_empty() {
                     write!(f, "; nearest names: {}", nearest.join(", "))?;
                 }
-                write!(f, "; to have it encoded as a sentence, use --sentence \"{name}\"")
+                write!(
+                    f,
+                    "; to have it encoded as a sentence, use --sentence \"{name}\""
+                )
             }
             Self::Sentence { text, source } => write!(f, "sentence \"{text}\": {source}"),
             Self::Count(0) => f.write_str("no prompts"),
@@ -184,17 +189,24 @@ impl PromptSet {
             }
             rows.push(match source {
                 Source::Vocabulary(row) => vocabulary.row(row),
-                Source::Sentence => encoder.encode(text).map_err(|source| PromptError::Sentence {
-                    text: text.to_owned(),
-                    source,
-                })?,
+                Source::Sentence => {
+                    encoder
+                        .encode(text)
+                        .map_err(|source| PromptError::Sentence {
+                            text: text.to_owned(),
+                            source,
+                        })?
+                }
             });
             prompts.push(Prompt {
                 name: text.trim().to_owned(),
                 source,
             });
         }
-        let thresholds = rows.iter().map(|r| odds::logit(threshold.unwrap_or(r.threshold))).collect();
+        let thresholds = rows
+            .iter()
+            .map(|r| odds::logit(threshold.unwrap_or(r.threshold)))
+            .collect();
         Ok(Self {
             table: PromptTable::new(&rows, objects),
             prompts,

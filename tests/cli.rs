@@ -75,7 +75,11 @@ impl Run {
         assert_eq!(self.code, Some(code), "{self:?}");
         assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
         for word in words {
-            assert!(self.stderr.contains(word), "no {word:?} in: {}", self.stderr);
+            assert!(
+                self.stderr.contains(word),
+                "no {word:?} in: {}",
+                self.stderr
+            );
         }
     }
 
@@ -89,12 +93,19 @@ impl Run {
 /// The program with the default pack, whatever the environment says.
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tarsier"));
-    command.current_dir(root()).env_remove("TARSIER_PACK").env_remove("TARSIER_LOG").stdin(Stdio::null());
+    command
+        .current_dir(root())
+        .env_remove("TARSIER_PACK")
+        .env_remove("TARSIER_LOG")
+        .stdin(Stdio::null());
     command
 }
 
 fn tarsier<S: AsRef<str>>(arguments: &[S]) -> Run {
-    let output = program().args(arguments.iter().map(AsRef::as_ref)).output().expect("the program starts");
+    let output = program()
+        .args(arguments.iter().map(AsRef::as_ref))
+        .output()
+        .expect("the program starts");
     Run {
         code: output.status.code(),
         stdout: String::from_utf8(output.stdout).expect("stdout is UTF-8"),
@@ -162,9 +173,16 @@ fn a_bad_photo_among_good_ones_is_reported_and_the_rest_is_done() {
     fs::copy(sample("chelsea.jpg"), folder.0.join("c.jpg")).expect("a copy");
     let run = tarsier(&["detect", &path_text(&folder.0), "--format", "json"]);
     run.exits(65, &["b.jpg"]);
-    let names: Vec<String> = run.stdout.lines().map(|l| json(l)["file_name"].to_string()).collect();
+    let names: Vec<String> = run
+        .stdout
+        .lines()
+        .map(|l| json(l)["file_name"].to_string())
+        .collect();
     assert_eq!(names.len(), 2, "{names:?}");
-    assert!(names[0].contains("a.jpg") && names[1].contains("c.jpg"), "{names:?}");
+    assert!(
+        names[0].contains("a.jpg") && names[1].contains("c.jpg"),
+        "{names:?}"
+    );
 }
 
 #[test]
@@ -184,12 +202,25 @@ fn no_photo_at_all_is_64() {
 #[test]
 fn an_unknown_name_is_64_with_the_nearest_names_and_the_way_out() {
     let run = detect(&["--prompt", "persn"]);
-    run.fails(64, &["\"persn\" is not in the vocabulary", "nearest names: ", "person", "--sentence \"persn\""]);
+    run.fails(
+        64,
+        &[
+            "\"persn\" is not in the vocabulary",
+            "nearest names: ",
+            "person",
+            "--sentence \"persn\"",
+        ],
+    );
 }
 
 #[test]
 fn an_unknown_name_can_be_encoded_instead() {
-    detect(&["--prompt", "red umbrella of a small dog", "--encode-unknown"]).succeeds();
+    detect(&[
+        "--prompt",
+        "red umbrella of a small dog",
+        "--encode-unknown",
+    ])
+    .succeeds();
 }
 
 #[test]
@@ -202,7 +233,9 @@ fn an_empty_prompt_is_64() {
 
 #[test]
 fn a_comma_in_a_name_changes_nothing() {
-    let found = |prompt: &str| results(&detect(&["--prompt", prompt, "--threshold", "0", "--format", "coco"]).succeeds());
+    let found = |prompt: &str| {
+        results(&detect(&["--prompt", prompt, "--threshold", "0", "--format", "coco"]).succeeds())
+    };
     let without = found("traffic light");
     let with = found("traffic, light");
     assert!(!without.is_empty(), "a threshold of 0 reports everything");
@@ -237,7 +270,8 @@ fn a_prompt_file_equals_the_same_prompts_as_options() {
     let file = folder.file("prompts.txt", "# animals\r\ndog\r\n\n  cat  \n");
     let common = ["--threshold", "0", "--format", "coco"];
     let from_file = detect(&[&common[..], &["--prompts", &file]].concat()).succeeds();
-    let from_options = detect(&[&common[..], &["--prompt", "dog", "--prompt", "cat"]].concat()).succeeds();
+    let from_options =
+        detect(&[&common[..], &["--prompt", "dog", "--prompt", "cat"]].concat()).succeeds();
     assert!(!results(&from_file).is_empty());
     assert_eq!(from_file, from_options);
 }
@@ -245,11 +279,20 @@ fn a_prompt_file_equals_the_same_prompts_as_options() {
 #[test]
 fn ten_thousand_prompts_from_a_file_work() {
     let folder = Folder::new();
-    let colours = ["red", "green", "blue", "black", "white", "small", "large", "old", "new", "wooden"];
-    let things = ["dog", "cat", "car", "cup", "table", "chair", "house", "tree", "book", "horse"];
+    let colours = [
+        "red", "green", "blue", "black", "white", "small", "large", "old", "new", "wooden",
+    ];
+    let things = [
+        "dog", "cat", "car", "cup", "table", "chair", "house", "tree", "book", "horse",
+    ];
     let mut lines = String::new();
     for i in 0..10_000 {
-        lines += &format!("{} {} number {}\n", colours[i % 10], things[i / 10 % 10], i / 100);
+        lines += &format!(
+            "{} {} number {}\n",
+            colours[i % 10],
+            things[i / 10 % 10],
+            i / 100
+        );
     }
     let file = folder.file("prompts.txt", lines);
     let text = detect(&["--prompts", &file, "--encode-unknown", "--format", "json"]).succeeds();
@@ -272,7 +315,14 @@ fn a_missing_pack_is_66() {
         tarsier(&["pack", command, "/nowhere/a.tarsier"]).fails(66, &["/nowhere/a.tarsier"]);
     }
     let folder = Folder::new();
-    tarsier(&["pack", "build", "/nowhere", "--output", &folder.path("a.tarsier")]).fails(66, &["/nowhere"]);
+    tarsier(&[
+        "pack",
+        "build",
+        "/nowhere",
+        "--output",
+        &folder.path("a.tarsier"),
+    ])
+    .fails(66, &["/nowhere"]);
 }
 
 #[test]
@@ -292,7 +342,10 @@ fn a_pack_that_is_cut_short_or_something_else_is_65() {
 
 #[test]
 fn the_pack_may_come_from_the_environment() {
-    let run = program().env("TARSIER_PACK", "/nowhere/b.tarsier").args(["detect", &sample("coffee.jpg")]).output();
+    let run = program()
+        .env("TARSIER_PACK", "/nowhere/b.tarsier")
+        .args(["detect", &sample("coffee.jpg")])
+        .output();
     let output = run.expect("the program starts");
     assert_eq!(output.status.code(), Some(66));
     assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere/b.tarsier"));
@@ -301,7 +354,11 @@ fn the_pack_may_come_from_the_environment() {
 #[test]
 fn an_unknown_instruction_set_is_64_and_a_missing_one_69() {
     detect(&["--isa", "sse9"]).fails(64, &["sse9", "scalar", "neon_dot"]);
-    let foreign = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon" };
+    let foreign = if cfg!(target_arch = "aarch64") {
+        "avx2"
+    } else {
+        "neon"
+    };
     detect(&["--isa", foreign]).fails(69, &[foreign, "it has scalar"]);
 }
 
@@ -316,11 +373,35 @@ fn results_are_the_same_bytes_on_every_instruction_set_and_with_any_threads() {
     for isa in Isa::available() {
         for threads in ["1", "2", "4"] {
             let isa = isa.level().name();
-            let options = ["--sentence", "a cup of coffee on a table", "--prompt", "person", "--prompt", "cat", "--prompt", "spoon"];
-            let run = ["detect", &photos, "--threshold", "0.01", "--format", "json", "--isa", isa, "--threads", threads];
+            let options = [
+                "--sentence",
+                "a cup of coffee on a table",
+                "--prompt",
+                "person",
+                "--prompt",
+                "cat",
+                "--prompt",
+                "spoon",
+            ];
+            let run = [
+                "detect",
+                &photos,
+                "--threshold",
+                "0.01",
+                "--format",
+                "json",
+                "--isa",
+                isa,
+                "--threads",
+                threads,
+            ];
             let text = tarsier(&[&run[..], &options].concat()).succeeds();
             assert_eq!(text.lines().count(), 3);
-            assert_eq!(*first.get_or_insert_with(|| text.clone()), text, "{isa}, {threads} threads");
+            assert_eq!(
+                *first.get_or_insert_with(|| text.clone()),
+                text,
+                "{isa}, {threads} threads"
+            );
         }
     }
 }
@@ -332,23 +413,53 @@ fn json_is_a_line_per_photo_with_the_names_of_ros() {
     let text = detect(&["--threshold", "0", "--format", "json"]).succeeds();
     assert_eq!(text.lines().count(), 1);
     let frame = json(&text);
-    assert!(frame["header"]["seq"].is_u64() && frame["header"]["stamp"]["sec"].is_i64() && frame["header"]["stamp"]["nanosec"].is_u64());
-    assert!(frame["file_name"].as_str().expect("a name").ends_with("coffee.jpg"));
+    assert!(
+        frame["header"]["seq"].is_u64()
+            && frame["header"]["stamp"]["sec"].is_i64()
+            && frame["header"]["stamp"]["nanosec"].is_u64()
+    );
+    assert!(
+        frame["file_name"]
+            .as_str()
+            .expect("a name")
+            .ends_with("coffee.jpg")
+    );
     assert!(frame["width"].is_u64() && frame["height"].is_u64() && frame["dropped"].is_u64());
     let detections = frame["detections"].as_array().expect("detections");
-    assert!(!detections.is_empty(), "a threshold of 0 reports everything");
+    assert!(
+        !detections.is_empty(),
+        "a threshold of 0 reports everything"
+    );
     for detection in detections {
         let (bbox, result) = (&detection["bbox"], &detection["results"][0]);
-        assert!(bbox["center"]["x"].is_number() && bbox["center"]["y"].is_number(), "{detection}");
-        assert!(bbox["size_x"].is_number() && bbox["size_y"].is_number(), "{detection}");
-        assert!(result["class_id"].is_string() && result["score"].is_number(), "{detection}");
+        assert!(
+            bbox["center"]["x"].is_number() && bbox["center"]["y"].is_number(),
+            "{detection}"
+        );
+        assert!(
+            bbox["size_x"].is_number() && bbox["size_y"].is_number(),
+            "{detection}"
+        );
+        assert!(
+            result["class_id"].is_string() && result["score"].is_number(),
+            "{detection}"
+        );
     }
 }
 
 #[test]
 fn coco_is_one_array_of_results() {
     let photos = [sample("coffee.jpg"), sample("chelsea.jpg")];
-    let text = tarsier(&["detect", &photos[0], &photos[1], "--threshold", "0", "--format", "coco"]).succeeds();
+    let text = tarsier(&[
+        "detect",
+        &photos[0],
+        &photos[1],
+        "--threshold",
+        "0",
+        "--format",
+        "coco",
+    ])
+    .succeeds();
     let results = results(&text);
     for photo in ["coffee.jpg", "chelsea.jpg"] {
         assert!(results.iter().any(|r| r["file_name"] == photo), "{photo}");
@@ -356,8 +467,14 @@ fn coco_is_one_array_of_results() {
     for result in results {
         assert!(result["category_name"].is_string(), "{result}");
         let bbox = result["bbox"].as_array().expect("a box");
-        assert!(bbox.len() == 4 && bbox.iter().all(Value::is_number), "{result}");
-        assert!((0.0..=1.0).contains(&result["score"].as_f64().expect("a score")), "{result}");
+        assert!(
+            bbox.len() == 4 && bbox.iter().all(Value::is_number),
+            "{result}"
+        );
+        assert!(
+            (0.0..=1.0).contains(&result["score"].as_f64().expect("a score")),
+            "{result}"
+        );
     }
 }
 
@@ -368,9 +485,21 @@ fn coco_is_one_array_when_nothing_is_found_and_when_photos_fail() {
 
     let folder = Folder::new();
     let bad = folder.file("bad.jpg", "words");
-    let run = tarsier(&["detect", &bad, &sample("coffee.jpg"), "--threshold", "0", "--format", "coco"]);
+    let run = tarsier(&[
+        "detect",
+        &bad,
+        &sample("coffee.jpg"),
+        "--threshold",
+        "0",
+        "--format",
+        "coco",
+    ]);
     run.exits(65, &["bad.jpg"]);
-    assert!(results(&run.stdout).iter().all(|r| r["file_name"] == "coffee.jpg"));
+    assert!(
+        results(&run.stdout)
+            .iter()
+            .all(|r| r["file_name"] == "coffee.jpg")
+    );
 
     let run = tarsier(&["detect", &bad, "--format", "coco"]);
     run.exits(65, &["bad.jpg"]);
@@ -392,8 +521,15 @@ fn drawn_copies_have_the_photos_size_and_do_not_overwrite_one_another() {
     let drawn = folder.path("new/drawn");
     detect(&[&twin, "--threshold", "0.01", "--draw", &drawn]).succeeds();
     let size = |path: &Path| ImageFile::open(path).expect("a decodable picture").size;
-    for (copy, photo) in [("coffee.jpg", "coffee.jpg"), ("2_coffee.jpg", "chelsea.jpg")] {
-        assert_eq!(size(&Path::new(&drawn).join(copy)), size(Path::new(&sample(photo))), "{copy}");
+    for (copy, photo) in [
+        ("coffee.jpg", "coffee.jpg"),
+        ("2_coffee.jpg", "chelsea.jpg"),
+    ] {
+        assert_eq!(
+            size(&Path::new(&drawn).join(copy)),
+            size(Path::new(&sample(photo))),
+            "{copy}"
+        );
     }
 }
 
@@ -416,7 +552,10 @@ fn drawing_never_overwrites_a_photo() {
 
 #[test]
 fn a_reader_that_goes_away_causes_no_panic() {
-    let (pack, photo) = (path_text(&root().join("models/tarsier-s.tarsier")), sample("coffee.jpg"));
+    let (pack, photo) = (
+        path_text(&root().join("models/tarsier-s.tarsier")),
+        sample("coffee.jpg"),
+    );
     let runs: [&[&str]; 8] = [
         &["detect", &photo, "--threshold", "0"],
         &["detect", &photo, "--threshold", "0", "--format", "json"],
@@ -428,11 +567,20 @@ fn a_reader_that_goes_away_causes_no_panic() {
         &["--version"],
     ];
     for arguments in runs {
-        let mut child = program().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let mut child = program()
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
         drop(child.stdout.take());
         let output = child.wait_with_output().expect("the program ends");
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!((output.status.code(), &*stderr), (Some(0), ""), "{arguments:?}");
+        assert_eq!(
+            (output.status.code(), &*stderr),
+            (Some(0), ""),
+            "{arguments:?}"
+        );
     }
 }
 
@@ -441,9 +589,16 @@ fn a_reader_that_goes_away_causes_no_panic() {
 #[test]
 fn help_and_version_are_no_errors() {
     assert!(tarsier(&["--help"]).succeeds().contains("Exit codes"));
-    assert!(tarsier(&["--version"]).succeeds().contains(env!("CARGO_PKG_VERSION")));
+    assert!(
+        tarsier(&["--version"])
+            .succeeds()
+            .contains(env!("CARGO_PKG_VERSION"))
+    );
     for command in ["detect", "bench", "pack"] {
-        assert!(tarsier(&[command, "--help"]).succeeds().contains("Usage"), "{command}");
+        assert!(
+            tarsier(&[command, "--help"]).succeeds().contains("Usage"),
+            "{command}"
+        );
     }
     tarsier::<&str>(&[]).exits(64, &["Usage"]);
     tarsier(&["fly"]).fails(64, &["fly"]);
@@ -453,21 +608,43 @@ fn help_and_version_are_no_errors() {
 fn the_default_pack_is_inspected_and_verified() {
     let pack = path_text(&root().join("models/tarsier-s.tarsier"));
     let text = tarsier(&["pack", "inspect", &pack]).succeeds();
-    for words in ["licence", "trained on", "weights.bin", "backbone: ", "head: ", "sentence: ", "vocabulary: "] {
+    for words in [
+        "licence",
+        "trained on",
+        "weights.bin",
+        "backbone: ",
+        "head: ",
+        "sentence: ",
+        "vocabulary: ",
+    ] {
         assert!(text.contains(words), "no {words:?} in {text}");
     }
     for isa in Isa::available() {
         let isa = isa.level().name();
         let text = tarsier(&["pack", "verify", &pack, "--isa", isa]).succeeds();
-        assert!(text.contains("as the manifest says") && text.contains(isa), "{text}");
+        assert!(
+            text.contains("as the manifest says") && text.contains(isa),
+            "{text}"
+        );
     }
 }
 
 #[test]
 fn bench_times_every_stage_and_operator() {
     let text = tarsier(&["bench", "--frames", "3", "--ops"]).succeeds();
-    let stages = ["decode", "letterbox", "backbone", "head", "align", "select", "all but decode"];
-    for words in stages.iter().chain(&["arena", "start to prompts ready", "peak RSS", "GMAC/s"]) {
+    let stages = [
+        "decode",
+        "letterbox",
+        "backbone",
+        "head",
+        "align",
+        "select",
+        "all but decode",
+    ];
+    for words in stages
+        .iter()
+        .chain(&["arena", "start to prompts ready", "peak RSS", "GMAC/s"])
+    {
         assert!(text.contains(words), "no {words:?} in {text}");
     }
 }
@@ -486,7 +663,15 @@ fn bench_of_a_missing_photo_is_66_and_of_a_damaged_one_65() {
 
 #[test]
 fn the_released_weights_find_the_person_in_the_sample() {
-    let text = tarsier(&["detect", &sample("astronaut.jpg"), &sample("chelsea.jpg"), &sample("coffee.jpg"), "--format", "coco"]).succeeds();
+    let text = tarsier(&[
+        "detect",
+        &sample("astronaut.jpg"),
+        &sample("chelsea.jpg"),
+        &sample("coffee.jpg"),
+        "--format",
+        "coco",
+    ])
+    .succeeds();
     let person = |r: &Value| r["file_name"] == "astronaut.jpg" && r["category_name"] == "person";
     assert!(results(&text).iter().any(person), "{text}");
 }

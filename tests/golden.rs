@@ -31,24 +31,38 @@ fn pack() -> Pack {
 
 /// Digest by (graph, node), and the ids of the golden sentence.
 fn golden() -> (HashMap<(String, String), String>, Vec<u16>) {
-    let text = std::fs::read_to_string(root().join("models/golden/tensors.tsv")).expect("the golden file");
+    let text =
+        std::fs::read_to_string(root().join("models/golden/tensors.tsv")).expect("the golden file");
     let mut ids = Vec::new();
     let mut digests = HashMap::new();
     for line in text.lines() {
         if let Some(list) = line.strip_prefix("# ids: ") {
-            ids = list.split(' ').map(|id| id.parse().expect("an id")).collect();
+            ids = list
+                .split(' ')
+                .map(|id| id.parse().expect("an id"))
+                .collect();
         }
         if line.starts_with('#') {
             continue;
         }
         let columns: Vec<&str> = line.split('\t').collect();
-        digests.insert((columns[0].to_owned(), columns[1].to_owned()), columns[3].to_owned());
+        digests.insert(
+            (columns[0].to_owned(), columns[1].to_owned()),
+            columns[3].to_owned(),
+        );
     }
     (digests, ids)
 }
 
 /// Runs a graph's program on planes and compares every convolution; returns the outputs' planes or values.
-fn compare(name: &str, graph: &Graph, isa: Isa, threads: usize, inputs: &[Vec<u8>], digests: &HashMap<(String, String), String>) -> Vec<Vec<u8>> {
+fn compare(
+    name: &str,
+    graph: &Graph,
+    isa: Isa,
+    threads: usize,
+    inputs: &[Vec<u8>],
+    digests: &HashMap<(String, String), String>,
+) -> Vec<Vec<u8>> {
     let program: &Program = graph.program();
     let mut executor = Executor::new(program.clone(), graph.weights()).expect("a valid program");
     let inputs: Vec<&[u8]> = inputs.iter().map(Vec::as_slice).collect();
@@ -62,7 +76,10 @@ fn compare(name: &str, graph: &Graph, isa: Isa, threads: usize, inputs: &[Vec<u8
         let v = &op.output;
         let mut hwc = vec![0; (v.height * v.width * v.channels) as usize];
         nhwc_from_planes(v, planes, &mut hwc);
-        let found: String = Sha256::digest(&hwc).iter().map(|b| format!("{b:02x}")).collect();
+        let found: String = Sha256::digest(&hwc)
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
         assert_eq!(&found, expected, "{name} {} on {}", op.name, isa.level());
         compared += 1;
     });
@@ -91,11 +108,19 @@ fn every_int8_tensor_equals_onnxruntimes_on_every_level() {
             let execution = Execution { isa, threads };
             let backbone = load(&pack, "backbone", execution);
             let view = backbone.program().inputs[0].view;
-            let mut letterboxer = Letterboxer::new(Size::new(view.width, view.height), view.border as usize);
+            let mut letterboxer =
+                Letterboxer::new(Size::new(view.width, view.height), view.border as usize);
             let mut plane = vec![0; letterboxer.plane_bytes()];
             letterboxer.write(&image.frame(0).expect("a frame"), &mut plane);
             let features = compare("backbone", &backbone, isa, threads, &[plane], &digests);
-            compare("head", &load(&pack, "head", execution), isa, threads, &features, &digests);
+            compare(
+                "head",
+                &load(&pack, "head", execution),
+                isa,
+                threads,
+                &features,
+                &digests,
+            );
 
             let sentence = load(&pack, "sentence", execution);
             let view = sentence.program().inputs[0].view;
@@ -104,7 +129,10 @@ fn every_int8_tensor_equals_onnxruntimes_on_every_level() {
             for place in 0..32 {
                 let id = usize::from(ids.get(place).copied().unwrap_or(0));
                 for channel in 0..view.channels as usize {
-                    let at = channel / LANE * view.planes().bytes() + view.planes().origin() + place * LANE + channel % LANE;
+                    let at = channel / LANE * view.planes().bytes()
+                        + view.planes().origin()
+                        + place * LANE
+                        + channel % LANE;
                     planes[at] = tokens[id * view.channels as usize + channel] ^ 0x80;
                 }
             }
@@ -115,11 +143,18 @@ fn every_int8_tensor_equals_onnxruntimes_on_every_level() {
 
 #[test]
 fn the_golden_sentence_has_the_recipes_tokens() {
-    let text = std::fs::read_to_string(root().join("models/golden/tensors.tsv")).expect("the golden file");
-    let sentence = text.lines().find_map(|l| l.strip_prefix("# sentence: ")).expect("a sentence");
+    let text =
+        std::fs::read_to_string(root().join("models/golden/tensors.tsv")).expect("the golden file");
+    let sentence = text
+        .lines()
+        .find_map(|l| l.strip_prefix("# sentence: "))
+        .expect("a sentence");
     let lines = pack().text("tokenizer.txt").expect("a tokenizer");
     let mut ids = heapless::Vec::new();
-    Tokenizer::from_lines(lines).expect("a tokenizer").encode(sentence, &mut ids).expect("words");
+    Tokenizer::from_lines(lines)
+        .expect("a tokenizer")
+        .encode(sentence, &mut ids)
+        .expect("words");
     assert_eq!(ids.as_slice(), golden().1);
 }
 
@@ -138,8 +173,14 @@ fn results_do_not_depend_on_level_or_threads() {
     let mut results = Vec::new();
     for isa in Isa::available() {
         for threads in [1, 2, 5] {
-            let mut pipeline = Pipeline::open(&pack, Execution { isa, threads }, Settings::default()).expect("a pipeline");
-            results.push(pipeline.raw_outputs(&image.frame(0).expect("a frame")).expect("outputs"));
+            let mut pipeline =
+                Pipeline::open(&pack, Execution { isa, threads }, Settings::default())
+                    .expect("a pipeline");
+            results.push(
+                pipeline
+                    .raw_outputs(&image.frame(0).expect("a frame"))
+                    .expect("outputs"),
+            );
         }
     }
     assert!(results.windows(2).all(|pair| pair[0] == pair[1]));

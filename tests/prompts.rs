@@ -29,7 +29,8 @@ impl Words {
         let pack = Pack::open(&path).expect("the default pack opens");
         Self {
             vocabulary: Vocabulary::open(&pack).expect("a vocabulary"),
-            encoder: SentenceEncoder::open(&pack, Execution { isa, threads: 1 }).expect("an encoder"),
+            encoder: SentenceEncoder::open(&pack, Execution { isa, threads: 1 })
+                .expect("an encoder"),
             pack,
         }
     }
@@ -39,7 +40,14 @@ impl Words {
             scale: 0.03,
             zero_point: 117,
         };
-        PromptSet::new(requests, &self.vocabulary, &mut self.encoder, objects, None, |_| ())
+        PromptSet::new(
+            requests,
+            &self.vocabulary,
+            &mut self.encoder,
+            objects,
+            None,
+            |_| (),
+        )
     }
 
     /// The bits of each prompt's logits on the same objects, by the prompt's name.
@@ -50,8 +58,19 @@ impl Words {
         let row = table.scale.len();
         let mut logits = vec![0.0; OBJECTS * row];
         align(isa, 1, &table, &objects, &mut logits);
-        let column = |i: usize| logits.iter().skip(i).step_by(row).map(|l| l.to_bits()).collect();
-        set.prompts().iter().enumerate().map(|(i, p)| (p.name.clone(), column(i))).collect()
+        let column = |i: usize| {
+            logits
+                .iter()
+                .skip(i)
+                .step_by(row)
+                .map(|l| l.to_bits())
+                .collect()
+        };
+        set.prompts()
+            .iter()
+            .enumerate()
+            .map(|(i, p)| (p.name.clone(), column(i)))
+            .collect()
     }
 }
 
@@ -78,7 +97,13 @@ fn sentence(text: &str) -> Request {
 /// Forty names spread over the table, and two sentences between them.
 fn forty_names_and_two_sentences(vocabulary: &Vocabulary) -> Vec<Request> {
     let step = vocabulary.entries().len() / 40;
-    let mut requests: Vec<Request> = vocabulary.entries().iter().step_by(step).take(40).map(|e| name(&e.name)).collect();
+    let mut requests: Vec<Request> = vocabulary
+        .entries()
+        .iter()
+        .step_by(step)
+        .take(40)
+        .map(|e| name(&e.name))
+        .collect();
     requests.insert(7, sentence("a person who holds a red umbrella"));
     requests.insert(29, sentence("the cup on the left of the laptop"));
     requests
@@ -130,7 +155,12 @@ fn logits_are_the_same_on_every_level() {
 #[test]
 fn a_synonym_has_its_names_row() {
     let mut words = Words::open(Isa::best());
-    let own: std::collections::HashSet<String> = words.vocabulary.entries().iter().map(|e| normalise(&e.name)).collect();
+    let own: std::collections::HashSet<String> = words
+        .vocabulary
+        .entries()
+        .iter()
+        .map(|e| normalise(&e.name))
+        .collect();
     let mut seen = HashMap::new();
     let mut pairs = Vec::new();
     for entry in words.vocabulary.entries() {
@@ -144,12 +174,23 @@ fn a_synonym_has_its_names_row() {
     }
     assert!(!pairs.is_empty(), "the table has synonyms");
     for (name, synonym) in &pairs {
-        let rows = [name, synonym].map(|n| words.vocabulary.find(&normalise(n)).map(|row| words.vocabulary.row(row)));
-        assert!(rows[0].is_some() && rows[0] == rows[1], "{synonym} is {name}");
+        let rows = [name, synonym].map(|n| {
+            words
+                .vocabulary
+                .find(&normalise(n))
+                .map(|row| words.vocabulary.row(row))
+        });
+        assert!(
+            rows[0].is_some() && rows[0] == rows[1],
+            "{synonym} is {name}"
+        );
     }
     let (entry, synonym) = pairs[0].clone();
     let logits = words.logits(Isa::best(), &[name(&entry)]);
-    assert_eq!(words.logits(Isa::best(), &[name(&synonym)])[&synonym], logits[&entry]);
+    assert_eq!(
+        words.logits(Isa::best(), &[name(&synonym)])[&synonym],
+        logits[&entry]
+    );
 }
 
 #[test]
@@ -157,13 +198,20 @@ fn every_name_of_the_table_is_found_however_it_is_written() {
     let words = Words::open(Isa::best());
     let v = &words.vocabulary;
     for entry in v.entries() {
-        let row = v.find(&normalise(&entry.name)).unwrap_or_else(|| panic!("{} is not found", entry.name));
+        let row = v
+            .find(&normalise(&entry.name))
+            .unwrap_or_else(|| panic!("{} is not found", entry.name));
         // two names that differ in punctuation only are one name
-        assert_eq!(normalise(&v.entries()[row as usize].name), normalise(&entry.name));
-        for written in [entry.name.to_uppercase(), format!(" {}, ", entry.name), entry.name.replace(' ', "  ")] {
-            if written.to_lowercase() == format!(" {}, ", entry.name) || written.is_ascii() {
-                assert_eq!(v.find(&normalise(&written)), Some(row), "{written:?}");
-            }
+        assert_eq!(
+            normalise(&v.entries()[row as usize].name),
+            normalise(&entry.name)
+        );
+        for written in [
+            entry.name.to_uppercase(),
+            format!(" {}, ", entry.name),
+            entry.name.replace(' ', "  "),
+        ] {
+            assert_eq!(v.find(&normalise(&written)), Some(row), "{written:?}");
         }
     }
 }
@@ -171,9 +219,15 @@ fn every_name_of_the_table_is_found_however_it_is_written() {
 #[test]
 fn all_names_of_the_table_make_one_set() {
     let mut words = Words::open(Isa::best());
-    let requests: Vec<Request> = words.vocabulary.entries().iter().map(|e| name(&e.name)).collect();
+    let requests: Vec<Request> = words
+        .vocabulary
+        .entries()
+        .iter()
+        .map(|e| name(&e.name))
+        .collect();
     let set = words.set(&requests).expect("a set of the whole table");
-    let distinct: std::collections::HashSet<String> = requests.iter().map(|r| normalise(r.text())).collect();
+    let distinct: std::collections::HashSet<String> =
+        requests.iter().map(|r| normalise(r.text())).collect();
     assert_eq!(set.prompts().len(), distinct.len());
     assert_eq!(set.thresholds().len(), distinct.len());
 }
@@ -181,7 +235,13 @@ fn all_names_of_the_table_make_one_set() {
 #[test]
 fn a_prompt_that_is_asked_for_twice_is_kept_once() {
     let mut words = Words::open(Isa::best());
-    let requests = [name("dog"), name("cat"), name("  DOG, "), sentence("a red  cup"), sentence("A red cup!")];
+    let requests = [
+        name("dog"),
+        name("cat"),
+        name("  DOG, "),
+        sentence("a red  cup"),
+        sentence("A red cup!"),
+    ];
     let set = words.set(&requests).expect("known prompts");
     let names: Vec<&str> = set.prompts().iter().map(|p| p.name.as_str()).collect();
     assert_eq!(names, ["dog", "cat", "a red  cup"]);
@@ -193,27 +253,39 @@ fn a_prompt_that_is_asked_for_twice_is_kept_once() {
 fn either_takes_the_name_if_there_is_one_and_else_encodes() {
     let mut words = Words::open(Isa::best());
     let either = |text: &str| Request::Either(text.to_owned());
-    let set = words.set(&[either("dog"), either("a dog without a name")]).expect("prompts");
+    let set = words
+        .set(&[either("dog"), either("a dog without a name")])
+        .expect("prompts");
     assert!(matches!(set.prompts()[0].source, Source::Vocabulary(_)));
     assert_eq!(set.prompts()[1].source, Source::Sentence);
 }
 
 #[test]
 fn a_sentences_row_is_the_same_on_every_level_and_with_any_threads() {
-    let texts = ["a person who holds a red umbrella", "dog", "the cup, left of the laptop", &"very ".repeat(60)];
+    let texts = [
+        "a person who holds a red umbrella",
+        "dog",
+        "the cup, left of the laptop",
+        &"very ".repeat(60),
+    ];
     for text in texts {
         let mut rows = Vec::new();
         for isa in Isa::available() {
             for threads in [1, 3] {
                 let pack = Words::open(isa).pack;
-                let mut encoder = SentenceEncoder::open(&pack, Execution { isa, threads }).expect("an encoder");
+                let mut encoder =
+                    SentenceEncoder::open(&pack, Execution { isa, threads }).expect("an encoder");
                 // a row does not depend on what was encoded before
                 encoder.encode("something else entirely").expect("a row");
                 rows.push(encoder.encode(text).expect("a row"));
             }
         }
         let bits = |r: &tarsier::prompt::Row| [r.scale, r.bias, r.threshold].map(f32::to_bits);
-        assert!(rows.iter().all(|r| r.values == rows[0].values && bits(r) == bits(&rows[0])), "{text}");
+        assert!(
+            rows.iter()
+                .all(|r| r.values == rows[0].values && bits(r) == bits(&rows[0])),
+            "{text}"
+        );
         assert!(!rows[0].values.contains(&i8::MIN), "{text}");
     }
 }
@@ -222,7 +294,10 @@ fn a_sentences_row_is_the_same_on_every_level_and_with_any_threads() {
 fn prompts_that_cannot_be_served_are_refused_by_position_or_name() {
     let mut words = Words::open(Isa::best());
     assert!(matches!(words.set(&[]), Err(PromptError::Count(0))));
-    assert!(matches!(words.set(&[name("dog"), name(" - ")]), Err(PromptError::Empty { position: 2 })));
+    assert!(matches!(
+        words.set(&[name("dog"), name(" - ")]),
+        Err(PromptError::Empty { position: 2 })
+    ));
     match words.set(&[name("persn")]) {
         Err(PromptError::Unknown { name, nearest }) => {
             assert_eq!(name, "persn");

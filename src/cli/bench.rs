@@ -42,7 +42,10 @@ impl Bench {
         let mut opened = self.engine.open(execution, Settings::default())?;
         let prompts = self.prompts.open(&opened, true)?;
         let loaded = started.elapsed();
-        let golden = opened.pack.section("golden.png").map_err(|e| fail(exit::DATA, e))?;
+        let golden = opened
+            .pack
+            .section("golden.png")
+            .map_err(|e| fail(exit::DATA, e))?;
         let decode = || match &self.image {
             Some(path) => ImageFile::open(path),
             None => ImageFile::decode("golden.png".as_ref(), &golden),
@@ -53,7 +56,10 @@ impl Bench {
         let mut first = None;
         let mut samples: Vec<(Duration, StageTimes)> = Vec::with_capacity(self.frames as usize);
         for i in 0..self.frames + self.frames.div_ceil(10) {
-            let times = opened.pipeline.detect(&frame, &prompts, &mut report).map_err(|e| fail(exit::SOFTWARE, e))?;
+            let times = opened
+                .pipeline
+                .detect(&frame, &prompts, &mut report)
+                .map_err(|e| fail(exit::SOFTWARE, e))?;
             first.get_or_insert_with(|| started.elapsed());
             if i >= self.frames.div_ceil(10) {
                 let clock = Instant::now();
@@ -65,7 +71,14 @@ impl Bench {
         let mut out = Lines::new();
         out.line(format!(
             "{} {} · {} · {} thread(s) · {} prompts · {}×{} photo · {} frames",
-            m.name, m.version, execution.isa.level(), execution.threads, prompts.prompts().len(), image.size.width, image.size.height, self.frames
+            m.name,
+            m.version,
+            execution.isa.level(),
+            execution.threads,
+            prompts.prompts().len(),
+            image.size.width,
+            image.size.height,
+            self.frames
         ))?;
         out.line(format!("\n{:<12}{:>10}{:>10}  ms", "stage", "p50", "p99"))?;
         type Stage = (&'static str, fn(&(Duration, StageTimes)) -> Duration);
@@ -76,16 +89,34 @@ impl Bench {
             ("head", |s| s.1.head),
             ("align", |s| s.1.align),
             ("select", |s| s.1.select),
-            ("all but decode", |s| s.1.letterbox + s.1.backbone + s.1.head + s.1.align + s.1.select),
+            ("all but decode", |s| {
+                s.1.letterbox + s.1.backbone + s.1.head + s.1.align + s.1.select
+            }),
         ];
         for (name, of) in stages {
             let mut times: Vec<Duration> = samples.iter().map(of).collect();
             times.sort_unstable();
-            out.line(format!("{name:<14}{:>8.3}{:>10.3}", ms(percentile(&times, 0.50)), ms(percentile(&times, 0.99))))?;
+            out.line(format!(
+                "{name:<14}{:>8.3}{:>10.3}",
+                ms(percentile(&times, 0.50)),
+                ms(percentile(&times, 0.99))
+            ))?;
         }
-        let arena: u32 = opened.pipeline.graphs().iter().map(|g| g.program().arena_bytes).sum();
-        out.line(format!("\narena {:.2} MB (backbone and head)", f64::from(arena) / 1e6))?;
-        out.line(format!("start to prompts ready {:.1} ms, to first detection {:.1} ms", ms(loaded), ms(first.unwrap_or_default())))?;
+        let arena: u32 = opened
+            .pipeline
+            .graphs()
+            .iter()
+            .map(|g| g.program().arena_bytes)
+            .sum();
+        out.line(format!(
+            "\narena {:.2} MB (backbone and head)",
+            f64::from(arena) / 1e6
+        ))?;
+        out.line(format!(
+            "start to prompts ready {:.1} ms, to first detection {:.1} ms",
+            ms(loaded),
+            ms(first.unwrap_or_default())
+        ))?;
         match peak_rss_kb() {
             Some(kb) => out.line(format!("peak RSS {:.1} MB", kb as f64 / 1e3))?,
             None => out.line("peak RSS unknown: /proc/self/status cannot be read")?,
@@ -100,10 +131,20 @@ impl Bench {
     }
 
     /// Times each operator of a graph's program on zeros: integer kernels take the same time on all data.
-    fn operators(&self, graph: &Graph, Execution { isa, threads }: Execution, out: &mut Lines) -> Result<(), Failure> {
+    fn operators(
+        &self,
+        graph: &Graph,
+        Execution { isa, threads }: Execution,
+        out: &mut Lines,
+    ) -> Result<(), Failure> {
         let program = graph.program();
-        let mut executor = Executor::new(program.clone(), graph.weights()).map_err(|e| fail(exit::SOFTWARE, e))?;
-        let inputs: Vec<Vec<u8>> = program.inputs.iter().map(|p| vec![p.view.zero_point; p.view.bytes()]).collect();
+        let mut executor =
+            Executor::new(program.clone(), graph.weights()).map_err(|e| fail(exit::SOFTWARE, e))?;
+        let inputs: Vec<Vec<u8>> = program
+            .inputs
+            .iter()
+            .map(|p| vec![p.view.zero_point; p.view.bytes()])
+            .collect();
         let inputs: Vec<&[u8]> = inputs.iter().map(Vec::as_slice).collect();
         let mut times = vec![Vec::with_capacity(self.frames as usize); program.operations.len()];
         for _ in 0..self.frames {
@@ -121,14 +162,33 @@ impl Bench {
             })
             .collect();
         let total: Duration = medians.iter().sum();
-        out.line(format!("\n{:<56}{:>14}{:>9}{:>9}{:>8}{:>7}", "operator", "output", "MMAC", "µs", "GMAC/s", "share"))?;
+        out.line(format!(
+            "\n{:<56}{:>14}{:>9}{:>9}{:>8}{:>7}",
+            "operator", "output", "MMAC", "µs", "GMAC/s", "share"
+        ))?;
         for (op, time) in program.operations.iter().zip(medians) {
             let (macs, s) = (op.macs() as f64, time.as_secs_f64().max(1e-9));
-            let shape = format!("{}×{}×{}", op.output.channels, op.output.height, op.output.width);
+            let shape = format!(
+                "{}×{}×{}",
+                op.output.channels, op.output.height, op.output.width
+            );
             let share = 100.0 * s / total.as_secs_f64().max(1e-9);
-            out.line(format!("{:<56}{shape:>14}{:>9.2}{:>9.1}{:>8.1}{share:>6.1}%", op.name, macs / 1e6, s * 1e6, macs / s / 1e9))?;
+            out.line(format!(
+                "{:<56}{shape:>14}{:>9.2}{:>9.1}{:>8.1}{share:>6.1}%",
+                op.name,
+                macs / 1e6,
+                s * 1e6,
+                macs / s / 1e9
+            ))?;
         }
-        out.line(format!("{:<56}{:>14}{:>9.2}{:>9.1}{:>8.1}", "all", "", program.macs() as f64 / 1e6, total.as_secs_f64() * 1e6, program.macs() as f64 / total.as_secs_f64() / 1e9))?;
+        out.line(format!(
+            "{:<56}{:>14}{:>9.2}{:>9.1}{:>8.1}",
+            "all",
+            "",
+            program.macs() as f64 / 1e6,
+            total.as_secs_f64() * 1e6,
+            program.macs() as f64 / total.as_secs_f64() / 1e9
+        ))?;
         Ok(())
     }
 }
@@ -140,7 +200,10 @@ fn ms(d: Duration) -> f64 {
 /// The value below which a share of the sorted times lies; nearest rank.
 fn percentile(sorted: &[Duration], share: f64) -> Duration {
     let rank = (sorted.len() as f64 * share).ceil() as usize;
-    sorted.get(rank.clamp(1, sorted.len().max(1)) - 1).copied().unwrap_or_default()
+    sorted
+        .get(rank.clamp(1, sorted.len().max(1)) - 1)
+        .copied()
+        .unwrap_or_default()
 }
 
 /// The process's largest resident set, from the kernel.

@@ -58,7 +58,10 @@ struct PromptNames<'a>(&'a PromptSet);
 
 impl Names for PromptNames<'_> {
     fn name(&self, prompt: u32) -> &str {
-        self.0.prompts().get(prompt as usize).map_or("", |p| &p.name)
+        self.0
+            .prompts()
+            .get(prompt as usize)
+            .map_or("", |p| &p.name)
     }
 }
 
@@ -72,7 +75,8 @@ impl Detect {
         let mut opened = self.engine.open(execution, settings)?;
         let prompts = self.prompts.open(&opened, false)?;
         if let Some(folder) = &self.draw {
-            std::fs::create_dir_all(folder).map_err(|e| fail(exit::CANNOT_CREATE, format!("{}: {e}", folder.display())))?;
+            std::fs::create_dir_all(folder)
+                .map_err(|e| fail(exit::CANNOT_CREATE, format!("{}: {e}", folder.display())))?;
         }
         let mut code = 0;
         let mut failed = |e: &FrameError| {
@@ -97,7 +101,15 @@ impl Detect {
         let done = photos.iter().zip(0..).try_for_each(|(path, sequence)| {
             bar.set_position(sequence);
             match ImageFile::open(path) {
-                Ok(image) => self.photo(&mut opened, &prompts, path, image, sequence, &mut writer, &mut drawn),
+                Ok(image) => self.photo(
+                    &mut opened,
+                    &prompts,
+                    path,
+                    image,
+                    sequence,
+                    &mut writer,
+                    &mut drawn,
+                ),
                 Err(e) => {
                     bar.suspend(|| failed(&e));
                     Ok(())
@@ -135,10 +147,13 @@ impl Detect {
             _ => path.to_string_lossy(),
         };
         let names = PromptNames(prompts);
-        writer.write(Some(&shown), &names, &report).or_else(output_failure)?;
+        writer
+            .write(Some(&shown), &names, &report)
+            .or_else(output_failure)?;
         if let Some(to) = drawn.path_for(path)? {
             draw::draw(&mut image.pixels, &report, &names);
-            draw::save(&to, &image.pixels, image.size, image.kind).map_err(|e| fail(exit::CANNOT_CREATE, e))?;
+            draw::save(&to, &image.pixels, image.size, image.kind)
+                .map_err(|e| fail(exit::CANNOT_CREATE, e))?;
         }
         Ok(())
     }
@@ -156,7 +171,11 @@ impl<'a> Drawn<'a> {
         let real = photos.iter().filter_map(|p| p.canonicalize().ok());
         Self {
             folder,
-            photos: if folder.is_some() { real.collect() } else { HashSet::new() },
+            photos: if folder.is_some() {
+                real.collect()
+            } else {
+                HashSet::new()
+            },
             used: HashSet::new(),
         }
     }
@@ -172,8 +191,17 @@ impl<'a> Drawn<'a> {
             n += 1;
             to = folder.join(format!("{n}_{}", name.to_string_lossy()));
         }
-        if to.canonicalize().is_ok_and(|real| self.photos.contains(&real)) {
-            return Err(fail(exit::CANNOT_CREATE, format!("{} is one of the photos; draw into another folder", to.display())));
+        if to
+            .canonicalize()
+            .is_ok_and(|real| self.photos.contains(&real))
+        {
+            return Err(fail(
+                exit::CANNOT_CREATE,
+                format!(
+                    "{} is one of the photos; draw into another folder",
+                    to.display()
+                ),
+            ));
         }
         Ok(Some(to))
     }

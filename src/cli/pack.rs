@@ -53,7 +53,11 @@ impl Pack {
             Self::Verify { pack, isa } => {
                 let isa = isa_from(isa.as_deref())?;
                 build::verify(&open_pack(pack)?, isa).map_err(failure)?;
-                lines.line(format!("{}: all sections and the golden frame are as the manifest says ({})", pack.display(), isa.level()))?;
+                lines.line(format!(
+                    "{}: all sections and the golden frame are as the manifest says ({})",
+                    pack.display(),
+                    isa.level()
+                ))?;
             }
         }
         lines.finish()?;
@@ -63,7 +67,9 @@ impl Pack {
 
 fn failure(e: BuildError) -> Failure {
     let code = match &e {
-        BuildError::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => exit::NO_INPUT,
+        BuildError::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            exit::NO_INPUT
+        }
         BuildError::File { .. } => exit::IO,
         _ => exit::DATA,
     };
@@ -73,10 +79,16 @@ fn failure(e: BuildError) -> Failure {
 fn inspect(pack: &Opened, ops: bool, lines: &mut Lines) -> Result<(), Failure> {
     let data = |e: &dyn std::fmt::Display| fail(exit::DATA, e);
     let m = pack.manifest();
-    lines.line(format!("{} {} (layout {}, {})", m.name, m.version, m.format, m.built_by))?;
+    lines.line(format!(
+        "{} {} (layout {}, {})",
+        m.name, m.version, m.format, m.built_by
+    ))?;
     lines.line(format!("licence: {}", m.licence))?;
     lines.line(format!("trained on: {}", m.training_data))?;
-    lines.line(format!("input {0}×{0} px, strides {1:?}, embeddings of {2}", m.input_px, m.strides, m.embedding))?;
+    lines.line(format!(
+        "input {0}×{0} px, strides {1:?}, embeddings of {2}",
+        m.input_px, m.strides, m.embedding
+    ))?;
     for (name, value) in &m.metrics {
         lines.line(format!("{name}: {value}"))?;
     }
@@ -89,7 +101,9 @@ fn inspect(pack: &Opened, ops: bool, lines: &mut Lines) -> Result<(), Failure> {
         threads: 1,
     };
     for name in ["backbone", "head", "sentence"] {
-        let onnx = pack.section(&format!("{name}.onnx")).map_err(|e| data(&e))?;
+        let onnx = pack
+            .section(&format!("{name}.onnx"))
+            .map_err(|e| data(&e))?;
         let graph = Graph::load(name, &onnx, |s| pack.find(s), execution).map_err(|e| data(&e))?;
         let program = graph.program();
         let hosted = hosted_operators(name, &onnx).map_err(|e| data(&e))?;
@@ -98,22 +112,42 @@ fn inspect(pack: &Opened, ops: bool, lines: &mut Lines) -> Result<(), Failure> {
             program.operations.len(),
             program.macs() as f64 / 1e6,
             program.arena_bytes,
-            if hosted.is_empty() { String::new() } else { format!(", hosted by tract: {}", hosted.join(", ")) }
+            if hosted.is_empty() {
+                String::new()
+            } else {
+                format!(", hosted by tract: {}", hosted.join(", "))
+            }
         ))?;
         for (kind, ports) in [("in ", &program.inputs), ("out", &program.outputs)] {
             for p in ports {
-                lines.line(format!("  {kind} {:<40} {:?} scale {:.6} zero point {}", p.name, p.tensor_shape(), p.scale, p.zero_point))?;
+                lines.line(format!(
+                    "  {kind} {:<40} {:?} scale {:.6} zero point {}",
+                    p.name,
+                    p.tensor_shape(),
+                    p.scale,
+                    p.zero_point
+                ))?;
             }
         }
         if ops {
             for op in &program.operations {
-                lines.line(format!("  {:<60} {:>7.2} MMAC  {}×{}×{}", op.name, op.macs() as f64 / 1e6, op.output.channels, op.output.height, op.output.width))?;
+                lines.line(format!(
+                    "  {:<60} {:>7.2} MMAC  {}×{}×{}",
+                    op.name,
+                    op.macs() as f64 / 1e6,
+                    op.output.channels,
+                    op.output.height,
+                    op.output.width
+                ))?;
             }
         }
     }
     let vocabulary = Vocabulary::open(pack).map_err(|e| data(&e))?;
     let synonyms: usize = vocabulary.entries().iter().map(|e| e.synonyms.len()).sum();
     let things = vocabulary.entries().iter().filter(|e| e.thing).count();
-    lines.line(format!("\nvocabulary: {} names ({things} things), {synonyms} synonyms", vocabulary.entries().len()))?;
+    lines.line(format!(
+        "\nvocabulary: {} names ({things} things), {synonyms} synonyms",
+        vocabulary.entries().len()
+    ))?;
     Ok(())
 }

@@ -14,12 +14,16 @@
 
 use std::collections::HashMap;
 
-use tract_onnx::pb::{GraphProto, NodeProto, tensor_proto::DataType, type_proto, tensor_shape_proto::dimension};
+use tract_onnx::pb::{
+    GraphProto, NodeProto, tensor_proto::DataType, tensor_shape_proto::dimension, type_proto,
+};
 
 use super::{
     plan::{ALIGN, Buffer, place},
     program::{ConvWeights, Form, Kind, Operation, Place, Port, Program, View},
-    qdq::{LowerError, Qdq, attribute_int, attribute_ints, attribute_string, floats, integers, refuse},
+    qdq::{
+        LowerError, Qdq, attribute_int, attribute_ints, attribute_string, floats, integers, refuse,
+    },
 };
 use crate::kernels::layout::{KernelShape, LANE, bias_s8, pack_weights};
 
@@ -44,7 +48,8 @@ impl WeightsWriter {
         if let Some(&at) = self.known.get(part) {
             return at;
         }
-        self.bytes.resize(self.bytes.len().next_multiple_of(ALIGN as usize), 0);
+        self.bytes
+            .resize(self.bytes.len().next_multiple_of(ALIGN as usize), 0);
         let at = self.bytes.len() as u32;
         self.bytes.extend_from_slice(part);
         self.known.insert(part.to_vec(), at);
@@ -121,7 +126,8 @@ impl<'a> Lowering<'a> {
         for node in &self.graph.node {
             match node.op_type.as_str() {
                 "QuantizeLinear" => self.quantize(node)?,
-                "DequantizeLinear" | "Constant" | "Identity" | "Conv" | "Relu" | "Concat" | "Resize" => {}
+                "DequantizeLinear" | "Constant" | "Identity" | "Conv" | "Relu" | "Concat"
+                | "Resize" => {}
                 other => return refuse(&node.name, format!("operator {other} is not lowered")),
             }
         }
@@ -134,7 +140,8 @@ impl<'a> Lowering<'a> {
         for input in &self.graph.input {
             let (kind, shape) = type_of(input)?;
             if kind == DataType::Int8 as i32 {
-                let reads = |n: &&NodeProto| n.op_type == "DequantizeLinear" && n.input[0] == input.name;
+                let reads =
+                    |n: &&NodeProto| n.op_type == "DequantizeLinear" && n.input[0] == input.name;
                 let Some(reader) = self.graph.node.iter().find(reads) else {
                     return refuse(&input.name, "is s8 but nothing dequantises it");
                 };
@@ -145,14 +152,26 @@ impl<'a> Lowering<'a> {
         Ok(())
     }
 
-    fn add_input(&mut self, name: &str, key: &'a str, shape: [u32; 3], (scale, zero_point): (f32, i8)) -> Result<(), LowerError> {
+    fn add_input(
+        &mut self,
+        name: &str,
+        key: &'a str,
+        shape: [u32; 3],
+        (scale, zero_point): (f32, i8),
+    ) -> Result<(), LowerError> {
         let count = self.tensors.iter().filter(|t| t.input.is_some()).count() as u32;
         let mut tensor = new_tensor(name, shape, scale, zero_point);
         tensor.input = Some(count);
         // planes that cross a program's edge have the border that 3×3 kernels need, on both sides of it
         tensor.border = 1;
-        if tensor.channels > 4 && tensor.channels % LANE as u32 != 0 {
-            return refuse(name, format!("{} channels: planes hold sixteens, images up to 4", tensor.channels));
+        if tensor.channels > 4 && !tensor.channels.is_multiple_of(LANE as u32) {
+            return refuse(
+                name,
+                format!(
+                    "{} channels: planes hold sixteens, images up to 4",
+                    tensor.channels
+                ),
+            );
         }
         self.by_name.insert(key, self.tensors.len());
         self.tensors.push(tensor);
@@ -166,7 +185,10 @@ impl<'a> Lowering<'a> {
         let Some(mut source) = self.qdq.producer(&node.input[0]) else {
             let input = self.graph.input.iter().find(|i| i.name == node.input[0]);
             let Some(input) = input else {
-                return refuse(&node.name, format!("quantises {}, which nothing makes", node.input[0]));
+                return refuse(
+                    &node.name,
+                    format!("quantises {}, which nothing makes", node.input[0]),
+                );
             };
             return self.add_input(&input.name, key, type_of(input)?.1, parameters);
         };
@@ -183,7 +205,10 @@ impl<'a> Lowering<'a> {
             "Resize" => self.resize(source, key, parameters),
             // quantised twice, as exporters do for a tensor that is also an output
             "Identity" | "DequantizeLinear" => self.alias(source, key, parameters),
-            other => refuse(&source.name, format!("operator {other} between quantised tensors is not lowered")),
+            other => refuse(
+                &source.name,
+                format!("operator {other} between quantised tensors is not lowered"),
+            ),
         }
     }
 
@@ -198,11 +223,20 @@ impl<'a> Lowering<'a> {
         };
         match dequantized {
             Some(&t) => Ok(t),
-            None => refuse(&node.name, format!("input {name} is not a dequantised activation")),
+            None => refuse(
+                &node.name,
+                format!("input {name} is not a dequantised activation"),
+            ),
         }
     }
 
-    fn define(&mut self, key: &'a str, node: &NodeProto, shape: [u32; 3], (scale, zero_point): (f32, i8)) -> usize {
+    fn define(
+        &mut self,
+        key: &'a str,
+        node: &NodeProto,
+        shape: [u32; 3],
+        (scale, zero_point): (f32, i8),
+    ) -> usize {
         let mut tensor = new_tensor(&node.name, shape, scale, zero_point);
         tensor.first = self.drafts.len() as u32;
         tensor.last = tensor.first;
@@ -211,7 +245,13 @@ impl<'a> Lowering<'a> {
         self.tensors.len() - 1
     }
 
-    fn conv(&mut self, node: &'a NodeProto, key: &'a str, parameters: (f32, i8), relu: bool) -> Result<(), LowerError> {
+    fn conv(
+        &mut self,
+        node: &'a NodeProto,
+        key: &'a str,
+        parameters: (f32, i8),
+        relu: bool,
+    ) -> Result<(), LowerError> {
         let input = self.input(node, 0)?;
         let (weights, weight_q) = self.qdq.dequantised_constant(&node.input[1])?;
         let &[out, inputs, rows, columns] = weights.dims.as_slice() else {
@@ -220,21 +260,50 @@ impl<'a> Lowering<'a> {
         let x = &self.tensors[input];
         let auto_pad = attribute_string(node, "auto_pad", "NOTSET");
         if attribute_int(node, "group", 1) != 1 || inputs != i64::from(x.channels) {
-            return refuse(&node.name, format!("{inputs} inputs per output of {} channels: only dense convolution is lowered", x.channels));
+            return refuse(
+                &node.name,
+                format!(
+                    "{inputs} inputs per output of {} channels: only dense convolution is lowered",
+                    x.channels
+                ),
+            );
         }
-        if attribute_ints(node, "dilations", &[1, 1]).iter().any(|&d| d != 1) || auto_pad != "NOTSET" {
-            return refuse(&node.name, "dilated or automatically padded convolution is not lowered");
+        if attribute_ints(node, "dilations", &[1, 1])
+            .iter()
+            .any(|&d| d != 1)
+            || auto_pad != "NOTSET"
+        {
+            return refuse(
+                &node.name,
+                "dilated or automatically padded convolution is not lowered",
+            );
         }
         let stride = attribute_ints(node, "strides", &[1, 1]);
         let pads = attribute_ints(node, "pads", &[0, 0, 0, 0]);
         let (&[sy, sx], &[top, left, bottom, right]) = (stride.as_slice(), pads.as_slice()) else {
             return refuse(&node.name, format!("strides {stride:?}, pads {pads:?}"));
         };
-        if [out, rows, columns, sy, sx].iter().any(|n| !(1..=4096).contains(n)) || pads.iter().any(|p| !(0..=8).contains(p)) {
-            return refuse(&node.name, format!("{out} outputs, kernel {rows}×{columns}, strides {stride:?}, pads {pads:?}"));
+        if [out, rows, columns, sy, sx]
+            .iter()
+            .any(|n| !(1..=4096).contains(n))
+            || pads.iter().any(|p| !(0..=8).contains(p))
+        {
+            return refuse(
+                &node.name,
+                format!(
+                    "{out} outputs, kernel {rows}×{columns}, strides {stride:?}, pads {pads:?}"
+                ),
+            );
         }
-        let side = |size: u32, before: i64, after: i64, k: i64, s: i64| (i64::from(size) + before + after - k) / s + 1;
-        let shape = [out, side(x.height, top, bottom, rows, sy), side(x.width, left, right, columns, sx)].map(|n| n as u32);
+        let side = |size: u32, before: i64, after: i64, k: i64, s: i64| {
+            (i64::from(size) + before + after - k) / s + 1
+        };
+        let shape = [
+            out,
+            side(x.height, top, bottom, rows, sy),
+            side(x.width, left, right, columns, sx),
+        ]
+        .map(|n| n as u32);
         if shape[1] == 0 || shape[2] == 0 {
             return refuse(&node.name, "an empty output");
         }
@@ -254,12 +323,18 @@ impl<'a> Lowering<'a> {
         }
         let values = integers(weights)?;
         if let Some(bad) = values.iter().find(|v| !(-127..=127).contains(*v)) {
-            return refuse(&node.name, format!("weight {bad}: symmetric weights lie in -127..=127"));
+            return refuse(
+                &node.name,
+                format!("weight {bad}: symmetric weights lie in -127..=127"),
+            );
         }
         let values: Vec<i8> = values.iter().map(|&v| v as i8).collect();
         let per_channel = |c: usize| weight_q.scales[c % weight_q.scales.len()];
         if weight_q.scales.len() != 1 && weight_q.scales.len() != out as usize {
-            return refuse(&node.name, format!("{} weight scales for {out} channels", weight_q.scales.len()));
+            return refuse(
+                &node.name,
+                format!("{} weight scales for {out} channels", weight_q.scales.len()),
+            );
         }
 
         // biases: in units of the products, moved to unsigned activations
@@ -268,16 +343,27 @@ impl<'a> Lowering<'a> {
             Some(name) => {
                 let (bias, bias_q) = self.qdq.dequantised_constant(name)?;
                 for c in 0..out as usize {
-                    let (s, product) = (bias_q.scales[c % bias_q.scales.len()], in_scale * per_channel(c));
+                    let (s, product) = (
+                        bias_q.scales[c % bias_q.scales.len()],
+                        in_scale * per_channel(c),
+                    );
                     if (s - product).abs() > 1e-5 * product {
-                        return refuse(&node.name, format!("bias scale {s} of channel {c} is not input × weight scale {product}"));
+                        return refuse(
+                            &node.name,
+                            format!(
+                                "bias scale {s} of channel {c} is not input × weight scale {product}"
+                            ),
+                        );
                     }
                 }
                 integers(bias)?
             }
         };
         if biases.len() != out as usize {
-            return refuse(&node.name, format!("{} biases for {out} channels", biases.len()));
+            return refuse(
+                &node.name,
+                format!("{} biases for {out} channels", biases.len()),
+            );
         }
         let padded = kernel.out_blocks() * LANE;
         let (mut bias, mut scale) = (vec![0i32; padded], vec![1f32; padded]);
@@ -286,7 +372,10 @@ impl<'a> Lowering<'a> {
             let reach: i64 = w.iter().map(|&w| i64::from(w).abs() * 255).sum();
             let b = i64::from(biases[c]) - in_zero * sum;
             if b.abs() + reach + 128 * sum.abs() > i64::from(i32::MAX) {
-                return refuse(&node.name, format!("channel {c} can overflow 32 bits (bias {b})"));
+                return refuse(
+                    &node.name,
+                    format!("channel {c} can overflow 32 bits (bias {b})"),
+                );
             }
             bias[c] = b as i32;
             scale[c] = in_scale * per_channel(c) / parameters.0;
@@ -302,14 +391,23 @@ impl<'a> Lowering<'a> {
         let x = &mut self.tensors[input];
         x.border = pads.iter().fold(x.border, |b, &p| b.max(p as u32));
         let output = self.define(key, node, shape, parameters);
-        let low = if relu { self.tensors[output].unsigned_zero() } else { 0 };
-        self.push(node, input, output, Kind::Conv {
-            kernel: [rows as u32, columns as u32],
-            stride: [sy as u32, sx as u32],
-            pad: [top as u32, left as u32],
-            constants,
-            clamp: [low, 255],
-        });
+        let low = if relu {
+            self.tensors[output].unsigned_zero()
+        } else {
+            0
+        };
+        self.push(
+            node,
+            input,
+            output,
+            Kind::Conv {
+                kernel: [rows as u32, columns as u32],
+                stride: [sy as u32, sx as u32],
+                pad: [top as u32, left as u32],
+                constants,
+                clamp: [low, 255],
+            },
+        );
         Ok(())
     }
 
@@ -323,7 +421,12 @@ impl<'a> Lowering<'a> {
         });
     }
 
-    fn alias(&mut self, node: &'a NodeProto, key: &'a str, parameters: (f32, i8)) -> Result<(), LowerError> {
+    fn alias(
+        &mut self,
+        node: &'a NodeProto,
+        key: &'a str,
+        parameters: (f32, i8),
+    ) -> Result<(), LowerError> {
         let known = match node.op_type.as_str() {
             "Identity" => self.input(node, 0)?,
             _ => match self.by_name.get(node.input[0].as_str()) {
@@ -333,17 +436,27 @@ impl<'a> Lowering<'a> {
         };
         let t = &self.tensors[known];
         if (t.scale, t.zero_point) != parameters {
-            return refuse(&node.name, "changes the scale of a tensor without computing anything: quantise both alike");
+            return refuse(
+                &node.name,
+                "changes the scale of a tensor without computing anything: quantise both alike",
+            );
         }
         self.by_name.insert(key, known);
         Ok(())
     }
 
-    fn concat(&mut self, node: &'a NodeProto, key: &'a str, parameters: (f32, i8)) -> Result<(), LowerError> {
+    fn concat(
+        &mut self,
+        node: &'a NodeProto,
+        key: &'a str,
+        parameters: (f32, i8),
+    ) -> Result<(), LowerError> {
         if attribute_int(node, "axis", 0) != 1 {
             return refuse(&node.name, "concatenates another axis than channels");
         }
-        let parts = (0..node.input.len()).map(|i| self.input(node, i)).collect::<Result<Vec<_>, _>>()?;
+        let parts = (0..node.input.len())
+            .map(|i| self.input(node, i))
+            .collect::<Result<Vec<_>, _>>()?;
         let Tensor { height, width, .. } = self.tensors[parts[0]];
         let channels = parts.iter().map(|&p| self.tensors[p].channels).sum();
         let whole = self.define(key, node, [channels, height, width], parameters);
@@ -351,11 +464,22 @@ impl<'a> Lowering<'a> {
         for part in parts {
             let t = &self.tensors[part];
             if (t.scale, t.zero_point) != parameters {
-                return refuse(&node.name, format!(
-                    "input {} has scale {} and zero point {}, the output {} and {}: quantise them alike", t.name, t.scale, t.zero_point, parameters.0, parameters.1));
+                return refuse(
+                    &node.name,
+                    format!(
+                        "input {} has scale {} and zero point {}, the output {} and {}: quantise them alike",
+                        t.name, t.scale, t.zero_point, parameters.0, parameters.1
+                    ),
+                );
             }
-            if t.channels % LANE as u32 != 0 {
-                return refuse(&node.name, format!("input {} of {} channels is not whole planes of sixteen", t.name, t.channels));
+            if !t.channels.is_multiple_of(LANE as u32) {
+                return refuse(
+                    &node.name,
+                    format!(
+                        "input {} of {} channels is not whole planes of sixteen",
+                        t.name, t.channels
+                    ),
+                );
             }
             let blocks = t.blocks();
             let taken = t.within.is_some() || t.input.is_some();
@@ -368,7 +492,14 @@ impl<'a> Lowering<'a> {
 
     /// A second home for a tensor that is already part of another concatenation, or an input.
     fn copy(&mut self, node: &NodeProto, of: usize) -> usize {
-        let Tensor { channels, height, width, scale, zero_point, .. } = self.tensors[of];
+        let Tensor {
+            channels,
+            height,
+            width,
+            scale,
+            zero_point,
+            ..
+        } = self.tensors[of];
         let mut copy = new_tensor(&node.name, [channels, height, width], scale, zero_point);
         copy.first = self.drafts.len() as u32;
         copy.last = copy.first;
@@ -378,7 +509,12 @@ impl<'a> Lowering<'a> {
         output
     }
 
-    fn resize(&mut self, node: &'a NodeProto, key: &'a str, parameters: (f32, i8)) -> Result<(), LowerError> {
+    fn resize(
+        &mut self,
+        node: &'a NodeProto,
+        key: &'a str,
+        parameters: (f32, i8),
+    ) -> Result<(), LowerError> {
         let input = self.input(node, 0)?;
         let scales = match node.input.get(2).filter(|n| !n.is_empty()) {
             Some(name) => floats(self.qdq.constant(name)?)?,
@@ -386,11 +522,17 @@ impl<'a> Lowering<'a> {
         };
         let mode = attribute_string(node, "mode", "nearest");
         if mode != "nearest" || scales != [1.0, 1.0, 2.0, 2.0] {
-            return refuse(&node.name, format!("resizes ({mode}) by {scales:?}; nearest by [1, 1, 2, 2] is lowered"));
+            return refuse(
+                &node.name,
+                format!("resizes ({mode}) by {scales:?}; nearest by [1, 1, 2, 2] is lowered"),
+            );
         }
         let x = &self.tensors[input];
         if (x.scale, x.zero_point) != parameters {
-            return refuse(&node.name, "changes the scale: quantise input and output alike");
+            return refuse(
+                &node.name,
+                "changes the scale: quantise input and output alike",
+            );
         }
         let shape = [x.channels, 2 * x.height, 2 * x.width];
         let output = self.define(key, node, shape, parameters);
@@ -406,10 +548,12 @@ impl<'a> Lowering<'a> {
             let name = output.name.as_str();
             let (tensor, form) = match (self.by_name.get(name), self.qdq.producer(name)) {
                 (Some(&t), _) => (t, Form::Planes),
-                (None, Some(n)) if n.op_type == "DequantizeLinear" => match self.by_name.get(n.input[0].as_str()) {
-                    Some(&t) => (t, Form::Nhwc),
-                    None => return refuse(name, "dequantises something that was not lowered"),
-                },
+                (None, Some(n)) if n.op_type == "DequantizeLinear" => {
+                    match self.by_name.get(n.input[0].as_str()) {
+                        Some(&t) => (t, Form::Nhwc),
+                        None => return refuse(name, "dequantises something that was not lowered"),
+                    }
+                }
                 _ => return refuse(name, "this output is neither quantised nor dequantised"),
             };
             let t = &mut self.tensors[tensor];
@@ -436,7 +580,12 @@ impl<'a> Lowering<'a> {
         // a buffer has the widest border and the longest life of all its parts
         for t in 0..self.tensors.len() {
             let (root, _) = self.root(t);
-            let Tensor { border, first, last, .. } = self.tensors[t];
+            let Tensor {
+                border,
+                first,
+                last,
+                ..
+            } = self.tensors[t];
             let r = &mut self.tensors[root];
             r.border = r.border.max(border);
             r.first = r.first.min(first);
@@ -491,7 +640,10 @@ impl<'a> Lowering<'a> {
                 .filter(is_input)
                 .map(|t| port(&self.tensors[t].name, t, Form::Planes))
                 .collect(),
-            outputs: outputs.iter().map(|(name, t, form)| port(name, *t, *form)).collect(),
+            outputs: outputs
+                .iter()
+                .map(|(name, t, form)| port(name, *t, *form))
+                .collect(),
             operations: self
                 .drafts
                 .iter()
@@ -520,7 +672,12 @@ impl<'a> Lowering<'a> {
     }
 }
 
-fn new_tensor(name: &str, [channels, height, width]: [u32; 3], scale: f32, zero_point: i8) -> Tensor {
+fn new_tensor(
+    name: &str,
+    [channels, height, width]: [u32; 3],
+    scale: f32,
+    zero_point: i8,
+) -> Tensor {
     Tensor {
         name: name.to_owned(),
         channels,
@@ -538,15 +695,27 @@ fn new_tensor(name: &str, [channels, height, width]: [u32; 3], scale: f32, zero_
 
 /// Element type and `[C, H, W]` of a graph input of shape `[1, C, H, W]`.
 fn type_of(info: &tract_onnx::pb::ValueInfoProto) -> Result<(i32, [u32; 3]), LowerError> {
-    let Some(type_proto::Value::TensorType(t)) = info.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
+    let Some(type_proto::Value::TensorType(t)) =
+        info.r#type.as_ref().and_then(|t| t.value.as_ref())
+    else {
         return refuse(&info.name, "is not a tensor");
     };
-    let dims: Vec<i64> = t.shape.iter().flat_map(|s| &s.dim).map(|d| match d.value {
-        Some(dimension::Value::DimValue(n)) => n,
-        _ => 0,
-    }).collect();
+    let dims: Vec<i64> = t
+        .shape
+        .iter()
+        .flat_map(|s| &s.dim)
+        .map(|d| match d.value {
+            Some(dimension::Value::DimValue(n)) => n,
+            _ => 0,
+        })
+        .collect();
     match dims.as_slice() {
-        &[1, c, h, w] if [c, h, w].iter().all(|n| (1..=4096).contains(n)) => Ok((t.elem_type, [c, h, w].map(|n| n as u32))),
-        _ => refuse(&info.name, format!("has shape {dims:?}; [1, C, H, W] with fixed sizes is lowered")),
+        &[1, c, h, w] if [c, h, w].iter().all(|n| (1..=4096).contains(n)) => {
+            Ok((t.elem_type, [c, h, w].map(|n| n as u32)))
+        }
+        _ => refuse(
+            &info.name,
+            format!("has shape {dims:?}; [1, C, H, W] with fixed sizes is lowered"),
+        ),
     }
 }

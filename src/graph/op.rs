@@ -52,7 +52,10 @@ impl fmt::Display for GraphError {
         match self {
             Self::Tract { graph, source } => write!(f, "graph {graph}: {source:#}"),
             Self::Program { graph, source } => write!(f, "graph {graph}: {source}"),
-            Self::Weights { graph, section } => write!(f, "graph {graph} wants section {section}, which the pack does not have"),
+            Self::Weights { graph, section } => write!(
+                f,
+                "graph {graph} wants section {section}, which the pack does not have"
+            ),
         }
     }
 }
@@ -73,7 +76,11 @@ pub struct Execution {
 /// # Errors
 ///
 /// [`ProgramError::Decode`] if the program cannot be encoded.
-pub fn model_with(program: &Program, name: &str, weights_section: &str) -> Result<Vec<u8>, ProgramError> {
+pub fn model_with(
+    program: &Program,
+    name: &str,
+    weights_section: &str,
+) -> Result<Vec<u8>, ProgramError> {
     let attribute = |name: &str, s: Vec<u8>| pb::AttributeProto {
         name: name.to_owned(),
         r#type: AttributeType::String as i32,
@@ -155,7 +162,9 @@ struct Parsed {
 fn build(_: &ParsingContext, node: &NodeProto) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
     let attribute = |name: &str| {
         let found = node.attribute.iter().find(|a| a.name == name);
-        found.map(|a| a.s.as_slice()).with_context(|| format!("no attribute {name}"))
+        found
+            .map(|a| a.s.as_slice())
+            .with_context(|| format!("no attribute {name}"))
     };
     let parsed = Parsed {
         program: Arc::new(Program::from_bytes(attribute("program")?)?),
@@ -173,13 +182,25 @@ impl Expansion for Parsed {
         Ok(self.program.outputs.len())
     }
 
-    fn rules<'r, 'p: 'r, 's: 'r>(&'s self, s: &mut Solver<'r>, inputs: &'p [TensorProxy], outputs: &'p [TensorProxy]) -> InferenceResult {
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        s: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
         check_input_arity(inputs, self.program.inputs.len())?;
         check_output_arity(outputs, self.program.outputs.len())?;
-        let both = [(inputs, &self.program.inputs), (outputs, &self.program.outputs)];
+        let both = [
+            (inputs, &self.program.inputs),
+            (outputs, &self.program.outputs),
+        ];
         for (proxies, ports) in both {
             for (proxy, port) in proxies.iter().zip(ports) {
-                let shape: TVec<TDim> = port.tensor_shape().into_iter().map(|n| n.to_dim()).collect();
+                let shape: TVec<TDim> = port
+                    .tensor_shape()
+                    .into_iter()
+                    .map(|n| n.to_dim())
+                    .collect();
                 s.equals(&proxy.datum_type, datum_type(port.form))?;
                 s.equals(&proxy.shape, shape)?;
             }
@@ -187,7 +208,12 @@ impl Expansion for Parsed {
         Ok(())
     }
 
-    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+    fn wire(
+        &self,
+        prefix: &str,
+        model: &mut TypedModel,
+        inputs: &[OutletId],
+    ) -> TractResult<TVec<OutletId>> {
         let op = Int8Program {
             parsed: self.clone(),
             bound: None,
@@ -223,7 +249,10 @@ impl EvalOp for Int8Program {
     not_out_of_plan!();
 
     fn state(&self, _: &EvalContext) -> TractResult<Option<Box<dyn OpState>>> {
-        let (weights, execution) = self.bound.clone().context("a program without its weights")?;
+        let (weights, execution) = self
+            .bound
+            .clone()
+            .context("a program without its weights")?;
         let executor = Executor::new((*self.parsed.program).clone(), &weights)?;
         Ok(Some(Box::new(Running {
             executor,
@@ -251,10 +280,16 @@ struct Running {
 }
 
 impl OpState for Running {
-    fn eval(&mut self, _: &EvalContext, _: &dyn Op, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+    fn eval(
+        &mut self,
+        _: &EvalContext,
+        _: &dyn Op,
+        inputs: TVec<TValue>,
+    ) -> TractResult<TVec<TValue>> {
         let bytes: TVec<&[u8]> = inputs.iter().map(|t| t.as_bytes()).collect();
         let Execution { isa, threads } = self.execution;
-        self.executor.run(isa, threads, &self.weights, &bytes, |_, _| ());
+        self.executor
+            .run(isa, threads, &self.weights, &bytes, |_, _| ());
         let mut outputs = tvec!();
         for (i, port) in self.executor.program().outputs.iter().enumerate() {
             let mut tensor = Tensor::zero_dt(datum_type(port.form), &port.tensor_shape())?;
@@ -279,7 +314,12 @@ pub struct Graph {
 
 impl fmt::Debug for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Graph {} of {} operations", self.name, self.program.operations.len())
+        write!(
+            f,
+            "Graph {} of {} operations",
+            self.name,
+            self.program.operations.len()
+        )
     }
 }
 
@@ -289,15 +329,24 @@ impl Graph {
     /// # Errors
     ///
     /// [`GraphError`] naming the graph if tract refuses it, a program in it is invalid or its weights are missing.
-    pub fn load(name: &str, onnx: &[u8], section: impl Fn(&str) -> Option<Bytes>, execution: Execution) -> Result<Self, GraphError> {
+    pub fn load(
+        name: &str,
+        onnx: &[u8],
+        section: impl Fn(&str) -> Option<Bytes>,
+        execution: Execution,
+    ) -> Result<Self, GraphError> {
         let tract = |source| GraphError::Tract {
             graph: name.to_owned(),
             source,
         };
         let mut framework = tract_onnx::onnx();
         framework.op_register.insert(OP_TYPE, build);
+        let proto = framework
+            .proto_model_for_read(&mut &onnx[..])
+            .map_err(tract)?;
+        outputs_are_made(&proto).map_err(tract)?;
         let mut model = framework
-            .model_for_read(&mut &onnx[..])
+            .model_for_proto_model(&proto)
             .and_then(|m| m.into_typed())
             .map_err(tract)?;
         let mut found = None;
@@ -310,9 +359,11 @@ impl Graph {
                 section: op.parsed.weights.clone(),
             })?;
             // check here for an error that names the program; tract would wrap it
-            Executor::new((*op.parsed.program).clone(), &weights).map_err(|source| GraphError::Program {
-                graph: name.to_owned(),
-                source,
+            Executor::new((*op.parsed.program).clone(), &weights).map_err(|source| {
+                GraphError::Program {
+                    graph: name.to_owned(),
+                    source,
+                }
             })?;
             found = Some((Arc::clone(&op.parsed.program), weights.clone()));
             op.bound = Some((weights, execution));
@@ -320,6 +371,7 @@ impl Graph {
         let Some((program, weights)) = found else {
             return Err(tract(format_err!("has no {OP_TYPE} node")));
         };
+        ports_are_the_graphs(&model, &program).map_err(tract)?;
         let state = model
             .into_optimized()
             .and_then(|m| m.into_runnable())
@@ -358,6 +410,49 @@ impl Graph {
     }
 }
 
+/// Every output of the graph is the value of an input, a constant or a node: tract takes that for granted and panics.
+fn outputs_are_made(model: &pb::ModelProto) -> TractResult<()> {
+    if let Some(graph) = &model.graph {
+        let inputs = graph.input.iter().map(|i| &i.name);
+        let values = inputs
+            .chain(graph.initializer.iter().map(|i| &i.name))
+            .chain(graph.node.iter().flat_map(|n| &n.output));
+        let made: HashSet<&String> = values.collect();
+        if let Some(output) = graph.output.iter().find(|o| !made.contains(&o.name)) {
+            bail!("nothing makes output {}", output.name);
+        }
+    }
+    Ok(())
+}
+
+/// The graph takes and gives what its program does, since callers go by the program's ports.
+fn ports_are_the_graphs(model: &TypedModel, program: &Program) -> TractResult<()> {
+    for (what, outlets, ports) in [
+        ("input", &model.inputs, &program.inputs),
+        ("output", &model.outputs, &program.outputs),
+    ] {
+        ensure!(
+            outlets.len() == ports.len(),
+            "{} {what}s, its program has {}",
+            outlets.len(),
+            ports.len()
+        );
+        for (outlet, port) in outlets.iter().zip(ports) {
+            let (found, expected) = (
+                model.outlet_fact(*outlet)?,
+                datum_type(port.form).fact(port.tensor_shape()),
+            );
+            let same = found.datum_type == expected.datum_type && found.shape == expected.shape;
+            ensure!(
+                same,
+                "{what} {} is {found:?}, its program's is {expected:?}",
+                port.name
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Names of the operators of an ONNX model that are not [`lower`](super::lower)ed, for `pack inspect`.
 ///
 /// # Errors
@@ -369,7 +464,10 @@ pub fn hosted_operators(name: &str, onnx: &[u8]) -> Result<Vec<String>, GraphErr
         source: e.into(),
     })?;
     let nodes = model.graph.iter().flat_map(|g| &g.node);
-    let names: HashSet<&str> = nodes.map(|n| n.op_type.as_str()).filter(|n| *n != OP_TYPE).collect();
+    let names: HashSet<&str> = nodes
+        .map(|n| n.op_type.as_str())
+        .filter(|n| *n != OP_TYPE)
+        .collect();
     let mut names: Vec<String> = names.into_iter().map(str::to_owned).collect();
     names.sort();
     Ok(names)

@@ -60,7 +60,12 @@ mod tests {
 
     #[test]
     fn a_chain_needs_its_two_largest_neighbours() {
-        let chain = [buffer(640, 0, 1), buffer(1280, 1, 2), buffer(320, 2, 3), buffer(640, 3, 4)];
+        let chain = [
+            buffer(640, 0, 1),
+            buffer(1280, 1, 2),
+            buffer(320, 2, 3),
+            buffer(640, 3, 4),
+        ];
         assert_eq!(place(&chain).1, 640 + 1280);
     }
 
@@ -83,8 +88,14 @@ mod tests {
                 assert!(offsets[i] + a.bytes <= size && offsets[i] % ALIGN == 0);
                 for (j, b) in buffers.iter().enumerate().take(i) {
                     let together = a.first <= b.last && b.first <= a.last;
-                    let apart = offsets[i] + a.bytes <= offsets[j] || offsets[j] + b.bytes <= offsets[i];
-                    assert!(!together || apart, "{a:?} at {} and {b:?} at {}", offsets[i], offsets[j]);
+                    let apart =
+                        offsets[i] + a.bytes <= offsets[j] || offsets[j] + b.bytes <= offsets[i];
+                    assert!(
+                        !together || apart,
+                        "{a:?} at {} and {b:?} at {}",
+                        offsets[i],
+                        offsets[j]
+                    );
                 }
             }
         }

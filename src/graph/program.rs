@@ -268,7 +268,10 @@ impl Program {
     /// Checks everything that a run relies on, so that a hostile file ends here and not in a kernel.
     fn check(&self, weights: &[u8]) -> Result<(), ProgramError> {
         if u64::from(self.arena_bytes) > MAX_BYTES {
-            return Err(invalid("arena", format!("{} bytes; up to {MAX_BYTES} are allowed", self.arena_bytes)));
+            return Err(invalid(
+                "arena",
+                format!("{} bytes; up to {MAX_BYTES} are allowed", self.arena_bytes),
+            ));
         }
         for (i, port) in self.inputs.iter().enumerate() {
             self.check_view(&port.name, &port.view)?;
@@ -279,14 +282,23 @@ impl Program {
         for port in &self.outputs {
             self.check_view(&port.name, &port.view)?;
             if !matches!(port.view.place, Place::Arena(_)) || port.view.image {
-                return Err(invalid(&port.name, "an output lies outside the arena".into()));
+                return Err(invalid(
+                    &port.name,
+                    "an output lies outside the arena".into(),
+                ));
             }
         }
-        self.operations.iter().try_for_each(|op| self.check_operation(op, weights))
+        self.operations
+            .iter()
+            .try_for_each(|op| self.check_operation(op, weights))
     }
 
     fn check_view(&self, name: &str, v: &View) -> Result<(), ProgramError> {
-        for (what, n) in [("channels", v.channels), ("rows", v.height), ("columns", v.width)] {
+        for (what, n) in [
+            ("channels", v.channels),
+            ("rows", v.height),
+            ("columns", v.width),
+        ] {
             if n == 0 || n > MAX_DIMENSION {
                 return Err(invalid(name, format!("{n} {what}")));
             }
@@ -295,22 +307,34 @@ impl Program {
             return Err(invalid(name, format!("a border of {}", v.border)));
         }
         if v.image && v.channels > 4 {
-            return Err(invalid(name, format!("an image of {} channels", v.channels)));
+            return Err(invalid(
+                name,
+                format!("an image of {} channels", v.channels),
+            ));
         }
         if v.bytes_u64() > MAX_BYTES {
-            return Err(invalid(name, format!("{} bytes; up to {MAX_BYTES} are allowed", v.bytes_u64())));
+            return Err(invalid(
+                name,
+                format!("{} bytes; up to {MAX_BYTES} are allowed", v.bytes_u64()),
+            ));
         }
         match v.place {
             Place::Arena(at) => {
                 let end = u64::from(at) + v.bytes_u64();
                 if end > u64::from(self.arena_bytes) {
-                    return Err(invalid(name, format!("ends at byte {end} of an arena of {}", self.arena_bytes)));
+                    return Err(invalid(
+                        name,
+                        format!("ends at byte {end} of an arena of {}", self.arena_bytes),
+                    ));
                 }
             }
             Place::Input(i) => {
                 let same = |port: &Port| port.view.tensor_shape() == v.tensor_shape();
                 if !self.inputs.get(i as usize).is_some_and(same) {
-                    return Err(invalid(name, format!("reads input {i} in another shape than it has")));
+                    return Err(invalid(
+                        name,
+                        format!("reads input {i} in another shape than it has"),
+                    ));
                 }
             }
         }
@@ -346,7 +370,13 @@ impl Program {
                     return fail(format!("copies {x:?} to {y:?}"));
                 }
             }
-            Kind::Conv { kernel, stride, pad, constants, clamp } => {
+            Kind::Conv {
+                kernel,
+                stride,
+                pad,
+                constants,
+                clamp,
+            } => {
                 if kernel.iter().chain(&stride).any(|&n| n == 0 || n > 8) {
                     return fail(format!("kernel {kernel:?}, stride {stride:?}"));
                 }
@@ -360,14 +390,20 @@ impl Program {
                     let (size, out) = ([x.height, x.width][axis], [y.height, y.width][axis]);
                     let last = (out - 1) * stride[axis] + kernel[axis];
                     if last + x.border > size + 2 * x.border + pad[axis] {
-                        return fail(format!("{out} outputs read {last} of {size} inputs with padding {}", pad[axis]));
+                        return fail(format!(
+                            "{out} outputs read {last} of {size} inputs with padding {}",
+                            pad[axis]
+                        ));
                     }
                 }
                 let shape = op.kernel_shape(kernel);
                 for (what, range) in shape_ranges(&shape, &constants) {
                     let end = range.end;
                     let Some(part) = weights.get(range) else {
-                        return fail(format!("{what} end at byte {end} of a weights section of {}", weights.len()));
+                        return fail(format!(
+                            "{what} end at byte {end} of a weights section of {}",
+                            weights.len()
+                        ));
                     };
                     if what != "weights" && bytemuck::try_cast_slice::<u8, i32>(part).is_err() {
                         return fail(format!("{what} end at byte {end}, which is not aligned"));
@@ -376,7 +412,8 @@ impl Program {
                     if what == "weights" && part.contains(&i8::MIN.cast_unsigned()) {
                         return fail("a weight is -128".into());
                     }
-                    let finite = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]).is_finite();
+                    let finite =
+                        |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]).is_finite();
                     if what == "scales" && !part.chunks_exact(4).all(finite) {
                         return fail("a scale is not finite".into());
                     }
@@ -432,7 +469,11 @@ pub struct Executor {
 
 impl fmt::Debug for Executor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Executor of {} operations", self.program.operations.len())
+        write!(
+            f,
+            "Executor of {} operations",
+            self.program.operations.len()
+        )
     }
 }
 
@@ -475,7 +516,14 @@ impl Executor {
     /// # Panics
     ///
     /// If an input's length differs from its port's, or `weights` is shorter than the section that was checked.
-    pub fn run(&mut self, isa: Isa, threads: usize, weights: &[u8], inputs: &[&[u8]], mut after: impl FnMut(usize, &[u8])) {
+    pub fn run(
+        &mut self,
+        isa: Isa,
+        threads: usize,
+        weights: &[u8],
+        inputs: &[&[u8]],
+        mut after: impl FnMut(usize, &[u8]),
+    ) {
         assert_eq!(inputs.len(), self.program.inputs.len(), "inputs");
         for (port, input) in self.program.inputs.iter().zip(inputs) {
             assert_eq!(input.len(), port.view.bytes(), "bytes of {}", port.name);
@@ -486,9 +534,16 @@ impl Executor {
             start = self.ends[i];
             let (x, y) = lend(&mut self.arena, inputs, &op.input, &op.output);
             match op.kind {
-                Kind::Conv { kernel, stride, constants, clamp, .. } => {
+                Kind::Conv {
+                    kernel,
+                    stride,
+                    constants,
+                    clamp,
+                    ..
+                } => {
                     let shape = op.kernel_shape(kernel);
-                    let [w, b, s8, s] = shape_ranges(&shape, &constants).map(|(_, range)| &weights[range]);
+                    let [w, b, s8, s] =
+                        shape_ranges(&shape, &constants).map(|(_, range)| &weights[range]);
                     let input = op.input.planes();
                     let call = Conv {
                         offsets,
@@ -507,7 +562,13 @@ impl Executor {
                     conv(isa, threads, &call, x, y);
                 }
                 Kind::Copy => y.copy_from_slice(x),
-                Kind::Upsample => upsample(op.input.planes(), op.output.planes().border, op.output.zero_point, x, y),
+                Kind::Upsample => upsample(
+                    op.input.planes(),
+                    op.output.planes().border,
+                    op.output.zero_point,
+                    x,
+                    y,
+                ),
             }
             after(i, y);
         }
@@ -532,7 +593,12 @@ impl Executor {
 }
 
 /// Borrows an operation's input and output from the arena at once; `check` has shown that they do not overlap.
-fn lend<'a>(arena: &'a mut [u8], inputs: &[&'a [u8]], x: &View, y: &View) -> (&'a [u8], &'a mut [u8]) {
+fn lend<'a>(
+    arena: &'a mut [u8],
+    inputs: &[&'a [u8]],
+    x: &View,
+    y: &View,
+) -> (&'a [u8], &'a mut [u8]) {
     let Place::Arena(to) = y.place else {
         unreachable!("checked in `new`: operations write the arena")
     };
@@ -541,7 +607,10 @@ fn lend<'a>(arena: &'a mut [u8], inputs: &[&'a [u8]], x: &View, y: &View) -> (&'
         Place::Input(i) => (inputs[i as usize], &mut arena[to..to + y_len]),
         Place::Arena(from) if (from as usize) < to => {
             let (left, right) = arena.split_at_mut(to);
-            (&left[from as usize..from as usize + x.bytes()], &mut right[..y_len])
+            (
+                &left[from as usize..from as usize + x.bytes()],
+                &mut right[..y_len],
+            )
         }
         Place::Arena(from) => {
             let (left, right) = arena.split_at_mut(from as usize);
@@ -557,7 +626,11 @@ fn lend<'a>(arena: &'a mut [u8], inputs: &[&'a [u8]], x: &View, y: &View) -> (&'
 /// If `from` are not the view's planes or `to` has another length than the shape.
 pub fn nhwc_from_planes(view: &View, from: &[u8], to: &mut [u8]) {
     let (planes, channels) = (view.planes(), view.channels as usize);
-    assert_eq!(to.len(), planes.height * planes.width * channels, "bytes of an output");
+    assert_eq!(
+        to.len(),
+        planes.height * planes.width * channels,
+        "bytes of an output"
+    );
     for (block, plane) in from.chunks_exact(planes.bytes()).enumerate() {
         let first = block * LANE;
         let count = LANE.min(channels - first);

@@ -47,8 +47,11 @@ pub(super) struct Parameters {
 impl<'a> Qdq<'a> {
     /// Indexes a graph.
     pub(super) fn new(graph: &'a GraphProto) -> Self {
-        let mut constants: HashMap<&str, &TensorProto> =
-            graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
+        let mut constants: HashMap<&str, &TensorProto> = graph
+            .initializer
+            .iter()
+            .map(|t| (t.name.as_str(), t))
+            .collect();
         let mut producers = HashMap::new();
         for node in &graph.node {
             for output in &node.output {
@@ -69,7 +72,10 @@ impl<'a> Qdq<'a> {
                 _ => {}
             }
         }
-        Self { constants, producers }
+        Self {
+            constants,
+            producers,
+        }
     }
 
     /// The node that makes a tensor.
@@ -86,10 +92,21 @@ impl<'a> Qdq<'a> {
     }
 
     /// The quantised constant behind a `DequantizeLinear`, if `tensor` is one, with its parameters.
-    pub(super) fn dequantised_constant(&self, tensor: &str) -> Result<(&'a TensorProto, Parameters), LowerError> {
+    pub(super) fn dequantised_constant(
+        &self,
+        tensor: &str,
+    ) -> Result<(&'a TensorProto, Parameters), LowerError> {
         match self.producer(tensor) {
-            Some(n) if n.op_type == "DequantizeLinear" => Ok((self.constant(&n.input[0])?, self.parameters(n)?)),
-            Some(n) => refuse(tensor, format!("comes from {}, not from DequantizeLinear of a constant", n.op_type)),
+            Some(n) if n.op_type == "DequantizeLinear" => {
+                Ok((self.constant(&n.input[0])?, self.parameters(n)?))
+            }
+            Some(n) => refuse(
+                tensor,
+                format!(
+                    "comes from {}, not from DequantizeLinear of a constant",
+                    n.op_type
+                ),
+            ),
             None => refuse(tensor, "is not a dequantised constant"),
         }
     }
@@ -104,7 +121,10 @@ impl<'a> Qdq<'a> {
         if let Some(bad) = scales.iter().find(|s| !(s.is_finite() && **s > 0.0)) {
             return refuse(&node.name, format!("scale {bad}"));
         }
-        Ok(Parameters { scales, zero_points })
+        Ok(Parameters {
+            scales,
+            zero_points,
+        })
     }
 
     /// Scale and zero point of an activation: one of each, signed 8 bits.
@@ -113,7 +133,13 @@ impl<'a> Qdq<'a> {
         if let Some(name) = node.input.get(2).filter(|n| !n.is_empty()) {
             let kind = self.constant(name)?.data_type;
             if kind != DataType::Int8 as i32 {
-                return refuse(&node.name, format!("activations of ONNX type {kind}; s8 ({}) is lowered", DataType::Int8 as i32));
+                return refuse(
+                    &node.name,
+                    format!(
+                        "activations of ONNX type {kind}; s8 ({}) is lowered",
+                        DataType::Int8 as i32
+                    ),
+                );
             }
         }
         match (p.scales.as_slice(), p.zero_points.as_slice()) {
@@ -122,7 +148,14 @@ impl<'a> Qdq<'a> {
                 Ok(zero) => Ok((scale, zero)),
                 Err(_) => refuse(&node.name, format!("zero point {zero}")),
             },
-            (s, z) => refuse(&node.name, format!("{} scales and {} zero points for one activation", s.len(), z.len())),
+            (s, z) => refuse(
+                &node.name,
+                format!(
+                    "{} scales and {} zero points for one activation",
+                    s.len(),
+                    z.len()
+                ),
+            ),
         }
     }
 }
@@ -130,7 +163,9 @@ impl<'a> Qdq<'a> {
 /// The values of an s8, u8 or i32 tensor.
 pub(super) fn integers(t: &TensorProto) -> Result<Vec<i32>, LowerError> {
     let raw = &t.raw_data;
-    let from_raw = |size: usize, read: fn(&[u8]) -> i32| raw.chunks_exact(size).map(read).collect::<Vec<i32>>();
+    let from_raw = |size: usize, read: fn(&[u8]) -> i32| {
+        raw.chunks_exact(size).map(read).collect::<Vec<i32>>()
+    };
     let values = match DataType::try_from(t.data_type) {
         Ok(_) if raw.is_empty() => t.int32_data.clone(),
         Ok(DataType::Int8) => from_raw(1, |b| i32::from(b[0].cast_signed())),
@@ -158,7 +193,14 @@ pub(super) fn floats(t: &TensorProto) -> Result<Vec<f32>, LowerError> {
 fn complete<T>(t: &TensorProto, values: Vec<T>) -> Result<Vec<T>, LowerError> {
     let expected: i64 = t.dims.iter().product();
     if usize::try_from(expected) != Ok(values.len()) {
-        return refuse(&t.name, format!("holds {} values, its shape {:?} {expected}", values.len(), t.dims));
+        return refuse(
+            &t.name,
+            format!(
+                "holds {} values, its shape {:?} {expected}",
+                values.len(),
+                t.dims
+            ),
+        );
     }
     Ok(values)
 }
@@ -171,11 +213,17 @@ pub(super) fn attribute_ints(node: &NodeProto, name: &str, default: &[i64]) -> V
 
 /// An integer attribute, or its default.
 pub(super) fn attribute_int(node: &NodeProto, name: &str, default: i64) -> i64 {
-    node.attribute.iter().find(|a| a.name == name).map_or(default, |a| a.i)
+    node.attribute
+        .iter()
+        .find(|a| a.name == name)
+        .map_or(default, |a| a.i)
 }
 
 /// A string attribute, or its default.
 pub(super) fn attribute_string(node: &NodeProto, name: &str, default: &str) -> String {
     let found = node.attribute.iter().find(|a| a.name == name);
-    found.map_or_else(|| default.to_owned(), |a| String::from_utf8_lossy(&a.s).into_owned())
+    found.map_or_else(
+        || default.to_owned(),
+        |a| String::from_utf8_lossy(&a.s).into_owned(),
+    )
 }

@@ -57,7 +57,9 @@ impl Manifest {
         // the version first: a newer layout may have other fields
         let Version { format } = serde_json::from_slice(json).map_err(|e| e.to_string())?;
         if format != FORMAT {
-            return Err(format!("layout version {format}; this program reads {FORMAT}"));
+            return Err(format!(
+                "layout version {format}; this program reads {FORMAT}"
+            ));
         }
         serde_json::from_slice(json).map_err(|e| e.to_string())
     }

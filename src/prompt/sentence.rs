@@ -9,7 +9,7 @@
 
 use std::fmt;
 
-use tract_onnx::prelude::{IntoTensor, IntoTValue, Tensor, tvec};
+use tract_onnx::prelude::{IntoTValue, IntoTensor, Tensor, tvec};
 
 use super::Row;
 use crate::{
@@ -84,7 +84,10 @@ impl SentenceEncoder {
             _ => false,
         };
         if !fits {
-            let reason = format!("does not take {MAX_TOKENS} tokens to as many vectors of {}", manifest.embedding);
+            let reason = format!(
+                "does not take {MAX_TOKENS} tokens to as many vectors of {}",
+                manifest.embedding
+            );
             return Err(wrong("sentence.onnx", reason));
         }
         let width = inputs[0].view.channels as usize;
@@ -92,7 +95,11 @@ impl SentenceEncoder {
             .map_err(|e| wrong("tokenizer.txt", e.to_string()))?;
         let tokens = pack.section("tokens.rows")?;
         if tokens.len() != tokenizer.tokens() * width {
-            let reason = format!("{} bytes for {} tokens of {width}", tokens.len(), tokenizer.tokens());
+            let reason = format!(
+                "{} bytes for {} tokens of {width}",
+                tokens.len(),
+                tokenizer.tokens()
+            );
             return Err(wrong("tokens.rows", reason));
         }
         Ok(Self {
@@ -115,7 +122,10 @@ impl SentenceEncoder {
     /// [`SentenceError`] if it has no word, none that the model knows, or the graph fails.
     pub fn encode(&mut self, text: &str) -> Result<Row, SentenceError> {
         let mut ids = heapless::Vec::new();
-        let encoded = self.tokenizer.encode(text, &mut ids).map_err(SentenceError::Text)?;
+        let encoded = self
+            .tokenizer
+            .encode(text, &mut ids)
+            .map_err(SentenceError::Text)?;
         if encoded.unknown == ids.len() {
             return Err(SentenceError::Unknown);
         }
@@ -123,7 +133,10 @@ impl SentenceEncoder {
             log::warn!("sentence \"{text}\" is cut after {MAX_TOKENS} tokens");
         }
         let input = self.planes(&ids);
-        let outputs = self.graph.run(tvec!(input.into_tvalue())).map_err(SentenceError::Graph)?;
+        let outputs = self
+            .graph
+            .run(tvec!(input.into_tvalue()))
+            .map_err(SentenceError::Graph)?;
         let port = &self.graph.program().outputs[0];
         let (dimension, zero) = (port.view.channels as usize, i32::from(port.zero_point));
         let words: &[i8] = bytemuck::cast_slice(outputs[0].as_bytes());
@@ -151,17 +164,36 @@ impl SentenceEncoder {
                 }
             }
         }
-        let array = tract_onnx::prelude::tract_ndarray::ArrayD::from_shape_vec(view.tensor_shape().to_vec(), bytes);
-        array.map_or_else(|_| unreachable!("made to the view's size"), IntoTensor::into_tensor)
+        let array = tract_onnx::prelude::tract_ndarray::ArrayD::from_shape_vec(
+            view.tensor_shape().to_vec(),
+            bytes,
+        );
+        array.map_or_else(
+            |_| unreachable!("made to the view's size"),
+            IntoTensor::into_tensor,
+        )
     }
 
     /// Unit length, then i8 with a scale of its own.
     fn row(&self, sums: &[i32]) -> Row {
-        let length = sums.iter().map(|&s| s as f32 * s as f32).sum::<f32>().sqrt().max(1.0);
-        let largest = sums.iter().map(|s| s.unsigned_abs()).max().unwrap_or(0).max(1) as f32;
+        let length = sums
+            .iter()
+            .map(|&s| s as f32 * s as f32)
+            .sum::<f32>()
+            .sqrt()
+            .max(1.0);
+        let largest = sums
+            .iter()
+            .map(|s| s.unsigned_abs())
+            .max()
+            .unwrap_or(0)
+            .max(1) as f32;
         let step = largest / 127.0;
         Row {
-            values: sums.iter().map(|&s| (s as f32 / step).round_ties_even() as i8).collect(),
+            values: sums
+                .iter()
+                .map(|&s| (s as f32 / step).round_ties_even() as i8)
+                .collect(),
             scale: step / length * self.scale,
             bias: self.bias,
             threshold: self.threshold,

@@ -35,7 +35,10 @@ pub struct Entry {
 #[must_use]
 pub fn normalise(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for word in text.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()) {
+    for word in text
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|w| !w.is_empty())
+    {
         if !out.is_empty() {
             out.push(' ');
         }
@@ -64,9 +67,18 @@ impl Vocabulary {
             let thing = match kind {
                 Some("thing") => true,
                 Some("stuff") => false,
-                other => return Err(wrong("vocabulary.tsv", format!("line {}: kind {other:?}", i + 1))),
+                other => {
+                    return Err(wrong(
+                        "vocabulary.tsv",
+                        format!("line {}: kind {other:?}", i + 1),
+                    ));
+                }
             };
-            let synonyms = columns.next().unwrap_or_default().split('|').filter(|s| !s.is_empty());
+            let synonyms = columns
+                .next()
+                .unwrap_or_default()
+                .split('|')
+                .filter(|s| !s.is_empty());
             entries.push(Entry {
                 name: name.to_owned(),
                 thing,
@@ -75,7 +87,11 @@ impl Vocabulary {
         }
         let rows = pack.section("vocabulary.rows")?;
         if rows.len() != entries.len() * embedding {
-            let reason = format!("{} bytes for {} names of {embedding}", rows.len(), entries.len());
+            let reason = format!(
+                "{} bytes for {} names of {embedding}",
+                rows.len(),
+                entries.len()
+            );
             return Err(wrong("vocabulary.rows", reason));
         }
         // what kernels of all levels agree on
@@ -83,9 +99,16 @@ impl Vocabulary {
             return Err(wrong("vocabulary.rows", format!("byte {at} is -128")));
         }
         let raw = pack.section("vocabulary.parameters")?;
-        let parameters: Vec<f32> = raw.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let parameters: Vec<f32> = raw
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect();
         if raw.len() != entries.len() * PARAMETERS * 4 {
-            let reason = format!("{} bytes for {} names of {PARAMETERS} floats", raw.len(), entries.len());
+            let reason = format!(
+                "{} bytes for {} names of {PARAMETERS} floats",
+                raw.len(),
+                entries.len()
+            );
             return Err(wrong("vocabulary.parameters", reason));
         }
         // names before synonyms: a name is never hidden by another's synonym
@@ -93,7 +116,9 @@ impl Vocabulary {
         for (row, e) in (0..).zip(&entries) {
             index.entry(normalise(&e.name)).or_insert(row);
         }
-        for (row, e) in (0..).zip(&entries) {
+        for e in &entries {
+            // not the entry's own row: of two names that differ in punctuation only, the first is found
+            let row = index[&normalise(&e.name)];
             for synonym in &e.synonyms {
                 index.entry(normalise(synonym)).or_insert(row);
             }
@@ -147,7 +172,11 @@ impl Vocabulary {
             .filter(|(likeness, _)| *likeness > 0.8)
             .collect();
         scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-        scored.into_iter().take(count).map(|(_, name)| name.to_owned()).collect()
+        scored
+            .into_iter()
+            .take(count)
+            .map(|(_, name)| name.to_owned())
+            .collect()
     }
 }
 
@@ -157,7 +186,13 @@ mod tests {
 
     #[test]
     fn commas_case_and_spaces_do_not_change_a_name() {
-        for written in ["traffic light", "Traffic  Light", " traffic light, ", "traffic,light", "TRAFFIC-LIGHT"] {
+        for written in [
+            "traffic light",
+            "Traffic  Light",
+            " traffic light, ",
+            "traffic,light",
+            "TRAFFIC-LIGHT",
+        ] {
             assert_eq!(normalise(written), "traffic light", "{written:?}");
         }
         assert_eq!(normalise(" ,;- "), "");

@@ -74,18 +74,55 @@ impl Builder {
 
     /// `QuantizeLinear` and `DequantizeLinear` of an activation.
     fn qdq(&mut self, tensor: &str, scale: f32, zero: i8) -> String {
-        let s = self.constant(&format!("{tensor}_s"), DataType::Float, &[], scale.to_le_bytes().into());
-        let z = self.constant(&format!("{tensor}_z"), DataType::Int8, &[], vec![zero.cast_unsigned()]);
-        let q = self.node("QuantizeLinear", &format!("{tensor}_q"), &[tensor, &s, &z], &[]);
-        self.node("DequantizeLinear", &format!("{tensor}_dq"), &[&q, &s, &z], &[])
+        let s = self.constant(
+            &format!("{tensor}_s"),
+            DataType::Float,
+            &[],
+            scale.to_le_bytes().into(),
+        );
+        let z = self.constant(
+            &format!("{tensor}_z"),
+            DataType::Int8,
+            &[],
+            vec![zero.cast_unsigned()],
+        );
+        let q = self.node(
+            "QuantizeLinear",
+            &format!("{tensor}_q"),
+            &[tensor, &s, &z],
+            &[],
+        );
+        self.node(
+            "DequantizeLinear",
+            &format!("{tensor}_dq"),
+            &[&q, &s, &z],
+            &[],
+        )
     }
 
     /// A dequantised constant with a scale per channel.
-    fn dequantised(&mut self, name: &str, kind: DataType, dims: &[i64], raw: Vec<u8>, scales: &[f32]) -> String {
+    fn dequantised(
+        &mut self,
+        name: &str,
+        kind: DataType,
+        dims: &[i64],
+        raw: Vec<u8>,
+        scales: &[f32],
+    ) -> String {
         let w = self.constant(name, kind, dims, raw);
         let raw = scales.iter().flat_map(|s| s.to_le_bytes()).collect();
-        let s = self.constant(&format!("{name}_s"), DataType::Float, &[scales.len() as i64], raw);
-        self.node("DequantizeLinear", &format!("{name}_dq"), &[&w, &s], &[("axis", &[0])])
+        let s = self.constant(
+            &format!("{name}_s"),
+            DataType::Float,
+            &[scales.len() as i64],
+            raw,
+        );
+        self.node(
+            "DequantizeLinear",
+            &format!("{name}_dq"),
+            &[&w, &s],
+            &[("axis", &[0])],
+        )
     }
 }
 
@@ -95,7 +132,9 @@ const OUT: (f32, i8) = (0.4, 7);
 /// Weights and biases that reach most bytes of the output.
 fn parameters(out: usize, inputs: usize, k: usize) -> (Vec<i8>, Vec<i32>, Vec<f32>) {
     let weights = (0..out * inputs * k * k).map(|i| ((i * 37 + i / 5 * 11) % 255) as i32 - 127);
-    let biases = (0..out).map(|c| (c as i32 * 997) % 20_011 - 9_000).collect();
+    let biases = (0..out)
+        .map(|c| (c as i32 * 997) % 20_011 - 9_000)
+        .collect();
     let scales = (0..out).map(|c| 0.001 + c as f32 * 0.0003).collect();
     (weights.map(|w| w as i8).collect(), biases, scales)
 }
@@ -124,13 +163,18 @@ fn one_convolution(weights: &[i8], relu: bool, attributes: &[(&str, &[i64])]) ->
 fn run(graph: &GraphProto, x: &[i8]) -> Vec<i8> {
     let mut weights = WeightsWriter::default();
     let program = lower(graph, &mut weights).expect("a graph that is lowered");
-    let program = Program::from_bytes(&program.to_bytes().expect("bytes")).expect("the same program");
+    let program =
+        Program::from_bytes(&program.to_bytes().expect("bytes")).expect("the same program");
     // as in the map, constants start on whole cache lines
-    let words: Vec<u64> = weights.bytes().chunks(8).map(|c| {
-        let mut word = [0; 8];
-        word[..c.len()].copy_from_slice(c);
-        u64::from_ne_bytes(word)
-    }).collect();
+    let words: Vec<u64> = weights
+        .bytes()
+        .chunks(8)
+        .map(|c| {
+            let mut word = [0; 8];
+            word[..c.len()].copy_from_slice(c);
+            u64::from_ne_bytes(word)
+        })
+        .collect();
     let section: &[u8] = bytemuck::cast_slice(&words);
     let view = program.inputs[0].view;
     let planes = view.planes();
@@ -138,7 +182,11 @@ fn run(graph: &GraphProto, x: &[i8]) -> Vec<i8> {
     for (c, channel) in x.chunks(planes.height * planes.width).enumerate() {
         for (i, q) in channel.iter().enumerate() {
             let (row, column) = (i / planes.width, i % planes.width);
-            let at = c / LANE * planes.bytes() + planes.origin() + row * planes.row_bytes() + column * LANE + c % LANE;
+            let at = c / LANE * planes.bytes()
+                + planes.origin()
+                + row * planes.row_bytes()
+                + column * LANE
+                + c % LANE;
             input[at] = q.cast_unsigned() ^ 0x80;
         }
     }
@@ -174,7 +222,10 @@ fn plainly(x: &[i8], weights: &[i8], relu: bool, stride: usize, pad: usize) -> V
             for c in 0..16 {
                 let mut sum = i64::from(biases[c]);
                 for (i, tap) in (0..32).flat_map(|i| (0..9).map(move |t| (i, t))) {
-                    let (y, x_) = ((oy * stride + tap / 3).wrapping_sub(pad), (ox * stride + tap % 3).wrapping_sub(pad));
+                    let (y, x_) = (
+                        (oy * stride + tap / 3).wrapping_sub(pad),
+                        (ox * stride + tap % 3).wrapping_sub(pad),
+                    );
                     if y < h && x_ < w {
                         let q = i64::from(x[(i * h + y) * w + x_]) - i64::from(IN.1);
                         sum += q * i64::from(weights[(c * 32 + i) * 9 + tap]);
@@ -182,7 +233,10 @@ fn plainly(x: &[i8], weights: &[i8], relu: bool, stride: usize, pad: usize) -> V
                 }
                 let real = sum as f32 * (IN.0 * scales[c] / OUT.0);
                 let low = if relu { 0.0 } else { -128.0 - f32::from(OUT.1) };
-                out.push((real.clamp(low, 127.0 - f32::from(OUT.1)).round_ties_even() + f32::from(OUT.1)) as i8);
+                out.push(
+                    (real.clamp(low, 127.0 - f32::from(OUT.1)).round_ties_even() + f32::from(OUT.1))
+                        as i8,
+                );
             }
         }
     }
@@ -190,18 +244,37 @@ fn plainly(x: &[i8], weights: &[i8], relu: bool, stride: usize, pad: usize) -> V
 }
 
 fn picture() -> Vec<i8> {
-    (0..32 * 63).map(|i| ((i * 73 + i / 7) % 256) as u8 as i8).collect()
+    (0..32 * 63)
+        .map(|i| ((i * 73 + i / 7) % 256) as u8 as i8)
+        .collect()
 }
 
 #[test]
 fn a_convolution_equals_one_written_plainly() {
     let (weights, x) = (parameters(16, 32, 3).0, picture());
-    for (relu, stride, pad) in [(false, 1, 1), (true, 1, 1), (true, 2, 1), (false, 2, 0), (true, 1, 2)] {
+    for (relu, stride, pad) in [
+        (false, 1, 1),
+        (true, 1, 1),
+        (true, 2, 1),
+        (false, 2, 0),
+        (true, 1, 2),
+    ] {
         let (s, p) = (stride as i64, pad as i64);
-        let graph = one_convolution(&weights, relu, &[("strides", &[s, s]), ("pads", &[p, p, p, p])]);
+        let graph = one_convolution(
+            &weights,
+            relu,
+            &[("strides", &[s, s]), ("pads", &[p, p, p, p])],
+        );
         let found = run(&graph, &x);
-        assert_eq!(found, plainly(&x, &weights, relu, stride, pad), "relu {relu}, stride {stride}, padding {pad}");
-        assert!(found.iter().max() > found.iter().min(), "a constant output proves nothing");
+        assert_eq!(
+            found,
+            plainly(&x, &weights, relu, stride, pad),
+            "relu {relu}, stride {stride}, padding {pad}"
+        );
+        assert!(
+            found.iter().max() > found.iter().min(),
+            "a constant output proves nothing"
+        );
     }
 }
 
@@ -210,14 +283,23 @@ fn nested_concatenations() -> GraphProto {
     let mut b = Builder::default();
     let x = b.input("x", DataType::Float, &[1, 32, 7, 9]);
     let x = b.qdq(&x, IN.0, IN.1);
-    let scales = b.constant("up", DataType::Float, &[4], [1f32, 1.0, 2.0, 2.0].iter().flat_map(|v| v.to_le_bytes()).collect());
+    let scales = b.constant(
+        "up",
+        DataType::Float,
+        &[4],
+        [1f32, 1.0, 2.0, 2.0]
+            .iter()
+            .flat_map(|v| v.to_le_bytes())
+            .collect(),
+    );
     let up = b.node("Resize", "resize", &[&x, "", &scales], &[]);
     let up = b.qdq(&up, IN.0, IN.1);
     let first = b.node("Concat", "first", &[&up, &up], &[("axis", &[1])]);
     let first = b.qdq(&first, IN.0, IN.1);
     let second = b.node("Concat", "second", &[&up, &first], &[("axis", &[1])]);
     let second = b.qdq(&second, IN.0, IN.1);
-    b.0.output.push(Builder::info(&second, DataType::Float, &[]));
+    b.0.output
+        .push(Builder::info(&second, DataType::Float, &[]));
     b.0
 }
 
@@ -226,8 +308,16 @@ fn a_tensor_that_is_in_two_concatenations_is_copied_and_nothing_else_moves() {
     let x = picture();
     let graph = nested_concatenations();
     let program = lower(&graph, &mut WeightsWriter::default()).expect("a graph that is lowered");
-    let copies = program.operations.iter().filter(|op| op.kind == Kind::Copy).count();
-    assert_eq!((program.operations.len(), copies), (3, 2), "one upsampling, two copies");
+    let copies = program
+        .operations
+        .iter()
+        .filter(|op| op.kind == Kind::Copy)
+        .count();
+    assert_eq!(
+        (program.operations.len(), copies),
+        (3, 2),
+        "one upsampling, two copies"
+    );
     let found = {
         let port = &program.outputs[0];
         assert_eq!(port.tensor_shape(), [14, 18, 96]);
@@ -237,7 +327,11 @@ fn a_tensor_that_is_in_two_concatenations_is_copied_and_nothing_else_moves() {
         let mut input = vec![view.zero_point; view.bytes()];
         for (i, q) in x.iter().enumerate() {
             let (c, p) = (i / 63, i % 63);
-            let at = c / LANE * planes.bytes() + planes.origin() + p / 9 * planes.row_bytes() + p % 9 * LANE + c % LANE;
+            let at = c / LANE * planes.bytes()
+                + planes.origin()
+                + p / 9 * planes.row_bytes()
+                + p % 9 * LANE
+                + c % LANE;
             input[at] = q.cast_unsigned() ^ 0x80;
         }
         executor.run(Isa::best(), 1, &[], &[&input], |_, _| ());
@@ -248,22 +342,44 @@ fn a_tensor_that_is_in_two_concatenations_is_copied_and_nothing_else_moves() {
     for (i, &byte) in found.iter().enumerate() {
         let (pixel, c) = (i / 96, i % 96);
         let (y, x_) = (pixel / 18 / 2, pixel % 18 / 2);
-        assert_eq!(byte.cast_signed(), x[(c % 32 * 7 + y) * 9 + x_], "pixel {pixel}, channel {c}");
+        assert_eq!(
+            byte.cast_signed(),
+            x[(c % 32 * 7 + y) * 9 + x_],
+            "pixel {pixel}, channel {c}"
+        );
     }
 }
 
 #[test]
 fn what_is_not_lowered_is_refused_by_name() {
     let weights = parameters(16, 32, 3).0;
-    let refused = |graph: &GraphProto| lower(graph, &mut WeightsWriter::default()).expect_err("refused").to_string();
+    let refused = |graph: &GraphProto| {
+        lower(graph, &mut WeightsWriter::default())
+            .expect_err("refused")
+            .to_string()
+    };
     let pads: (&str, &[i64]) = ("pads", &[1, 1, 1, 1]);
 
     let mut graph = one_convolution(&weights, false, &[pads]);
-    graph.node.push(NodeProto { name: "odd one".into(), op_type: "Softmax".into(), ..Default::default() });
-    assert_eq!(refused(&graph), "cannot lower odd one: operator Softmax is not lowered");
+    graph.node.push(NodeProto {
+        name: "odd one".into(),
+        op_type: "Softmax".into(),
+        ..Default::default()
+    });
+    assert_eq!(
+        refused(&graph),
+        "cannot lower odd one: operator Softmax is not lowered"
+    );
 
-    let message = refused(&one_convolution(&weights, false, &[pads, ("dilations", &[2, 2])]));
-    assert!(message.contains("conv") && message.contains("dilated"), "{message}");
+    let message = refused(&one_convolution(
+        &weights,
+        false,
+        &[pads, ("dilations", &[2, 2])],
+    ));
+    assert!(
+        message.contains("conv") && message.contains("dilated"),
+        "{message}"
+    );
     let message = refused(&one_convolution(&weights, false, &[pads, ("group", &[32])]));
     assert!(message.contains("only dense convolution"), "{message}");
 
@@ -273,7 +389,11 @@ fn what_is_not_lowered_is_refused_by_name() {
     assert!(message.contains("weight -128"), "{message}");
 
     let mut graph = one_convolution(&weights, false, &[pads]);
-    let bias_scale = graph.initializer.iter_mut().find(|t| t.name == "b_s").expect("a scale");
+    let bias_scale = graph
+        .initializer
+        .iter_mut()
+        .find(|t| t.name == "b_s")
+        .expect("a scale");
     bias_scale.raw_data[3] ^= 1;
     let message = refused(&graph);
     assert!(message.contains("is not input × weight scale"), "{message}");
@@ -283,8 +403,15 @@ fn what_is_not_lowered_is_refused_by_name() {
     assert_eq!(refused(&graph), "cannot lower w: is not a constant");
 
     let mut graph = nested_concatenations();
-    let scale = graph.initializer.iter_mut().find(|t| t.name == "second_out_s").expect("a scale");
+    let scale = graph
+        .initializer
+        .iter_mut()
+        .find(|t| t.name == "second_out_s")
+        .expect("a scale");
     scale.raw_data = 0.06f32.to_le_bytes().into();
     let message = refused(&graph);
-    assert!(message.contains("second") && message.contains("quantise them alike"), "{message}");
+    assert!(
+        message.contains("second") && message.contains("quantise them alike"),
+        "{message}"
+    );
 }
