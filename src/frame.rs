@@ -2,7 +2,7 @@
 //!
 //! | file | does |
 //! |---|---|
-//! | [`file`] | reads photos and folders of photos |
+//! | [`mod@file`] | reads photos and folders of photos |
 //! | [`letterbox`] | lays a frame into the network's input |
 //!
 //! A [`Frame`] borrows its pixels: whoever reads a photo, a pipe or a camera owns

@@ -7,7 +7,7 @@
 //!
 //! | section | content |
 //! |---|---|
-//! | `manifest.json` | what this pack is ([`Manifest`](manifest::Manifest)) |
+//! | `manifest.json` | what this pack is ([`Manifest`]) |
 //! | `backbone.onnx`, `head.onnx`, `sentence.onnx` | graphs with `Int8Program` nodes |
 //! | `weights.bin` | their constants in kernel layout |
 //! | `vocabulary.tsv` | a line per row: name, thing or stuff, synonyms separated by `\|` |

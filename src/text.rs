@@ -10,7 +10,7 @@
 //! | step | what | why |
 //! |---|---|---|
 //! | lower case | [`char::to_lowercase`], character by character | a prompt shouted is the same prompt |
-//! | folded | `é` to `e`, `ß` to `ss`, … ([`FOLDS`]); combining accents vanish | a keyboard without accents |
+//! | folded | `é` to `e`, `ß` to `ss`, … (`FOLDS`); combining accents vanish | a keyboard without accents |
 //! | vanished | apostrophes: `man's` is `mans` | the training phrases are written so |
 //! | separator | spaces, punctuation, controls end a word and leave nothing | **a comma or a space never changes how a prompt is treated** |
 //! | anything else | belongs to the word | |
