@@ -222,11 +222,11 @@ impl Expansion for Parsed {
     }
 }
 
-/// The operator: a program and, once bound, its weights.
+/// The operator: a program and, once bound, what a plan starts from.
 #[derive(Clone, Debug)]
 struct Int8Program {
     parsed: Parsed,
-    bound: Option<(Bytes, Execution)>,
+    bound: Option<Arc<Running>>,
 }
 
 impl PartialEq for Int8Program {
@@ -249,16 +249,11 @@ impl EvalOp for Int8Program {
     not_out_of_plan!();
 
     fn state(&self, _: &EvalContext) -> TractResult<Option<Box<dyn OpState>>> {
-        let (weights, execution) = self
+        let bound = self
             .bound
-            .clone()
+            .as_deref()
             .context("a program without its weights")?;
-        let executor = Executor::new((*self.parsed.program).clone(), &weights)?;
-        Ok(Some(Box::new(Running {
-            executor,
-            weights,
-            execution,
-        })))
+        Ok(Some(Box::new(bound.clone())))
     }
 }
 
@@ -358,15 +353,20 @@ impl Graph {
                 graph: name.to_owned(),
                 section: op.parsed.weights.clone(),
             })?;
-            // check here for an error that names the program; tract would wrap it
-            Executor::new((*op.parsed.program).clone(), &weights).map_err(|source| {
-                GraphError::Program {
-                    graph: name.to_owned(),
-                    source,
-                }
-            })?;
+            // here and not in the plan, for an error that names the program; tract would wrap it
+            let executor =
+                Executor::new((*op.parsed.program).clone(), &weights).map_err(|source| {
+                    GraphError::Program {
+                        graph: name.to_owned(),
+                        source,
+                    }
+                })?;
             found = Some((Arc::clone(&op.parsed.program), weights.clone()));
-            op.bound = Some((weights, execution));
+            op.bound = Some(Arc::new(Running {
+                executor,
+                weights,
+                execution,
+            }));
         }
         let Some((program, weights)) = found else {
             return Err(tract(format_err!("has no {OP_TYPE} node")));
