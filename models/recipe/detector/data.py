@@ -82,23 +82,28 @@ class PhotoStore:
 
 
 def jitter_colour(x, rng):
-    """Brightness, contrast, saturation and tint; in place on float32."""
-    x *= rng.uniform(0.7, 1.3)
-    mean = x.mean()
-    x += (mean - x) * rng.uniform(-0.25, 0.25)
+    """Brightness, contrast, saturation and tint, as one affine map of colours; uint8 in, uint8 out."""
+    m = np.eye(3) * rng.uniform(0.7, 1.3)
+    k = rng.uniform(-0.25, 0.25)  # towards the mean brightness
+    offset = k * cv2.mean(x)[0] * m[0, 0]
+    m *= 1 - k
     if rng.random() < 0.5:
-        grey = x.mean(2, keepdims=True)
-        x += (grey - x) * (1.0 if rng.random() < 0.06 else rng.uniform(-0.4, 0.5))
+        k = 1.0 if rng.random() < 0.06 else rng.uniform(-0.4, 0.5)  # towards grey
+        m = (np.eye(3) * (1 - k) + k / 3) @ m
     if rng.random() < 0.4:
-        x *= np.array([rng.uniform(0.9, 1.1) for _ in range(3)], np.float32)
-    return x.clip(0, 255)
+        tint = np.array([[rng.uniform(0.9, 1.1)] for _ in range(3)])
+        m, offset = tint * m, tint[:, 0] * offset
+    return cv2.transform(x, np.column_stack([m, np.broadcast_to(offset, 3)]).astype(np.float32))
 
 
 class Pictures(torch.utils.data.IterableDataset):
-    """An endless stream of batches (uint8 [B,3,S,S], boxes, photo of each quadrant, seam of the mosaic)."""
+    """An endless stream of batches (uint8 [B,3,S,S], boxes, photo of each quadrant, seam of the mosaic).
 
-    def __init__(self, split, store, batch, sizes, mosaic, seed):
-        self.split, self.store, self.batch, self.sizes, self.mosaic, self.seed = split, store, batch, sizes, mosaic, seed
+    Processes of one training (`rank`) draw different pictures of the same sizes, so that none waits for another.
+    """
+
+    def __init__(self, split, store, batch, sizes, mosaic, seed, rank=0):
+        self.split, self.store, self.batch, self.sizes, self.mosaic, self.seed, self.rank = split, store, batch, sizes, mosaic, seed, rank
         # everyday scenes with many kinds of things teach most: they are drawn twice as often
         self.pool = [i for i, im in enumerate(split.images) for _ in range(2 if im["source"] in EVERYDAY else 1)]
 
@@ -119,9 +124,10 @@ class Pictures(torch.utils.data.IterableDataset):
         if flip:
             m = np.array([[-nw / w, 0, x0 + dx + nw], [0, nh / h, y0 + dy]], np.float32)
         view = canvas[y0:y1, x0:x1]
-        if nw < 0.6 * w:  # shrink by area first, or it aliases
-            photo = cv2.resize(photo, (nw, nh), interpolation=cv2.INTER_AREA)
-            m[0, 0], m[1, 1] = np.sign(m[0, 0]), 1
+        while nw < 0.6 * photo.shape[1]:  # halve first, or it aliases
+            photo = cv2.resize(photo, (photo.shape[1] // 2, photo.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        m[0, 0] *= w / photo.shape[1]
+        m[1, 1] *= h / photo.shape[0]
         shift = m.copy()
         shift[:, 2] -= (x0, y0)
         cv2.warpAffine(photo, shift, (x1 - x0, y1 - y0), dst=view, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_TRANSPARENT)
@@ -152,15 +158,14 @@ class Pictures(torch.utils.data.IterableDataset):
             cx = cy = size
             photos = [rng.choice(self.pool)] * 4
             self.paste(canvas, (0, 0, size, size), photos[0], rng, (0.75, 1.6), boxes)
-        x = jitter_colour(canvas.astype(np.float32), rng) if rng.random() < 0.8 else canvas
+        x = jitter_colour(canvas, rng) if rng.random() < 0.8 else canvas
         boxes = np.concatenate(boxes) if boxes else np.zeros((0, 5))
-        return x.astype(np.uint8), boxes.astype(np.float32), photos, (cx, cy)
+        return x, boxes.astype(np.float32), photos, (cx, cy)
 
     def __iter__(self):
-        info = torch.utils.data.get_worker_info()
-        rng = random.Random(self.seed * 1009 + (info.id if info else 0))
+        sizes, rng = random.Random(self.seed), random.Random(self.seed * 1009 + self.rank)
         while True:
-            size = rng.choice(self.sizes)
+            size = sizes.choice(self.sizes)
             items = [self.picture(size, rng) for _ in range(self.batch)]
             yield (
                 torch.from_numpy(np.stack([i[0] for i in items])).permute(0, 3, 1, 2),

@@ -61,10 +61,39 @@ def assign(boxes, points, steps):
     return at, label[at]
 
 
-def quality_focal(logit, target, weight):
-    """Sum of |target - p|^2 * binary cross entropy, where weight."""
-    p = logit.sigmoid()
-    return ((target - p).square() * F.binary_cross_entropy_with_logits(logit, target, reduction="none") * weight).sum()
+class QualityFocal(torch.autograd.Function):
+    """Sum of |target - p|^2 * binary cross entropy, where weight.
+
+    Value and gradient are computed together and in place: on CPU the loss is bound by memory, and autograd's chain of operations over
+    every location and name took longer than the student's forward pass.
+    """
+
+    @staticmethod
+    def forward(ctx, logit, target, weight):
+        p = logit.sigmoid()
+        entropy = F.softplus(logit).addcmul_(logit, target, value=-1)
+        off = p - target
+        slope = entropy.mul(off)  # |off|^2 * entropy = slope * off
+        if weight is None:
+            value = torch.dot(slope.flatten(), off.flatten())
+        else:
+            off.mul_(weight)
+            value = torch.dot(slope.flatten(), off.flatten())
+        # d/dlogit = 2 off p (1 - p) entropy + off^2 * off
+        p.addcmul_(p, p, value=-1).mul_(slope).mul_(2)
+        if weight is not None:
+            p.mul_(weight)
+        off.pow_(3)  # the weight is 0 or 1
+        ctx.save_for_backward(p.add_(off))
+        return value
+
+    @staticmethod
+    def backward(ctx, upstream):
+        (slope,) = ctx.saved_tensors
+        return slope * upstream, None, None
+
+
+quality_focal = QualityFocal.apply
 
 
 def detection_loss(outputs, prompts, student, strides, size, teacher_out, labels, photos, seams, exhaustive):
@@ -72,7 +101,14 @@ def detection_loss(outputs, prompts, student, strides, size, teacher_out, labels
     b = len(labels)
     embedding = torch.cat([e.float().flatten(2).transpose(1, 2) for e, _ in outputs], 1)
     geometry = torch.cat([g.float().flatten(2).transpose(1, 2) for _, g in outputs], 1)
-    logits = student.log_scale.exp() * (embedding @ prompts.T) + student.bias
+    # of the names beyond the teacher's, only those that this batch labels or lists as absent can be valid
+    asked = exhaustive[photos].any(1).any(0)
+    for boxes in labels:
+        asked[boxes[:, 4].long()] = True
+    asked[:80] = True
+    column = asked.cumsum(0) - 1
+    prompts = prompts[asked]
+    logits = embedding @ (student.log_scale.exp() * prompts).T + student.bias
     points, steps = grid(size, strides)
     boxes = boxes_from_geometry(geometry, points, steps)
     t_scores, t_boxes = teacher_out
@@ -80,7 +116,7 @@ def detection_loss(outputs, prompts, student, strides, size, teacher_out, labels
     target = F.pad(t_scores, (0, n_names - 80))
     quadrant = (points[None, :, 0] >= seams[:, :1]).long() + 2 * (points[None, :, 1] >= seams[:, 1:]).long()
     photo = photos.gather(1, quadrant)
-    valid = exhaustive[photo].float()
+    valid = exhaustive[:, asked][photo].float()
     valid[..., :80] = 1
     box_target = t_boxes.clone()
     for i in range(b):
@@ -89,7 +125,7 @@ def detection_loss(outputs, prompts, student, strides, size, teacher_out, labels
             box_target[i, at] = labels[i][label, :4]
             with torch.no_grad():
                 quality = giou(boxes[i, at], labels[i][label, :4])[1].clamp(min=QUALITY_FLOOR)
-            c = labels[i][label, 4].long()
+            c = column[labels[i][label, 4].long()]
             target[i, at, c] = torch.maximum(target[i, at, c], quality)
             valid[i, at, c] = 1
     best = target.max(-1).values
@@ -101,7 +137,7 @@ def detection_loss(outputs, prompts, student, strides, size, teacher_out, labels
     w = box_weight[at]
     return {
         "score": quality_focal(logits, target, valid) / norm,
-        "object": quality_focal(geometry[..., 4], best, torch.ones_like(best)) / norm,
+        "object": quality_focal(geometry[..., 4], best, None) / norm,
         "giou": 2.0 * ((1 - g) * w).sum() / norm,
         "l1": 0.25 * (l1 * w).sum() / norm,
     }

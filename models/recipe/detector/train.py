@@ -1,19 +1,23 @@
 """Trains the student on the photos, with the dense teacher in the loop.
 
     python train.py --hours 1.5 --shared ../../../../shared      # run again to continue after an interruption
+    torchrun --nproc-per-node 2 train.py --threads 1 ...         # gradients averaged over processes: faster even on two cores
 
 The schedule runs on training time, not on steps, because the budget is time: warm-up, constant, then a linear decay to zero in the
-last 40 %. Pictures grow from 192-256 to 320 pixels in the last quarter. Writes build/detector/checkpoint.pt (resumable) and
-final.pt (averaged weights), log.csv.
+last quarter, during which pictures grow from 192-256 to 320 pixels. Writes build/detector/checkpoint.pt (resumable), stable.pt (the
+checkpoint before the decay: put it in the place of checkpoint.pt and raise --hours to train on), final.pt (averaged weights), log.csv.
 """
 
 import argparse
 import csv
+import os
 import random
+import shutil
 import time
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 
 from data import PhotoStore, Pictures, Split
 from loss import detection_loss
@@ -25,14 +29,26 @@ from teacher import COCO80, Teacher
 HERE = Path(__file__).resolve().parent
 
 
+DECAY = 0.75  # fraction of the budget at which the learning rate starts to fall
+
+
 def schedule(progress):
     """Learning-rate factor at a fraction of the budget."""
-    return min(1.0, progress / 0.01 + 0.02) * min(1.0, (1 - progress) / 0.4 + 1e-3)
+    return min(1.0, progress / 0.01 + 0.02) * min(1.0, (1 - progress) / (1 - DECAY) + 1e-3)
 
 
 def sizes(progress):
     """Picture sizes drawn at a fraction of the budget."""
-    return (192, 256) if progress < 0.5 else (224, 256, 288) if progress < 0.8 else (320,)
+    return (192, 224, 256) if progress < DECAY else (224, 256, 288) if progress < 0.88 else (288, 320)
+
+
+def average_over_processes(tensors):
+    """Replaces every process's tensors by their mean, in one message."""
+    flat = torch.cat([g.flatten() for g in tensors])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    for g, part in zip(tensors, flat.split([g.numel() for g in tensors])):
+        g.copy_(part.view_as(g))
 
 
 def main():
@@ -40,13 +56,18 @@ def main():
     p.add_argument("--shared", default=HERE.parents[3] / "shared", type=Path, help="folder with data/ and teachers/")
     p.add_argument("--build", default=HERE.parents[1] / "build", type=Path)
     p.add_argument("--hours", type=float, default=1.5, help="training time in all, over interruptions")
-    p.add_argument("--batch", type=int, default=32)
+    p.add_argument("--batch", type=int, default=32, help="pictures per step and process")
     p.add_argument("--lr", type=float, default=3e-3)
+    p.add_argument("--steps", type=int, default=10**9, help="stop after so many steps, for trials")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--weights", type=Path, help="start from these weights (any precision) instead of random ones")
     p.add_argument("--threads", type=int, default=2)
     a = p.parse_args()
     torch.set_num_threads(a.threads)
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    rank = int(os.environ.get("RANK", 0))
+    if processes > 1:
+        dist.init_process_group("gloo")
     torch.manual_seed(a.seed)
     out = a.build / "detector"
     out.mkdir(parents=True, exist_ok=True)
@@ -76,24 +97,33 @@ def main():
         for o, s in zip(optimisers, c["optimisers"]):
             o.load_state_dict(s)
         spent, step, seen = c["spent"], c["step"], c["seen"]
-        print(f"continuing at step {step}, {seen} pictures, {spent / 3600:.2f} h", flush=True)
-    rng = random.Random(a.seed + step)
+        rank or print(f"continuing at step {step}, {seen} pictures, {spent / 3600:.2f} h", flush=True)
+    rng = random.Random(a.seed + step)  # the prompts asked for: the same in every process
     budget, drawn, batches = a.hours * 3600, None, None
     log = csv.writer(open(out / "log.csv", "a", buffering=1))
     sums, last_print, last_save = {}, time.time(), time.time()
 
+    def elapsed():
+        """Training time until now; a process that was stopped for a while has not trained meanwhile."""
+        return spent + min(time.time() - began, 20.0)
+
     def save(final=False):
+        if rank:
+            return
         torch.save({"student": student.state_dict(), "average": average.state_dict(), "optimisers": [o.state_dict() for o in optimisers],
                     "spent": spent, "step": step, "seen": seen}, out / "checkpoint.tmp")
         (out / "checkpoint.tmp").replace(checkpoint)
         torch.save(average.module.state_dict(), out / ("final.pt" if final else "latest.pt"))
 
-    while spent < budget:
-        began = time.time()
+    began = time.time()
+    while spent < budget and step < a.steps:
         progress = spent / budget
+        if progress >= DECAY and drawn == sizes(0.0):
+            save()
+            rank or shutil.copy(checkpoint, out / "stable.pt")
         if sizes(progress) != drawn:
             drawn = sizes(progress)
-            pictures = Pictures(split, store, a.batch, drawn, 0.5 if progress < 0.8 else 0.25, a.seed + step + 1)
+            pictures = Pictures(split, store, a.batch, drawn, 0.5 if progress < DECAY else 0.25, a.seed + step + 1, rank)
             batches = iter(torch.utils.data.DataLoader(pictures, batch_size=None, num_workers=1, prefetch_factor=4))
         rgb, labels, photos, seams = next(batches)
         for o in optimisers:
@@ -108,19 +138,24 @@ def main():
         for o in optimisers:
             o.zero_grad(set_to_none=True)
         total.backward()
+        if processes > 1:
+            clock = torch.tensor([elapsed()])  # the schedule must be the same everywhere
+            average_over_processes([q.grad for q in matrices + decay + plain] + [clock])
+            spent, began = clock.item(), time.time()
         torch.nn.utils.clip_grad_norm_(plain + decay, 10.0)
         for o in optimisers:
             o.step()
         average.update_parameters(student)
-        step, seen = step + 1, seen + len(rgb)
-        spent += time.time() - began
+        step, seen = step + 1, seen + len(rgb) * processes
+        if processes == 1:
+            spent, began = elapsed(), time.time()
         for k, v in losses.items():
             sums[k] = sums.get(k, 0.0) + v.item()
         sums["n"] = sums.get("n", 0) + 1
-        if time.time() - last_print > 30:
+        if rank == 0 and time.time() - last_print > 30:
             n = sums.pop("n")
             mean = {k: v / n for k, v in sums.items()}
-            rate = n * a.batch / (time.time() - last_print)
+            rate = n * a.batch * processes / (time.time() - last_print)
             print(f"{spent / 3600:.3f}/{a.hours} h  step {step}  {seen} pictures  {rate:.0f}/s  " + "  ".join(f"{k} {v:.3f}" for k, v in mean.items()), flush=True)
             log.writerow([round(spent), step, seen] + [round(v, 4) for v in mean.values()])
             sums, last_print = {}, time.time()
@@ -128,7 +163,7 @@ def main():
             save()
             last_save = time.time()
     save(final=True)
-    print(f"done: {step} steps, {seen} pictures", flush=True)
+    rank or print(f"done: {step} steps, {seen} pictures", flush=True)
 
 
 if __name__ == "__main__":
