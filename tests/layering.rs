@@ -23,10 +23,13 @@ const LAYERS: [(&str, &[&str]); 10] = [
 ];
 
 /// The files that may hold `unsafe`.
-const UNSAFE: [&str; 5] = [
+const UNSAFE: [&str; 8] = [
+    "kernels/add.rs",
     "kernels/align.rs",
     "kernels/arm.rs",
     "kernels/conv.rs",
+    "kernels/depthwise.rs",
+    "kernels/permute.rs",
     "kernels/x86.rs",
     "pack/map.rs",
 ];

@@ -558,6 +558,8 @@ impl Executor {
                         zero_point: op.output.zero_point,
                         low: clamp[0],
                         high: clamp[1],
+                        table: None,
+                        fill: op.output.zero_point,
                     };
                     conv(isa, threads, &call, x, y);
                 }

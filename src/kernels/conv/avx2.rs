@@ -17,8 +17,8 @@ fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
 ) {
     const NEAREST_EVEN: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
     let sums = sums::<P, NB, G, STEP>(&tile.operands);
-    let [low, high] = tile.bounds().map(|bound| _mm256_set1_ps(bound));
-    let zero_point = _mm256_set1_epi32(i32::from(tile.zero_point));
+    let [low, high] = tile.epilogue.bounds().map(|bound| _mm256_set1_ps(bound));
+    let zero_point = _mm256_set1_epi32(i32::from(tile.epilogue.zero_point));
     for (b, y) in y.iter_mut().take(NB).enumerate() {
         let scale = tile.scale(b).as_chunks().0;
         for (sums, y) in sums.iter().zip(y.as_chunks_mut().0) {
@@ -38,5 +38,6 @@ fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
             ];
             x86::store_u8x16(y, _mm_packus_epi16(low, high));
         }
+        tile.epilogue.look_up(&mut y.as_chunks_mut().0[..P]);
     }
 }

@@ -18,8 +18,8 @@ fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
 ) {
     const NEAREST_EVEN: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
     let sums = sums::<P, NB, G, STEP>(&tile.operands);
-    let [low, high] = tile.bounds().map(|bound| _mm512_set1_ps(bound));
-    let zero_point = _mm512_set1_epi32(i32::from(tile.zero_point));
+    let [low, high] = tile.epilogue.bounds().map(|bound| _mm512_set1_ps(bound));
+    let zero_point = _mm512_set1_epi32(i32::from(tile.epilogue.zero_point));
     for (b, y) in y.iter_mut().take(NB).enumerate() {
         let scale = x86::load_f32x16(tile.scale(b));
         for (sums, y) in sums.iter().zip(y.as_chunks_mut().0) {
@@ -29,5 +29,6 @@ fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
             let bytes = _mm512_cvtepi32_epi8(_mm512_add_epi32(steps, zero_point));
             x86::store_u8x16(y, bytes);
         }
+        tile.epilogue.look_up(&mut y.as_chunks_mut().0[..P]);
     }
 }

@@ -26,8 +26,8 @@ pub(super) fn store<const P: usize, const NB: usize>(
     sums: &[[[int32x4_t; 4]; NB]; P],
     y: &mut [&mut [u8]; MAX_BLOCKS],
 ) {
-    let [low, high] = tile.bounds().map(|bound| vdupq_n_f32(bound));
-    let zero_point = vdupq_n_s32(i32::from(tile.zero_point));
+    let [low, high] = tile.epilogue.bounds().map(|bound| vdupq_n_f32(bound));
+    let zero_point = vdupq_n_s32(i32::from(tile.epilogue.zero_point));
     for (b, y) in y.iter_mut().take(NB).enumerate() {
         let scale = tile.scale(b).as_chunks().0;
         for (sums, y) in sums.iter().zip(y.as_chunks_mut().0) {
@@ -41,5 +41,6 @@ pub(super) fn store<const P: usize, const NB: usize>(
             let bytes = vuzp1q_u8(vreinterpretq_u8_s16(low), vreinterpretq_u8_s16(high));
             arm::store_u8x16(y, bytes);
         }
+        tile.epilogue.look_up(&mut y.as_chunks_mut().0[..P]);
     }
 }
