@@ -10,7 +10,7 @@ use std::{
 
 /// Layers, lowest first, and the top-level modules of each. Parts of a module belong to its layer.
 const LAYERS: [(&str, &[&str]); 10] = [
-    ("values", &["geometry", "odds", "quant", "scene"]),
+    ("values", &["geometry", "head", "odds", "quant", "scene"]),
     ("kernels", &["kernels"]),
     ("sources", &["pack", "frame", "text"]),
     ("graph", &["graph"]),
