@@ -11,10 +11,16 @@
 use super::{
     bands::{Band, bands},
     epilogue::Epilogue,
-    isa::Isa,
+    isa::{Isa, Level},
     layout::{LANE, Planes},
 };
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512_vnni;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 
 /// One addition; see the [module](self) for the formula.
@@ -112,6 +118,12 @@ type RowFn = unsafe fn(&Terms<'_>, &[[u8; LANE]], &[[u8; LANE]], &mut [[u8; LANE
 /// The function of a level.
 fn row_of_level(isa: Isa) -> RowFn {
     match isa.level() {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512Vnni => avx512_vnni::row,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => avx2::row,
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon | Level::NeonDot => neon::row,
         _ => scalar::row,
     }
 }

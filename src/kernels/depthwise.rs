@@ -15,10 +15,16 @@
 use super::{
     bands::{Band, bands},
     epilogue::Epilogue,
-    isa::Isa,
+    isa::{Isa, Level},
     layout::{LANE, Planes},
 };
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512_vnni;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 
 /// The most taps of a kernel, 7 × 7.
@@ -146,6 +152,12 @@ type RowsFn = unsafe fn(&Plane<'_>, &mut Band<'_>);
 /// The function of a level.
 fn rows_of_level(isa: Isa) -> RowsFn {
     match isa.level() {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512Vnni => avx512_vnni::rows,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => avx2::rows,
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon | Level::NeonDot => neon::rows,
         _ => scalar::rows,
     }
 }

@@ -12,8 +12,14 @@
 //! A tile may repeat pixels of the one before, so a table is applied to bytes
 //! that were just made and never to those that lie in the output.
 
-use super::layout::LANE;
 use crate::quant::nearest_byte;
+
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx512_vnni;
+#[cfg(target_arch = "aarch64")]
+pub(super) mod neon;
 
 /// How steps become bytes.
 #[derive(Clone, Copy)]
@@ -33,16 +39,6 @@ impl Epilogue<'_> {
     #[inline(always)]
     pub(super) fn bounds(&self) -> [f32; 2] {
         [self.low, self.high].map(|bound| f32::from(bound) - f32::from(self.zero_point))
-    }
-
-    /// Applies the table to pixels whose bytes were just made.
-    #[inline(always)]
-    pub(super) fn look_up(&self, fresh: &mut [[u8; LANE]]) {
-        if let Some(table) = self.table {
-            for byte in fresh.as_flattened_mut() {
-                *byte = table[usize::from(*byte)];
-            }
-        }
     }
 
     /// The stored byte: the specification of what levels do to whole registers.

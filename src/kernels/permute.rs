@@ -13,10 +13,14 @@ use std::ops::Range;
 
 use super::{
     bands::{Band, bands},
-    isa::Isa,
+    isa::{Isa, Level},
     layout::{LANE, Planes},
 };
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 
 /// A table of channels, prepared.
@@ -186,6 +190,10 @@ type MergeFn = unsafe fn(&[u8; LANE], &[[u8; LANE]], &mut [[u8; LANE]]);
 /// The function of a level.
 fn merge_of_level(isa: Isa) -> MergeFn {
     match isa.level() {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 | Level::Avx512Vnni => avx2::merge,
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon | Level::NeonDot => neon::merge,
         _ => scalar::merge,
     }
 }
