@@ -146,6 +146,12 @@ struct Plane<'a> {
     epilogue: Epilogue<'a>,
 }
 
+/// The inputs of neighbouring pixels at one tap, from the first pixel's base on.
+#[inline(always)]
+fn tap(x: &[u8], offset: usize, bytes: usize) -> &[u8] {
+    &x[offset..][..bytes]
+}
+
 /// Makes some rows of one plane.
 type RowsFn = unsafe fn(&Plane<'_>, &mut Band<'_>);
 

@@ -7,7 +7,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Band, LANE, MAX_TAPS, Plane};
+use super::{Band, LANE, MAX_TAPS, Plane, tap};
 use crate::kernels::{
     epilogue::avx2::{Registers, look_up},
     x86,
@@ -18,51 +18,35 @@ const MAX_PAIRS: usize = MAX_TAPS.div_ceil(2);
 
 #[target_feature(enable = "avx2")]
 pub(super) fn rows(plane: &Plane<'_>, band: &mut Band<'_>) {
-    let level = Level::new(plane);
+    let mut pairs = [([0; 2], [_mm256_setzero_si256(); 4]); MAX_PAIRS];
+    let pairs = &mut pairs[..plane.offsets.len().div_ceil(2)];
+    prepare(plane, pairs);
+    let level = Level::new(plane, pairs);
     match plane.pixel_step {
         16 => level.rows::<16>(plane, band),
         _ => level.rows::<0>(plane, band),
     }
 }
 
+/// Offsets of two taps, and their weights as neighbouring words.
+type Pair = ([usize; 2], [__m256i; 4]);
+
 /// A plane's constants; register `k` holds channels `4k .. 4k + 4` in each half.
-struct Level {
-    /// Offsets of two taps, and their weights as neighbouring words.
-    pairs: [([usize; 2], [__m256i; 4]); MAX_PAIRS],
-    count: usize,
+struct Level<'a> {
+    pairs: &'a [Pair],
     bias: [__m256i; 4],
     scale: [__m256; 4],
     epilogue: Registers,
 }
 
-impl Level {
+impl<'a> Level<'a> {
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn new(plane: &Plane<'_>) -> Self {
-        let mut pairs = [([0; 2], [_mm256_setzero_si256(); 4]); MAX_PAIRS];
-        let taps = plane.offsets.chunks(2).zip(plane.weights.chunks(2));
-        for (pair, (offsets, weights)) in pairs.iter_mut().zip(taps) {
-            let first = x86::load_i8x16(&weights[0]);
-            // A last tap without a partner gets one that weighs nothing.
-            let second = weights.get(1).map(|weights| x86::load_i8x16(weights));
-            let second = second.unwrap_or_else(|| _mm_setzero_si128());
-            let offset = offsets[0] as usize;
-            *pair = (
-                [offset, offsets.get(1).map_or(offset, |&o| o as usize)],
-                [
-                    _mm_unpacklo_epi8(first, second),
-                    _mm_srli_si128::<8>(_mm_unpacklo_epi8(first, second)),
-                    _mm_unpackhi_epi8(first, second),
-                    _mm_srli_si128::<8>(_mm_unpackhi_epi8(first, second)),
-                ]
-                .map(|bytes| _mm256_broadcastsi128_si256(_mm_cvtepi8_epi16(bytes))),
-            );
-        }
+    fn new(plane: &Plane<'_>, pairs: &'a [Pair]) -> Self {
         let bias = plane.bias.as_chunks().0;
         let scale = plane.scale.as_chunks().0;
         Self {
             pairs,
-            count: plane.offsets.len().div_ceil(2),
             bias: std::array::from_fn(|k| _mm256_broadcastsi128_si256(x86::load_i32x4(&bias[k]))),
             scale: std::array::from_fn(|k| {
                 let scale = x86::load_f32x4(&scale[k]);
@@ -111,11 +95,13 @@ impl Level {
         let step = if STEP > 0 { STEP } else { step };
         let zero = _mm256_setzero_si256();
         let mut sums = [self.bias; V];
-        for (offsets, weights) in &self.pairs[..self.count] {
-            let [first, second] = offsets.map(|offset| &x[offset..][..(P - 1) * step + LANE]);
+        let bytes = (P - 1) * step + LANE;
+        for (offsets, weights) in self.pairs {
+            let [first, second] = *offsets;
+            let [first, second] = [tap(x, first, bytes), tap(x, second, bytes)];
             for (v, sums) in sums.iter_mut().enumerate() {
-                let [first, second] =
-                    [first, second].map(|x| pixels::<P, STEP>(step, &x[2 * v * step..]));
+                let first = pixels::<P, STEP>(step, v, first);
+                let second = pixels::<P, STEP>(step, v, second);
                 let low = _mm256_unpacklo_epi8(first, second);
                 let high = _mm256_unpackhi_epi8(first, second);
                 let words = [
@@ -144,14 +130,39 @@ impl Level {
     }
 }
 
-/// Two neighbouring pixels, or one of which there is no second.
+/// The `v`-th two of neighbouring pixels, or one of which there is no second.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn pixels<const P: usize, const STEP: usize>(step: usize, x: &[u8]) -> __m256i {
+fn pixels<const P: usize, const STEP: usize>(step: usize, v: usize, x: &[u8]) -> __m256i {
+    let x = &x[2 * v * step..];
     if P > 1 && STEP == LANE {
         return x86::load_u8x32(&x.as_chunks().0[0]);
     }
     let pixel = |p: usize| x86::load_u8x16(&x[p * step..].as_chunks().0[0]);
     let second = if P > 1 { pixel(1) } else { _mm_setzero_si128() };
     _mm256_set_m128i(second, pixel(0))
+}
+
+/// Arranges a plane's taps.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn prepare(plane: &Plane<'_>, pairs: &mut [Pair]) {
+    let taps = plane.offsets.chunks(2).zip(plane.weights.chunks(2));
+    for (pair, (offsets, weights)) in pairs.iter_mut().zip(taps) {
+        let first = x86::load_i8x16(&weights[0]);
+        // A last tap without a partner gets one that weighs nothing.
+        let second = weights.get(1).map(|weights| x86::load_i8x16(weights));
+        let second = second.unwrap_or_else(|| _mm_setzero_si128());
+        let offset = offsets[0] as usize;
+        *pair = (
+            [offset, offsets.get(1).map_or(offset, |&o| o as usize)],
+            [
+                _mm_unpacklo_epi8(first, second),
+                _mm_srli_si128::<8>(_mm_unpacklo_epi8(first, second)),
+                _mm_unpackhi_epi8(first, second),
+                _mm_srli_si128::<8>(_mm_unpackhi_epi8(first, second)),
+            ]
+            .map(|bytes| _mm256_broadcastsi128_si256(_mm_cvtepi8_epi16(bytes))),
+        );
+    }
 }

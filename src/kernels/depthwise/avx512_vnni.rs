@@ -6,7 +6,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Band, LANE, MAX_TAPS, Plane};
+use super::{Band, LANE, MAX_TAPS, Plane, tap};
 use crate::kernels::{
     epilogue::avx512_vnni::{Registers, look_up},
     x86,
@@ -17,7 +17,10 @@ const MAX_GROUPS: usize = MAX_TAPS.div_ceil(4);
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 pub(super) fn rows(plane: &Plane<'_>, band: &mut Band<'_>) {
-    let level = Level::new(plane);
+    let mut groups = [([0; 4], [_mm512_setzero_si512(); 4]); MAX_GROUPS];
+    let groups = &mut groups[..plane.offsets.len().div_ceil(4)];
+    prepare(plane, groups);
+    let level = Level::new(plane, groups);
     match plane.pixel_step {
         16 => level.rows::<16>(plane, band),
         32 => level.rows::<32>(plane, band),
@@ -25,38 +28,25 @@ pub(super) fn rows(plane: &Plane<'_>, band: &mut Band<'_>) {
     }
 }
 
+/// Offsets of four taps, and their weights as neighbouring bytes.
+type Group = ([usize; 4], [__m512i; 4]);
+
 /// A plane's constants; register `k` holds channels `4k .. 4k + 4` in each quarter.
-struct Level {
-    /// Offsets of four taps, and their weights as neighbouring bytes.
-    groups: [([usize; 4], [__m512i; 4]); MAX_GROUPS],
-    count: usize,
+struct Level<'a> {
+    groups: &'a [Group],
     bias: [__m512i; 4],
     scale: [__m512; 4],
     epilogue: Registers,
 }
 
-impl Level {
+impl<'a> Level<'a> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-    fn new(plane: &Plane<'_>) -> Self {
-        let mut groups = [([0; 4], [_mm512_setzero_si512(); 4]); MAX_GROUPS];
-        let taps = plane.offsets.chunks(4).zip(plane.weights.chunks(4));
-        for (group, (offsets, weights)) in groups.iter_mut().zip(taps) {
-            // Taps that the last group lacks weigh nothing, wherever they lie.
-            let rows = std::array::from_fn(|t| match weights.get(t) {
-                Some(weights) => _mm512_castsi128_si512(x86::load_i8x16(weights)),
-                None => _mm512_setzero_si512(),
-            });
-            *group = (
-                std::array::from_fn(|t| offsets[t.min(offsets.len() - 1)] as usize),
-                transpose(rows).map(|k| _mm512_broadcast_i32x4(_mm512_castsi512_si128(k))),
-            );
-        }
+    fn new(plane: &Plane<'_>, groups: &'a [Group]) -> Self {
         let bias = plane.bias.as_chunks().0;
         let scale = plane.scale.as_chunks().0;
         Self {
             groups,
-            count: plane.offsets.len().div_ceil(4),
             bias: std::array::from_fn(|k| _mm512_broadcast_i32x4(x86::load_i32x4(&bias[k]))),
             scale: std::array::from_fn(|k| _mm512_broadcast_f32x4(x86::load_f32x4(&scale[k]))),
             epilogue: Registers::new(&plane.epilogue),
@@ -101,10 +91,22 @@ impl Level {
     ) {
         let step = if STEP > 0 { STEP } else { step };
         let mut sums = [self.bias; V];
-        for (offsets, weights) in &self.groups[..self.count] {
-            let taps = offsets.map(|offset| &x[offset..][..(P - 1) * step + LANE]);
+        let bytes = (P - 1) * step + LANE;
+        for (offsets, weights) in self.groups {
+            let [a, b, c, d] = *offsets;
+            let [a, b, c, d] = [
+                tap(x, a, bytes),
+                tap(x, b, bytes),
+                tap(x, c, bytes),
+                tap(x, d, bytes),
+            ];
             for (v, sums) in sums.iter_mut().enumerate() {
-                let taps = taps.map(|x| pixels::<P, STEP>(step, &x[4 * v * step..]));
+                let taps = [
+                    pixels::<P, STEP>(step, v, a),
+                    pixels::<P, STEP>(step, v, b),
+                    pixels::<P, STEP>(step, v, c),
+                    pixels::<P, STEP>(step, v, d),
+                ];
                 for ((sum, x), weights) in sums.iter_mut().zip(transpose(taps)).zip(weights) {
                     *sum = _mm512_dpbusd_epi32(*sum, x, *weights);
                 }
@@ -125,10 +127,11 @@ impl Level {
     }
 }
 
-/// Four neighbouring pixels, or one of which there are no others.
+/// The `v`-th four of neighbouring pixels, or one of which there are no others.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn pixels<const P: usize, const STEP: usize>(step: usize, x: &[u8]) -> __m512i {
+fn pixels<const P: usize, const STEP: usize>(step: usize, v: usize, x: &[u8]) -> __m512i {
+    let x = &x[4 * v * step..];
     let pixel = |p: usize| x86::load_u8x16(&x[p * step..].as_chunks().0[0]);
     match (P, STEP) {
         (1, _) => _mm512_zextsi128_si512(pixel(0)),
@@ -158,4 +161,22 @@ fn transpose([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
         _mm512_unpacklo_epi16(high[0], high[1]),
         _mm512_unpackhi_epi16(high[0], high[1]),
     ]
+}
+
+/// Arranges a plane's taps.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn prepare(plane: &Plane<'_>, groups: &mut [Group]) {
+    let taps = plane.offsets.chunks(4).zip(plane.weights.chunks(4));
+    for (group, (offsets, weights)) in groups.iter_mut().zip(taps) {
+        // Taps that the last group lacks weigh nothing, wherever they lie.
+        let rows = std::array::from_fn(|t| match weights.get(t) {
+            Some(weights) => _mm512_castsi128_si512(x86::load_i8x16(weights)),
+            None => _mm512_setzero_si512(),
+        });
+        *group = (
+            std::array::from_fn(|t| offsets[t.min(offsets.len() - 1)] as usize),
+            transpose(rows).map(|k| _mm512_broadcast_i32x4(_mm512_castsi512_si128(k))),
+        );
+    }
 }
