@@ -22,6 +22,7 @@ import onnx
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE / "detector"), str(HERE / "foreign")]
+from equalise import equalise  # noqa: E402
 from ncnn_onnx import normalised, read, unfocus  # noqa: E402
 from quantize import quantise  # noqa: E402
 from teacher import COCO80  # noqa: E402
@@ -96,6 +97,8 @@ def main():
 
     graph, strides, form, fit, border = {"nanodet-plus": nanodet_plus, "yolox": yolox}[a.kind](a.model, a.size)
     onnx.checker.check_model(graph, full_check=True)
+    rows = calibration(a.shared, a.size, fit, a.photos)
+    print(f"{equalise(graph, 'image', rows[:32])} tensors equalised", flush=True)
     fp32 = folder / "detector_fp32.onnx"
     onnx.save(graph, fp32)
     heads = [f"{k}_{s}" for s in strides for k in ("embedding", "geometry")]
@@ -111,7 +114,6 @@ def main():
             ranges[f"geometry_{s}"] = (max(low, -8.0), high)
         return ranges
 
-    rows = calibration(a.shared, a.size, fit, a.photos)
     whole = folder / "detector_qdq.onnx"
     model = quantise(fp32, whole, "image", rows, fixed, (-ZERO, 255 - ZERO), a.tail, QUANTISED)
     model = onnx.shape_inference.infer_shapes(model)

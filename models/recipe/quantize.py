@@ -5,6 +5,8 @@
 
 onnxruntime's quantiser inserts the nodes. What this file decides is ranges:
 * tensors joined by Concat, Resize, MaxPool or Gather share one range, so that concatenation and upsampling move bytes and compute nothing;
+* what an activation function reads is quantised for what the function makes of it: of a leaky ReLU's input, values below zero count
+  a tenth, so the range that leaves least error behind the function is searched for;
 * outputs have ranges of their own kind (see FIXED): embeddings symmetric and equal on all levels, geometry 0..8;
 * the detector is cut at the features, because sentences will run another head on the same features.
 """
@@ -32,9 +34,43 @@ class Samples(CalibrationDataReader):
         return next(self.rows, None)
 
 
+def functions(model):
+    """Tensors that only an activation function reads -> that function."""
+    readers, sigmoids = {}, {n.output[0]: n.input[0] for n in model.graph.node if n.op_type == "Sigmoid"}
+    for n in model.graph.node:
+        for i in n.input:
+            readers.setdefault(i, []).append(n)
+    found = {}
+    for n in model.graph.node:
+        x = n.input[0] if n.input else None
+        if n.op_type == "LeakyRelu" and len(readers[x]) == 1:
+            alpha = n.attribute[0].f if n.attribute else 0.01
+            found[x] = lambda v, alpha=alpha: np.where(v < 0, alpha * v, v)
+        elif n.op_type == "HardSwish" and len(readers[x]) == 1:
+            found[x] = lambda v: v * np.clip(v / 6 + 0.5, 0, 1)
+        elif n.op_type == "Mul" and sigmoids.get(n.input[1]) == x and len(readers[x]) == 2:
+            found[x] = lambda v: v / (1 + np.exp(-np.clip(v, -60, 60)))
+    return found
+
+
+def least_error(values, function, low, high):
+    """The part of (low, high) whose 256 steps leave the least squared error behind `function`."""
+    best, exact = (np.inf, low, high), function(values)
+    for a in low * np.geomspace(1, 0.02, 24):
+        for b in high * np.linspace(1, 0.6, 9):
+            step = (b - a) / 255
+            zero = np.rint(-a / step)
+            q = (np.clip(np.rint(values / step) + zero, 0, 255) - zero) * step
+            error = np.mean((function(q) - exact) ** 2)
+            best = min(best, (error, a, b))
+    return best[1:]
+
+
 def ranges(path, name, rows, tail):
-    """(low, high) of every float activation: mean over samples of the `tail` and `1 - tail` quantiles, 0 always inside."""
+    """(low, high) of every float activation, 0 always inside: quantiles over pictures of each one's `tail` and `1 - tail` quantiles."""
     model = onnx.load(path)
+    before, rng = functions(model), np.random.default_rng(0)
+    samples = {t: [] for t in before}
     kept = {o.name for o in model.graph.output}
     wanted = [o for n in model.graph.node for o in n.output if n.op_type != "Constant"]
     model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(o) for o in wanted if o not in kept)
@@ -47,10 +83,15 @@ def ranges(path, name, rows, tail):
                 flat = y.ravel()
                 k = max(1, int(flat.size * tail))
                 part = np.partition(flat, (k - 1, flat.size - k))
+                if names[j] in samples:
+                    samples[names[j]].append(rng.choice(flat, min(flat.size, 512)))
                 lows[i, j], highs[i, j] = part[k - 1], part[flat.size - k]
     # a tensor's range must hold what single pictures need: a high quantile over pictures, not their mean
     low, high = np.quantile(lows, 0.1, axis=0), np.quantile(highs, 0.9, axis=0)
-    return {n: (min(float(a), 0.0), max(float(b), 1e-3)) for n, a, b in zip(names, low, high)}
+    found = {n: (min(float(a), 0.0), max(float(b), 1e-3)) for n, a, b in zip(names, low, high)}
+    for t, function in before.items():
+        found[t] = least_error(np.concatenate(samples[t]), function, *found[t])
+    return found
 
 
 def join(model, found):

@@ -14,8 +14,11 @@ pub(super) fn is_function(op_type: &str) -> bool {
     op_type == "Mul" || function(op_type).is_some()
 }
 
-/// An operator of one variable, given its attributes `alpha` and `beta`.
-fn function(op_type: &str) -> Option<fn(f64, Option<f64>, Option<f64>) -> f64> {
+/// Of one variable, given the attributes `alpha` and `beta`.
+type Function = fn(f64, Option<f64>, Option<f64>) -> f64;
+
+/// What an operator of one variable computes.
+fn function(op_type: &str) -> Option<Function> {
     Some(match op_type {
         "Relu" => |x, _, _| x.max(0.0),
         "LeakyRelu" => |x, alpha, _| {

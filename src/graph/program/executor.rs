@@ -315,8 +315,8 @@ impl<'a> Readable<'a, '_> {
                 let [left, right] = self.outputs;
                 let buffer: &[u8] =
                     match (i as usize).checked_sub(home.map_or(left.len(), |h| h + 1)) {
-                        Some(i) => &right[i],
-                        None => &left[i as usize],
+                        Some(i) => right[i],
+                        None => left[i as usize],
                     };
                 &buffer[at as usize..][..bytes]
             }
