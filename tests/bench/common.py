@@ -4,7 +4,6 @@ import datetime
 import json
 import os
 import platform
-import re
 import statistics
 import subprocess
 from pathlib import Path
@@ -14,6 +13,8 @@ BENCH = Path(__file__).resolve().parent
 PACK = ROOT / "models/tarsier-s.tarsier"
 NETWORK = ROOT / "models/build/detector"
 TARSIER = ROOT / "target/release/tarsier"
+# a frame without decoding
+STAGES = ("letterbox", "backbone", "head", "align", "select")
 
 
 def prepare(cores):
@@ -62,7 +63,8 @@ def machine():
     """CPU, cores and system in one line."""
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
     flags = next((line for line in open("/proc/cpuinfo") if line.startswith("flags")), "").split()
-    level = [name for flag, name in (("avx2", "AVX2"), ("avx512f", "AVX-512"), ("avx512_vnni", "AVX-512 VNNI"), ("avx_vnni", "AVX-VNNI")) if flag in flags]
+    levels = (("avx2", "AVX2"), ("avx_vnni", "AVX-VNNI"), ("avx512f", "AVX-512"), ("avx512_vnni", "AVX-512 VNNI"))
+    level = [name for flag, name in levels if flag in flags]
     virtual = ", virtual" if "hypervisor" in flags else ""
     return f"{cpu} ({', '.join(level)}{virtual}), {os.cpu_count()} cores, {platform.system()} {'.'.join(platform.release().split('.')[:2])}"
 
@@ -81,12 +83,3 @@ def table(head, rows):
     """A Markdown table; the first column to the left, the others to the right."""
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
     return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)
-
-
-def replace_section(name, text, path=BENCH / "RESULTS.md"):
-    """Writes one bench's part of RESULTS.md and leaves the others."""
-    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    old = path.read_text() if path.exists() else ""
-    new = f"{begin}\n{text.strip()}\n{end}"
-    found = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.S)
-    path.write_text(found.sub(lambda _: new, old) if found.search(old) else f"{old.rstrip()}\n\n{new}\n".lstrip())
