@@ -45,7 +45,7 @@ further; the report says so.
 ## Where the limits come from, and what is not in them
 
 * **Cortex-A76** (Arm Cortex-A76 Software Optimization Guide): four instructions dispatched a cycle, two 128-bit ASIMD pipes that both
-  take SDOT, two loads a cycle. Conversions between float and integer go to one pipe only; they are {converts} of the vector
+  take SDOT, two loads a cycle. Conversions between float and integer go to one pipe only; they are a small part of the vector
   instructions and are not told apart.
 * **Cortex-A72** (Arm Cortex-A72 Software Optimization Guide): three dispatched a cycle, two ASIMD pipes. Widening multiplies (SMULL,
   SMLAL) go to F0 alone, one a cycle; pairwise accumulation (SADALP) to F1 alone. So the multiplies are the bound whatever else
@@ -109,7 +109,6 @@ def text(found):
     return TEXT.format(
         table=common.table(head, rows), mix=common.table(["millions of instructions", *aarch64.KINDS, "all"], mix),
         limits=common.table(["core", "queues, millions of cycles", "bound"], queues), kept=f"{KEPT[0]:.0%} to {KEPT[1]:.0%}",
-        converts="a small part",
     )
 
 
