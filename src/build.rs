@@ -6,6 +6,7 @@
 //! | `backbone_qdq.onnx`, `head_qdq.onnx`, `sentence_qdq.onnx` | standard QDQ graphs |
 //! | `vocabulary.tsv` | a line per name: name, `thing` or `stuff`, synonyms separated by `\|` |
 //! | `vocabulary.f32` | f32 little-endian `[names, D]`, unit length |
+//! | `names.f32` | of a closed vocabulary: f32 `[names, T]`, the names in the space of sentences |
 //! | `tokenizer.txt` | a subword per line |
 //! | `tokens.f32` | f32 little-endian `[subwords, E]` |
 //! | `golden.png` | the self-test's frame |
@@ -167,6 +168,17 @@ pub fn build(folder: &Path, output: &Path) -> Result<u64, BuildError> {
     sections.push(("vocabulary.tsv", table));
     sections.push(("vocabulary.rows", rows));
     sections.push(("vocabulary.parameters", parameters));
+    if let Some(width) = manifest.text {
+        let vectors = floats(&read("names.f32")?);
+        if vectors.len() != names * width as usize {
+            let reason = format!("{} floats for {names} names of {width}", vectors.len());
+            return Err(content("names.f32", reason));
+        }
+        let rows = vectors
+            .chunks_exact(width.max(1) as usize)
+            .flat_map(|v| i8_row(v).0);
+        sections.push(("vocabulary.text", rows.collect()));
+    }
 
     sections.push(("tokenizer.txt", read("tokenizer.txt")?));
     let tokens = floats(&read("tokens.f32")?);
@@ -266,13 +278,8 @@ fn write(
 fn vocabulary(vectors: &[f32], manifest: &Manifest) -> (Vec<u8>, Vec<u8>) {
     let (mut rows, mut parameters) = (Vec::new(), Vec::new());
     for vector in vectors.chunks_exact(manifest.embedding as usize) {
-        let largest = vector.iter().fold(f32::MIN_POSITIVE, |m, v| m.max(v.abs()));
-        let step = largest / 127.0;
-        rows.extend(
-            vector
-                .iter()
-                .map(|v| ((v / step).round_ties_even() as i8).cast_unsigned()),
-        );
+        let (row, step) = i8_row(vector);
+        rows.extend(row);
         for value in [
             step * manifest.alignment_scale,
             manifest.alignment_bias,
@@ -284,13 +291,21 @@ fn vocabulary(vectors: &[f32], manifest: &Manifest) -> (Vec<u8>, Vec<u8>) {
     (rows, parameters)
 }
 
+/// A vector as i8, and the step between two of them.
+fn i8_row(vector: &[f32]) -> (Vec<u8>, f32) {
+    let largest = vector.iter().fold(f32::MIN_POSITIVE, |m, v| m.max(v.abs()));
+    let step = largest / 127.0;
+    let byte = |v: &f32| ((v / step).round_ties_even() as i8).cast_unsigned();
+    (vector.iter().map(byte).collect(), step)
+}
+
 /// Token vectors in the quantisation of the sentence encoder's input.
 fn token_rows(tokens: &[f32], sentence: Option<&Program>) -> Vec<u8> {
     let Some(port) = sentence.and_then(|p| p.inputs.first()) else {
         return Vec::new();
     };
     let quantise = |v: &f32| {
-        let q = (v / port.scale).round_ties_even() + f32::from(port.zero_point);
+        let q = (v / port.scale).round_ties_even() + f32::from(port.view.zero_point) - 128.0;
         (q as i8).cast_unsigned()
     };
     tokens.iter().map(quantise).collect()

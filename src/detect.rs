@@ -32,6 +32,9 @@
 use std::fmt;
 
 use crate::geometry::Letterbox;
+use crate::head::{HeadForm, Objectness};
+use crate::kernels::layout::{LANE, Planes};
+use crate::quant::Quant;
 use crate::scene::Report;
 
 mod decode;
@@ -42,58 +45,80 @@ mod select;
 use propose::Proposals;
 use select::Selection;
 
-/// Values per location in a head's geometry: four distances, objectness, unused.
-pub const GEOMETRY: usize = 16;
-/// Which of them is the objectness.
-pub(crate) const OBJECTNESS: usize = 4;
-
 /// One level of the head, as the graph promises it: the same for every frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HeadLevel {
     /// Input pixels between neighbouring locations.
     pub stride: u32,
-    /// Rows of locations.
-    pub height: u32,
-    /// Columns of locations.
-    pub width: u32,
-    /// How an embedding's bytes become numbers: `(q - zero_point) · scale`.
-    pub embedding: Affine,
-    /// How the geometry's bytes become numbers.
-    pub geometry: Affine,
+    /// The embeddings' planes.
+    pub embedding: Field,
+    /// The geometry's planes.
+    pub geometry: Field,
 }
 
 impl HeadLevel {
     /// How many locations the level has.
     pub const fn locations(&self) -> usize {
-        self.height as usize * self.width as usize
+        let Planes { height, width, .. } = self.geometry.planes;
+        height * width
+    }
+
+    /// Channel `channel` of the geometry of location `index`.
+    fn value(&self, output: &HeadOutput<'_>, index: usize, channel: usize) -> f32 {
+        let mut planes = self
+            .geometry
+            .at(output.geometry, index)
+            .skip(channel / LANE);
+        let pixel = planes.next().expect("the form's channels");
+        self.geometry.quant.dequantise(pixel[channel % LANE])
     }
 }
 
-/// The affine map of quantised values, in signed (s8) terms.
+/// A quantised value per location and channel, in planes of 16 channels.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Affine {
-    /// The step between neighbouring values.
-    pub scale: f32,
-    /// The byte that means 0.
-    pub zero_point: i32,
+pub struct Field {
+    /// The shape of a plane.
+    pub planes: Planes,
+    /// What a byte stands for.
+    pub quant: Quant,
 }
 
-impl Affine {
-    /// `(q - zero_point) · scale`.
-    pub fn value(&self, q: i8) -> f32 {
-        (i32::from(q) - self.zero_point) as f32 * self.scale
+impl Field {
+    /// The bytes of location `index`, 16 channels of each plane at a time.
+    fn at<'a>(
+        &self,
+        bytes: &'a [u8],
+        index: usize,
+    ) -> impl Iterator<Item = &'a [u8; LANE]> + use<'a> {
+        let Planes { width, .. } = self.planes;
+        let (row, column) = (index / width, index % width);
+        let at = self.planes.origin() + row * self.planes.row_bytes() + column * LANE;
+        let planes = bytes.chunks_exact(self.planes.bytes());
+        planes.map(move |plane| {
+            plane[at..]
+                .first_chunk()
+                .expect("a location is in its plane")
+        })
+    }
+
+    /// The rows of one plane without its border, each as pixels of 16 channels.
+    fn rows<'a>(&self, plane: &'a [u8]) -> impl Iterator<Item = &'a [[u8; LANE]]> + use<'a> {
+        let Planes { height, width, .. } = self.planes;
+        let rows = plane[self.planes.origin()..].chunks(self.planes.row_bytes());
+        rows.take(height)
+            .map(move |row| row[..width * LANE].as_chunks().0)
     }
 }
 
 /// One level of the head's output for one frame.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadOutput<'a> {
-    /// `[height, width, D]`.
-    pub embedding: &'a [i8],
-    /// `[height, width, 16]`: distances left, top, right, bottom from the grid point
-    /// `((x + 0.5) · stride, (y + 0.5) · stride)` in units of the stride, then the
-    /// objectness logit, then 11 unused.
-    pub geometry: &'a [i8],
+    /// D channels in planes.
+    pub embedding: &'a [u8],
+    /// Planes of what the [`HeadForm`] says: box, objectness, unused. In the student's, distances
+    /// left, top, right, bottom from `((x + 0.5) · stride, (y + 0.5) · stride)` in strides, then
+    /// the objectness logit, then 11 unused.
+    pub geometry: &'a [u8],
 }
 
 /// Every object against every prompt, and what counts as found.
@@ -132,6 +157,7 @@ impl Default for Settings {
 /// The detector of one graph: its levels, its settings, and every buffer.
 #[derive(Debug)]
 pub struct Detector {
+    form: HeadForm,
     levels: Vec<HeadLevel>,
     dimension: usize,
     proposals: Proposals,
@@ -139,12 +165,13 @@ pub struct Detector {
 }
 
 impl Detector {
-    /// For a head with these levels, finest first, and embeddings of `dimension` bytes.
+    /// For a head of this form with these levels, finest first, and embeddings of `dimension` bytes.
     ///
     /// # Errors
     ///
     /// [`DetectError`] if the levels cannot be aligned together or make no sense.
     pub fn new(
+        form: HeadForm,
         levels: &[HeadLevel],
         dimension: usize,
         settings: Settings,
@@ -153,6 +180,7 @@ impl Detector {
         let locations: usize = levels.iter().map(HeadLevel::locations).sum();
         let objects = settings.proposals.min(locations);
         Ok(Self {
+            form,
             levels: levels.to_vec(),
             dimension,
             proposals: Proposals::new(locations, objects, dimension),
@@ -162,15 +190,34 @@ impl Detector {
 
     /// Takes the best locations by objectness and gathers their embeddings.
     ///
-    /// Returns `[O, dimension]` bytes, best object first, relabelled to the u8 terms of
-    /// the kernels (`q ^ 0x80`). Equal objectness goes to the lower location.
+    /// Returns `[O, dimension]` bytes, best object first. Equal objectness goes to the lower location.
     ///
     /// # Panics
     ///
     /// If the outputs are not those of the levels that the detector was made for.
     pub fn propose(&mut self, outputs: &[HeadOutput<'_>]) -> &[u8] {
         self.assert_outputs(outputs);
-        self.proposals.fill(&self.levels, outputs, self.dimension)
+        self.proposals.fill(&self.form, &self.levels, outputs)
+    }
+
+    /// Multiplies every score by its object's objectness, where the head's form says so.
+    ///
+    /// `logits` are `[O, row]`, in the order of [`propose`](Self::propose), and stay log odds.
+    pub fn weigh(&self, outputs: &[HeadOutput<'_>], row: usize, logits: &mut [f32]) {
+        let (Objectness::Multiplies, Some(at)) = (self.form.objectness, self.form.objectness_at())
+        else {
+            return;
+        };
+        let locations = self.proposals.locations();
+        for (logits, &location) in logits.chunks_exact_mut(row).zip(locations) {
+            let (level, output, index) = decode::locate(&self.levels, outputs, location);
+            let o = (-level.value(output, index, at)).exp();
+            for logit in logits {
+                // the log odds of p·q, where p and q have the odds 1/l and 1/o
+                let l = (-*logit).exp();
+                *logit = -(l + o + l * o).ln();
+            }
+        }
     }
 
     /// How many objects the last [`propose`](Self::propose) gave.
@@ -199,10 +246,10 @@ impl Detector {
         let (row, prompts) = (alignment.row, alignment.thresholds.len());
         assert!(prompts <= row, "{prompts} prompts in a row of {row}");
         assert_eq!(alignment.logits.len(), locations.len() * row, "logits");
-        let levels = &self.levels;
+        let (form, levels) = (&self.form, &self.levels);
         self.selection
             .run(alignment, locations, report, |location| {
-                let bbox = decode::bbox(levels, outputs, location);
+                let bbox = decode::bbox(form, levels, outputs, location);
                 letterbox.frame_from_input(bbox).clip(letterbox.frame)
             });
     }
@@ -210,13 +257,11 @@ impl Detector {
     fn assert_outputs(&self, outputs: &[HeadOutput<'_>]) {
         assert_eq!(outputs.len(), self.levels.len(), "one output per level");
         for (level, output) in self.levels.iter().zip(outputs) {
-            let locations = level.locations();
-            assert_eq!(
-                output.embedding.len(),
-                locations * self.dimension,
-                "embedding"
-            );
-            assert_eq!(output.geometry.len(), locations * GEOMETRY, "geometry");
+            let bytes = |field: &Field, channels: usize| channels / LANE * field.planes.bytes();
+            let embedding = bytes(&level.embedding, self.dimension);
+            assert_eq!(output.embedding.len(), embedding, "embedding");
+            let geometry = bytes(&level.geometry, self.form.channels());
+            assert_eq!(output.geometry.len(), geometry, "geometry");
         }
     }
 }
@@ -227,19 +272,21 @@ fn check(levels: &[HeadLevel], settings: Settings) -> Result<(), DetectError> {
         return Err(DetectError::Settings(settings));
     }
     for (index, level) in levels.iter().enumerate() {
-        let scales = [level.embedding.scale, level.geometry.scale];
+        let scales = [level.embedding.quant.scale, level.geometry.quant.scale];
         let numbers = scales.iter().all(|s| s.is_finite() && *s > 0.0);
-        if !numbers || level.stride == 0 || level.locations() == 0 {
+        let size = |field: &Field| (field.planes.height, field.planes.width);
+        let same = size(&level.embedding) == size(&level.geometry);
+        if !numbers || !same || level.stride == 0 || level.locations() == 0 {
             return Err(DetectError::Level {
                 index,
                 level: *level,
             });
         }
-        if level.embedding != first.embedding {
+        if level.embedding.quant != first.embedding.quant {
             return Err(DetectError::EmbeddingsDiffer {
                 index,
-                first: first.embedding,
-                other: level.embedding,
+                first: first.embedding.quant,
+                other: level.embedding.quant,
             });
         }
     }
@@ -252,7 +299,7 @@ fn check(levels: &[HeadLevel], settings: Settings) -> Result<(), DetectError> {
 pub enum DetectError {
     /// The head has no level.
     NoLevels,
-    /// A level has no locations, no stride, or a scale that is not a positive number.
+    /// A level has no locations or two numbers of them, no stride, or a scale that is not a positive number.
     Level {
         /// Which, from 0.
         index: usize,
@@ -264,9 +311,9 @@ pub enum DetectError {
         /// The level that differs from level 0.
         index: usize,
         /// How level 0 quantises.
-        first: Affine,
+        first: Quant,
         /// How that level does.
-        other: Affine,
+        other: Quant,
     },
     /// No proposals, or an IoU outside `0..=1`.
     Settings(Settings),
@@ -279,11 +326,11 @@ impl fmt::Display for DetectError {
             Self::Level { index, level } => write!(
                 f,
                 "level {index} of the head is {}x{} at stride {} with scales {} and {}",
-                level.width,
-                level.height,
+                level.geometry.planes.width,
+                level.geometry.planes.height,
                 level.stride,
-                level.embedding.scale,
-                level.geometry.scale
+                level.embedding.quant.scale,
+                level.geometry.quant.scale
             ),
             Self::EmbeddingsDiffer {
                 index,

@@ -13,6 +13,8 @@
 //! Every [`BBox`] outside the head's decoder is in frame space; it got there
 //! through [`Letterbox::frame_from_input`], once. Nothing here touches pixels.
 
+use serde::{Deserialize, Serialize};
+
 /// How large a frame or an input is, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Size {
@@ -116,7 +118,18 @@ impl BBox {
     }
 }
 
-/// How a frame lies in the network's input: aspect kept, centred, grey around.
+/// How a frame is brought to the network's input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fit {
+    /// Aspect kept, centred, grey around.
+    #[default]
+    Letterbox,
+    /// Each axis by itself, as some imported detectors were trained.
+    Stretch,
+}
+
+/// How a frame lies in the network's input: aspect kept, centred, grey around; or stretched.
 ///
 /// All in integers, so the runtime, the recipe (`letterbox` in
 /// `models/recipe/detector/data.py`) and every board agree to the pixel. The
@@ -129,6 +142,8 @@ pub struct Letterbox {
     pub frame: Size,
     /// The network's input.
     pub input: Size,
+    /// Whether the aspect is kept.
+    pub fit: Fit,
 }
 
 impl Letterbox {
@@ -138,16 +153,28 @@ impl Letterbox {
     ///
     /// If either is empty: frames are checked where they enter.
     pub const fn new(frame: Size, input: Size) -> Self {
+        Self::fitted(frame, input, Fit::Letterbox)
+    }
+
+    /// The same, or stretched.
+    ///
+    /// # Panics
+    ///
+    /// If either is empty.
+    pub const fn fitted(frame: Size, input: Size, fit: Fit) -> Self {
         assert!(
             !frame.is_empty() && !input.is_empty(),
             "a letterbox needs a pixel on either side"
         );
-        Self { frame, input }
+        Self { frame, input, fit }
     }
 
     /// How large the frame is inside the input, in input pixels.
     pub const fn resized(&self) -> Size {
         let (frame, input) = (self.frame, self.input);
+        if matches!(self.fit, Fit::Stretch) {
+            return input;
+        }
         let wide = frame.width as u64 * input.height as u64;
         let tall = frame.height as u64 * input.width as u64;
         if tall <= wide {

@@ -12,7 +12,13 @@
 //! layout    where bytes lie: planes of pixels, blocks of weights
 //! isa       which level this CPU runs, and the proof of it
 //! tile      sums of products for a few pixels × 16 channels, per level
-//! conv      tile + requantisation: convolution of any size and stride
+//! epilogue  from a sum to the byte that is stored
+//! bands     planes cut into tasks
+//! conv      tile + epilogue: convolution of any size and stride
+//! depthwise convolution of each channel with taps of its own
+//! add       two tensors, each of its own scale
+//! pool      the greatest of a window, the mean of a picture
+//! permute   channels to other places
 //! align     tile + scale and bias: objects × prompts to logits
 //! upsample  nearest ×2
 //! arm, x86  loads, stores and one-line assembly: where the `unsafe` lives
@@ -20,12 +26,18 @@
 //!
 //! Nothing here knows about models, images or prompts.
 
+pub mod add;
 pub mod align;
 #[cfg(target_arch = "aarch64")]
 mod arm;
+mod bands;
 pub mod conv;
+pub mod depthwise;
+mod epilogue;
 pub mod isa;
 pub mod layout;
+pub mod permute;
+pub mod pool;
 mod tile;
 pub mod upsample;
 #[cfg(target_arch = "x86_64")]

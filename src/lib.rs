@@ -15,7 +15,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | values | [`geometry`], [`quant`], [`scene`], [`odds`] |
+//! | values | [`geometry`], [`head`], [`quant`], [`scene`], [`odds`] |
 //! | arithmetic | [`kernels`]: one file per operation and instruction set, bit-equal to `scalar` |
 //! | sources | [`pack`] (the mapped model), [`frame`] (photos), [`text`] (subwords) |
 //! | graphs | [`graph`]: QDQ ONNX to an int8 program, run as an operator in a tract plan |
@@ -62,6 +62,7 @@ pub mod draw;
 pub mod frame;
 pub mod geometry;
 pub mod graph;
+pub mod head;
 pub mod kernels;
 pub mod odds;
 pub mod pack;

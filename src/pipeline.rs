@@ -9,11 +9,12 @@ use std::{
 use tract_onnx::prelude::{DatumType, IntoTValue, TValue, Tensor, tvec};
 
 use crate::{
-    detect::{Affine, Alignment, DetectError, Detector, GEOMETRY, HeadLevel, HeadOutput, Settings},
+    detect::{Alignment, DetectError, Detector, Field, HeadLevel, HeadOutput, Settings},
     frame::{Frame, letterbox::Letterboxer},
     geometry::Size,
     graph::op::{Execution, Graph, GraphError},
-    graph::program::{Form, Port},
+    graph::program::{Port, nhwc_from_planes},
+    head::HeadForm,
     kernels::{align::align, layout::LANE},
     pack::{Pack, PackError},
     prompt::PromptSet,
@@ -150,16 +151,21 @@ impl Pipeline {
             .zip(&head.program().inputs)
             .enumerate()
         {
-            if from.form != Form::Planes
-                || from.tensor_shape() != to.tensor_shape()
-                || (from.scale, from.zero_point) != (to.scale, to.zero_point)
+            if from.view.tensor_shape() != to.view.tensor_shape()
+                || from.view.channels != to.view.channels
+                || (from.scale, from.view.zero_point) != (to.scale, to.view.zero_point)
             {
                 return mismatch(format!(
                     "feature {i} leaves the backbone otherwise than the head takes it"
                 ));
             }
         }
-        let levels = levels(&head.program().outputs, &manifest.strides, side)?;
+        let levels = levels(
+            &head.program().outputs,
+            &manifest.strides,
+            side,
+            &manifest.head,
+        )?;
         let embedding = &head.program().outputs[0];
         let channels = embedding.view.channels;
         if channels != manifest.embedding || !(channels as usize).is_multiple_of(LANE) {
@@ -174,10 +180,20 @@ impl Pipeline {
             source,
         })?;
         Ok(Self {
-            letterboxer: Letterboxer::new(Size::new(side, side), view.border as usize),
+            letterboxer: Letterboxer::new(
+                Size::new(side, side),
+                manifest.fit,
+                view.border as usize,
+                manifest.border,
+            ),
             image: Arc::new(plane),
-            objects: Quant::from_signed(embedding.scale, embedding.zero_point),
-            detector: Detector::new(&levels, manifest.embedding as usize, settings)?,
+            objects: quant(embedding),
+            detector: Detector::new(
+                manifest.head,
+                &levels,
+                manifest.embedding as usize,
+                settings,
+            )?,
             logits: Vec::new(),
             backbone,
             head,
@@ -218,8 +234,8 @@ impl Pipeline {
         let outputs: heapless::Vec<HeadOutput<'_>, 8> = outputs
             .chunks_exact(2)
             .map(|pair| HeadOutput {
-                embedding: bytemuck::cast_slice(pair[0].as_bytes()),
-                geometry: bytemuck::cast_slice(pair[1].as_bytes()),
+                embedding: pair[0].as_bytes(),
+                geometry: pair[1].as_bytes(),
             })
             .collect();
 
@@ -231,6 +247,7 @@ impl Pipeline {
         self.logits.resize(count * row, 0.0);
         let Execution { isa, threads } = self.execution;
         align(isa, threads, &table, objects, &mut self.logits);
+        self.detector.weigh(&outputs, row, &mut self.logits);
         times.align = clock.elapsed();
 
         let clock = Instant::now();
@@ -261,7 +278,8 @@ impl Pipeline {
         Ok(outputs)
     }
 
-    /// The head's raw outputs for a frame, one after the other: what the golden test compares.
+    /// The head's raw outputs for a frame, one after the other, each as signed bytes `[height, width, channels]`: what the golden
+    /// test compares.
     ///
     /// # Errors
     ///
@@ -270,7 +288,21 @@ impl Pipeline {
         let plane = Arc::make_mut(&mut self.image);
         self.letterboxer.write(frame, plane.as_bytes_mut());
         let outputs = self.network(&mut StageTimes::default())?;
-        Ok(outputs.iter().map(|t| t.as_bytes().to_vec()).collect())
+        let ports = &self.head.program().outputs;
+        let values = |(t, port): (&TValue, &Port)| {
+            let mut values = vec![0; port.view.values()];
+            nhwc_from_planes(&port.view, t.as_bytes(), &mut values);
+            values
+        };
+        Ok(outputs.iter().zip(ports).map(values).collect())
+    }
+}
+
+/// What the bytes of a port stand for.
+const fn quant(port: &Port) -> Quant {
+    Quant {
+        scale: port.scale,
+        zero_point: port.view.zero_point,
     }
 }
 
@@ -279,6 +311,7 @@ fn levels(
     outputs: &[Port],
     strides: &[u32],
     side: u32,
+    form: &HeadForm,
 ) -> Result<heapless::Vec<HeadLevel, 8>, PipelineError> {
     let mismatch = |why: String| Err(PipelineError::Mismatch(why));
     if outputs.len() != 2 * strides.len() || strides.is_empty() || strides.len() > 4 {
@@ -288,17 +321,15 @@ fn levels(
             strides.len()
         ));
     }
-    let affine = |port: &Port| Affine {
-        scale: port.scale,
-        zero_point: i32::from(port.zero_point),
+    let field = |port: &Port| Field {
+        planes: port.view.planes(),
+        quant: quant(port),
     };
     let mut levels = heapless::Vec::new();
     for (pair, &stride) in outputs.chunks_exact(2).zip(strides) {
         let (embedding, geometry) = (&pair[0].view, &pair[1].view);
         let channels = (embedding.channels, geometry.channels as usize);
-        if channels != (outputs[0].view.channels, GEOMETRY)
-            || pair.iter().any(|port| port.form != Form::Nhwc)
-        {
+        if channels != (outputs[0].view.channels, form.channels()) {
             return mismatch(format!(
                 "outputs of {channels:?} channels at stride {stride}"
             ));
@@ -311,10 +342,8 @@ fn levels(
         }
         let level = HeadLevel {
             stride,
-            height: size.0,
-            width: size.1,
-            embedding: affine(&pair[0]),
-            geometry: affine(&pair[1]),
+            embedding: field(&pair[0]),
+            geometry: field(&pair[1]),
         };
         if levels.push(level).is_err() {
             return mismatch(format!("{} strides", strides.len()));

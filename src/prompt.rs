@@ -190,12 +190,22 @@ impl PromptSet {
             rows.push(match source {
                 Source::Vocabulary(row) => vocabulary.row(row),
                 Source::Sentence => {
-                    encoder
+                    let row = encoder
                         .encode(text)
                         .map_err(|source| PromptError::Sentence {
                             text: text.to_owned(),
                             source,
-                        })?
+                        })?;
+                    match vocabulary.nearest_meaning(&row) {
+                        Some((nearest, cosine)) => {
+                            let name = &vocabulary.entries()[nearest as usize].name;
+                            log::warn!(
+                                "\"{text}\" is taken for \"{name}\" (cosine {cosine:.2}): this pack has a closed vocabulary"
+                            );
+                            vocabulary.row(nearest)
+                        }
+                        None => row,
+                    }
                 }
             });
             prompts.push(Prompt {

@@ -68,9 +68,19 @@ impl Quant {
 /// If `low > high`.
 #[must_use]
 pub fn requantise(acc: i32, scale: f32, zero_point: u8, low: u8, high: u8) -> u8 {
+    nearest_byte(acc as f32 * scale, zero_point, low, high)
+}
+
+/// The byte nearest to `zero_point + steps` in `low ..= high`: all of
+/// [`requantise`] but the product.
+///
+/// # Panics
+///
+/// If `low > high`.
+#[must_use]
+pub fn nearest_byte(steps: f32, zero_point: u8, low: u8, high: u8) -> u8 {
     let from_zero = |bound: u8| f32::from(bound) - f32::from(zero_point);
-    let steps = (acc as f32 * scale).clamp(from_zero(low), from_zero(high));
-    byte(steps, zero_point)
+    byte(steps.clamp(from_zero(low), from_zero(high)), zero_point)
 }
 
 /// Rounds steps that were clamped to the bytes' range around `zero_point`.

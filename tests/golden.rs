@@ -10,7 +10,7 @@ use tarsier::{
     build,
     detect::Settings,
     frame::{file::ImageFile, letterbox::Letterboxer},
-    geometry::Size,
+    geometry::{Fit, Size},
     graph::{
         op::{Execution, Graph},
         program::{Executor, Program, nhwc_from_planes},
@@ -54,7 +54,7 @@ fn golden() -> (HashMap<(String, String), String>, Vec<u16>) {
     (digests, ids)
 }
 
-/// Runs a graph's program on planes and compares every convolution; returns the outputs' planes or values.
+/// Runs a graph's program on planes and compares every convolution; returns the outputs' planes.
 fn compare(
     name: &str,
     graph: &Graph,
@@ -67,30 +67,34 @@ fn compare(
     let mut executor = Executor::new(program.clone(), graph.weights()).expect("a valid program");
     let inputs: Vec<&[u8]> = inputs.iter().map(Vec::as_slice).collect();
     let mut compared = 0;
-    executor.run(isa, threads, graph.weights(), &inputs, |i, planes| {
-        let op = &program.operations[i];
-        let Some(expected) = digests.get(&(name.to_owned(), op.name.clone())) else {
-            assert_eq!(op.macs(), 0, "{name} {} has no golden tensor", op.name);
-            return;
-        };
-        let v = &op.output;
-        let mut hwc = vec![0; (v.height * v.width * v.channels) as usize];
-        nhwc_from_planes(v, planes, &mut hwc);
-        let found: String = Sha256::digest(&hwc)
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect();
-        assert_eq!(&found, expected, "{name} {} on {}", op.name, isa.level());
-        compared += 1;
-    });
+    let mut outputs = executor.outputs();
+    let mut buffers: Vec<&mut [u8]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+    executor.run(
+        isa,
+        threads,
+        graph.weights(),
+        &inputs,
+        &mut buffers,
+        |i, planes| {
+            let op = &program.operations[i];
+            let Some(expected) = digests.get(&(name.to_owned(), op.name.clone())) else {
+                assert_eq!(op.macs(), 0, "{name} {} has no golden tensor", op.name);
+                return;
+            };
+            let v = &op.output;
+            let mut hwc = vec![0; v.values()];
+            nhwc_from_planes(v, planes, &mut hwc);
+            let found: String = Sha256::digest(&hwc)
+                .iter()
+                .map(|b| format!("{b:02x}"))
+                .collect();
+            assert_eq!(&found, expected, "{name} {} on {}", op.name, isa.level());
+            compared += 1;
+        },
+    );
     let expected = digests.keys().filter(|(graph, _)| graph == name).count();
     assert_eq!(compared, expected, "tensors compared in {name}");
-    let outputs = program.outputs.iter().enumerate().map(|(i, port)| {
-        let mut bytes = vec![0; port.tensor_shape().iter().product()];
-        executor.output(i, &mut bytes);
-        bytes
-    });
-    outputs.collect()
+    outputs
 }
 
 fn load(pack: &Pack, name: &str, execution: Execution) -> Graph {
@@ -108,8 +112,12 @@ fn every_int8_tensor_equals_onnxruntimes_on_every_level() {
             let execution = Execution { isa, threads };
             let backbone = load(&pack, "backbone", execution);
             let view = backbone.program().inputs[0].view;
-            let mut letterboxer =
-                Letterboxer::new(Size::new(view.width, view.height), view.border as usize);
+            let mut letterboxer = Letterboxer::new(
+                Size::new(view.width, view.height),
+                Fit::Letterbox,
+                view.border as usize,
+                [view.zero_point; 3],
+            );
             let mut plane = vec![0; letterboxer.plane_bytes()];
             letterboxer.write(&image.frame(0).expect("a frame"), &mut plane);
             let features = compare("backbone", &backbone, isa, threads, &[plane], &digests);

@@ -20,7 +20,7 @@ use tarsier::{
     frame::file::ImageFile,
     graph::{
         op::{Execution, Graph, model_with},
-        program::{Executor, Kind, Place, Program, View},
+        program::{DepthwiseWeights, Executor, Kind, Place, Program, View},
     },
     kernels::isa::Isa,
     pack::{ALIGN, Pack},
@@ -403,11 +403,11 @@ fn a_manifest_that_contradicts_the_rest_is_refused() {
     let json = text(&original);
     let changes: [(&str, &str, &[&str]); 9] = [
         (
-            "\"format\": 1",
             "\"format\": 2",
-            &["layout version 2", "reads 1"],
+            "\"format\": 1",
+            &["layout version 1", "reads 2"],
         ),
-        ("\"format\": 1", "\"form\": 1", &["format"]),
+        ("\"format\": 2", "\"form\": 2", &["format"]),
         ("\"name\":", "\"title\":", &["manifest.json"]),
         ("\"input_px\": 320", "\"input_px\": 0", &["320", "0"]),
         (
@@ -667,27 +667,39 @@ fn programs_with_wild_numbers_are_refused_or_harmless() {
                 spoil_view(&mut ports[at].view, &mut random);
             }
             _ => {
-                if let Kind::Conv {
-                    kernel,
-                    stride,
-                    pad,
-                    constants,
-                    clamp,
-                } = &mut op.kind
-                {
+                if let Kind::Conv(window, constants, epilogue) = &mut op.kind {
                     let axis = random.below(2);
-                    match random.below(8) {
-                        0 => kernel[axis] = wild,
-                        1 => stride[axis] = wild,
-                        2 => pad[axis] = wild,
+                    let (c, weights) = (*constants, constants.weights);
+                    match random.below(12) {
+                        0 => window.kernel[axis] = wild,
+                        1 => window.stride[axis] = wild,
+                        2 => window.pad[axis] = wild,
                         3 => constants.weights = wild,
                         4 => constants.bias = wild,
                         5 => constants.bias_s8 = wild,
                         6 => constants.scale = wild,
-                        _ => clamp[axis] = wild as u8,
+                        7 => epilogue.table = Some(wild),
+                        8 => epilogue.clamp[axis] = wild as u8,
+                        9 => epilogue.zero_point = wild as u8,
+                        // the same constants for an operation that they were not made for
+                        10 => {
+                            let c = DepthwiseWeights {
+                                weights,
+                                bias: c.bias,
+                                scale: c.scale,
+                            };
+                            op.kind = Kind::Depthwise(*window, c, *epilogue);
+                        }
+                        _ => op.kind = Kind::MaxPool(*window),
                     }
                 } else {
-                    op.kind = random.of(&[Kind::Upsample, Kind::Copy]);
+                    op.kind = random.of(&[
+                        Kind::Upsample,
+                        Kind::UpsampleLinear,
+                        Kind::Copy,
+                        Kind::Permute(wild),
+                        Kind::AveragePool(0.5),
+                    ]);
                 }
             }
         }
@@ -704,17 +716,10 @@ fn programs_with_wild_numbers_are_refused_or_harmless() {
                     .map(|p| vec![7; p.view.bytes()])
                     .collect();
                 let inputs: Vec<&[u8]> = inputs.iter().map(Vec::as_slice).collect();
-                executor.run(Isa::best(), 1, &weights, &inputs, |_, _| ());
-                for i in 0..executor.program().outputs.len() {
-                    let mut to = vec![
-                        0;
-                        executor.program().outputs[i]
-                            .tensor_shape()
-                            .iter()
-                            .product()
-                    ];
-                    executor.output(i, &mut to);
-                }
+                let mut outputs = executor.outputs();
+                let mut outputs: Vec<&mut [u8]> =
+                    outputs.iter_mut().map(Vec::as_mut_slice).collect();
+                executor.run(Isa::best(), 1, &weights, &inputs, &mut outputs, |_, _| ());
             }
             true
         }));

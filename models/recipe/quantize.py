@@ -4,7 +4,7 @@
     python quantize.py text                # build/text/encoder_fp32.onnx      -> encoder_qdq.onnx
 
 onnxruntime's quantiser inserts the nodes. What this file decides is ranges:
-* tensors joined by Concat or Resize share one range, so that concatenation and upsampling move bytes and compute nothing;
+* tensors joined by Concat, Resize, MaxPool or Gather share one range, so that concatenation and upsampling move bytes and compute nothing;
 * outputs have ranges of their own kind (see FIXED): embeddings symmetric and equal on all levels, geometry 0..8;
 * the detector is cut at the features, because sentences will run another head on the same features.
 """
@@ -54,7 +54,7 @@ def ranges(path, name, rows, tail):
 
 
 def join(model, found):
-    """Gives tensors connected by Concat, Resize or Identity the union of their ranges."""
+    """Gives tensors between which bytes only move the union of their ranges."""
     parent = {}
 
     def root(t):
@@ -63,7 +63,7 @@ def join(model, found):
         return t
 
     for n in model.graph.node:
-        if n.op_type in ("Concat", "Resize", "Identity"):
+        if n.op_type in ("Concat", "Resize", "Identity", "MaxPool", "Gather"):
             for t in [i for i in n.input if i in found and n.output[0] in found]:
                 parent[root(t)] = root(n.output[0])
     for t in list(parent):
@@ -74,8 +74,8 @@ def join(model, found):
     return found
 
 
-def quantise(source, target, name, rows, fixed, input_range, tail):
-    """Writes `target`; `fixed` maps tensor names to ranges that are not measured."""
+def quantise(source, target, name, rows, fixed, input_range, tail, operators=None):
+    """Writes `target`; `fixed` maps tensor names to ranges that are not measured; `operators` have quantised results, by default all."""
     model = onnx.load(source)
     found = join(model, ranges(source, name, rows, tail))
     relu = {n.output[0] for n in model.graph.node if n.op_type == "Relu"}
@@ -90,7 +90,7 @@ def quantise(source, target, name, rows, fixed, input_range, tail):
     logging.disable(logging.WARNING)
     quantize_static(
         str(source), str(target), Samples(name, rows[:2]), quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=False,
-        activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
+        op_types_to_quantize=operators, activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
         extra_options={"TensorQuantOverrides": overrides, "ActivationSymmetric": False, "WeightSymmetric": True, "DedicatedQDQPair": False},
     )
     logging.disable(logging.NOTSET)

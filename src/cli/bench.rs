@@ -205,13 +205,22 @@ impl Bench {
             .map(|p| vec![p.view.zero_point; p.view.bytes()])
             .collect();
         let inputs: Vec<&[u8]> = inputs.iter().map(Vec::as_slice).collect();
+        let mut outputs = executor.outputs();
+        let mut outputs: Vec<&mut [u8]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
         let mut times = vec![Vec::with_capacity(self.frames as usize); program.operations.len()];
         for _ in 0..self.frames {
             let mut clock = Instant::now();
-            executor.run(isa, threads, graph.weights(), &inputs, |i, _| {
-                times[i].push(clock.elapsed());
-                clock = Instant::now();
-            });
+            executor.run(
+                isa,
+                threads,
+                graph.weights(),
+                &inputs,
+                &mut outputs,
+                |i, _| {
+                    times[i].push(clock.elapsed());
+                    clock = Instant::now();
+                },
+            );
         }
         let operations = program.operations.iter().zip(&mut times);
         Ok(operations

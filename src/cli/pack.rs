@@ -123,9 +123,9 @@ fn inspect(pack: &Opened, ops: bool, lines: &mut Lines) -> Result<(), Failure> {
                 lines.line(format!(
                     "  {kind} {:<40} {:?} scale {:.6} zero point {}",
                     p.name,
-                    p.tensor_shape(),
+                    p.view.tensor_shape(),
                     p.scale,
-                    p.zero_point
+                    p.view.zero_point
                 ))?;
             }
         }

@@ -1,33 +1,145 @@
 //! Where a location's object is.
 
-use super::{GEOMETRY, HeadLevel, HeadOutput};
-use crate::geometry::BBox;
+use super::{HeadLevel, HeadOutput};
+use crate::{
+    geometry::BBox,
+    head::{BoxForm, HeadForm},
+};
 
-/// The box that a location's four distances span, in input space.
-///
-/// A distance below zero, which only quantisation can make, counts as zero: a
-/// box is never inside out.
-pub(super) fn bbox(levels: &[HeadLevel], outputs: &[HeadOutput<'_>], location: u32) -> BBox {
+/// The level of a location, that level's output, and the location's index there.
+pub(super) fn locate<'a, 'b>(
+    levels: &'a [HeadLevel],
+    outputs: &'a [HeadOutput<'b>],
+    location: u32,
+) -> (&'a HeadLevel, &'a HeadOutput<'b>, usize) {
     let mut index = location as usize;
     let mut remaining = levels.iter().zip(outputs);
-    let (level, output) = loop {
+    loop {
         let (level, output) = remaining.next().expect("locations are those of the levels");
         match index.checked_sub(level.locations()) {
             Some(beyond) => index = beyond,
-            None => break (level, output),
+            None => return (level, output, index),
+        }
+    }
+}
+
+/// A location's box, in input space.
+///
+/// A distance below zero, which only quantisation can make, counts as zero: a
+/// box is never inside out.
+pub(super) fn bbox(
+    form: &HeadForm,
+    levels: &[HeadLevel],
+    outputs: &[HeadOutput<'_>],
+    location: u32,
+) -> BBox {
+    let (level, output, index) = locate(levels, outputs, location);
+    let stride = level.stride as f32;
+    let width = level.geometry.planes.width;
+    let (x, y) = (index % width, index / width);
+    let (x, y) = (
+        (x as f32 + form.grid) * stride,
+        (y as f32 + form.grid) * stride,
+    );
+    let value = |i: usize| level.value(output, index, i);
+    let [left, top, right, bottom] = match form.boxes {
+        BoxForm::Distances => [0, 1, 2, 3].map(|i| value(i).max(0.0)),
+        BoxForm::Distribution(bins) => {
+            let bins = bins as usize;
+            [0, 1, 2, 3].map(|side| mean((side * bins..(side + 1) * bins).map(value)))
+        }
+        BoxForm::CentreAndSize => {
+            let [x, y, w, h] = [0, 1, 2, 3].map(value);
+            let (w, h) = (w.exp() / 2.0, h.exp() / 2.0);
+            [w - x, h - y, w + x, h + y]
         }
     };
-    let stride = level.stride as f32;
-    let (x, y) = (index % level.width as usize, index / level.width as usize);
-    let (x, y) = ((x as f32 + 0.5) * stride, (y as f32 + 0.5) * stride);
-    let distance = |i: usize| {
-        let q = output.geometry[index * GEOMETRY + i];
-        level.geometry.value(q).max(0.0) * stride
-    };
     BBox {
-        x0: x - distance(0),
-        y0: y - distance(1),
-        x1: x + distance(2),
-        y1: y + distance(3),
+        x0: x - left * stride,
+        y0: y - top * stride,
+        x1: x + right * stride,
+        y1: y + bottom * stride,
+    }
+}
+
+/// The mean of the distribution over 0, 1, 2, … with these logits.
+fn mean(logits: impl Iterator<Item = f32> + Clone) -> f32 {
+    let most = logits.clone().fold(f32::MIN, f32::max);
+    let (mut sum, mut weighted) = (0.0, 0.0);
+    for (i, logit) in logits.enumerate() {
+        let weight = (logit - most).exp();
+        sum += weight;
+        weighted += i as f32 * weight;
+    }
+    weighted / sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        detect::Field,
+        head::Objectness,
+        kernels::layout::{LANE, Planes},
+        quant::Quant,
+    };
+
+    /// The box of the second of two locations at stride 8 with these values in steps of a half.
+    fn decoded(form: HeadForm, values: &[i8]) -> BBox {
+        let field = Field {
+            planes: Planes {
+                height: 1,
+                width: 2,
+                border: 0,
+            },
+            quant: Quant {
+                scale: 0.5,
+                zero_point: 128,
+            },
+        };
+        let level = HeadLevel {
+            stride: 8,
+            embedding: field,
+            geometry: field,
+        };
+        let mut geometry = vec![128; 2 * form.channels()];
+        for (i, v) in values.iter().enumerate() {
+            geometry[i / LANE * 2 * LANE + LANE + i % LANE] = v.cast_unsigned() ^ 0x80;
+        }
+        let output = HeadOutput {
+            embedding: &[],
+            geometry: &geometry,
+        };
+        bbox(&form, &[level], &[output], 1)
+    }
+
+    #[test]
+    fn distances_are_counted_from_the_middle_of_the_cell() {
+        let b = decoded(HeadForm::default(), &[2, 4, 6, -8]);
+        assert_eq!(b, BBox::new(4.0, -12.0, 36.0, 4.0));
+    }
+
+    #[test]
+    fn a_distribution_gives_its_mean() {
+        let form = HeadForm {
+            boxes: BoxForm::Distribution(4),
+            grid: 0.0,
+            objectness: Objectness::BestClass,
+        };
+        // left and right: all on 2; top and bottom: even between 1 and 3
+        let (sure, even) = ([-128, -128, 127, -128], [-128, 127, -128, 127]);
+        let b = decoded(form, &[sure, even, sure, even].concat());
+        assert_eq!(b, BBox::new(8.0 - 16.0, -16.0, 8.0 + 16.0, 16.0));
+    }
+
+    #[test]
+    fn a_centre_and_a_size_are_in_strides() {
+        let form = HeadForm {
+            boxes: BoxForm::CentreAndSize,
+            grid: 0.0,
+            objectness: Objectness::Multiplies,
+        };
+        let b = decoded(form, &[1, 2, 0, 0]);
+        assert_eq!(b, BBox::new(8.0, 4.0, 16.0, 12.0));
     }
 }

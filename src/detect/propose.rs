@@ -1,6 +1,7 @@
 //! The best locations of all levels, and their embeddings side by side.
 
-use super::{GEOMETRY, HeadLevel, HeadOutput, OBJECTNESS, descending};
+use super::{HeadLevel, HeadOutput, decode::locate, descending};
+use crate::{head::HeadForm, kernels::layout::LANE};
 
 /// Buffers for the locations of one frame.
 #[derive(Debug)]
@@ -31,19 +32,36 @@ impl Proposals {
 
     pub(super) fn fill(
         &mut self,
+        form: &HeadForm,
         levels: &[HeadLevel],
         outputs: &[HeadOutput<'_>],
-        dimension: usize,
     ) -> &[u8] {
         self.keys.clear();
         for (level, output) in levels.iter().zip(outputs) {
             let first = self.keys.len();
-            let (locations, _) = output.geometry.as_chunks::<GEOMETRY>();
-            self.keys
-                .extend(locations.iter().enumerate().map(|(i, geometry)| {
-                    let objectness = level.geometry.value(geometry[OBJECTNESS]);
-                    u64::from(descending(objectness)) << 32 | (first + i) as u64
-                }));
+            let key = |(i, objectness): (usize, f32)| {
+                u64::from(descending(objectness)) << 32 | (first + i) as u64
+            };
+            match form.objectness_at() {
+                Some(at) => {
+                    let field = &level.geometry;
+                    let planes = output.geometry.chunks_exact(field.planes.bytes());
+                    let plane = planes.skip(at / LANE).take(1);
+                    let pixels = plane.flat_map(|plane| field.rows(plane)).flatten();
+                    let objectness = pixels.map(|pixel| field.quant.dequantise(pixel[at % LANE]));
+                    self.keys.extend(objectness.enumerate().map(key));
+                }
+                None => {
+                    let field = &level.embedding;
+                    let best = |i: usize| {
+                        let values = field.at(output.embedding, i).flatten();
+                        let best = values.fold(0, |best, &q| best.max(q));
+                        (i, field.quant.dequantise(best))
+                    };
+                    self.keys
+                        .extend((0..level.locations()).map(|i| key(best(i))));
+                }
+            }
         }
         if self.limit < self.keys.len() {
             self.keys.select_nth_unstable(self.limit);
@@ -56,16 +74,9 @@ impl Proposals {
             .extend(self.keys.iter().map(|&key| key as u32));
         self.objects.clear();
         for &location in &self.locations {
-            let mut index = location as usize;
-            for (level, output) in levels.iter().zip(outputs) {
-                let Some(beyond) = index.checked_sub(level.locations()) else {
-                    let embedding = &output.embedding[index * dimension..][..dimension];
-                    self.objects
-                        .extend(embedding.iter().map(|&q| q as u8 ^ 0x80));
-                    break;
-                };
-                index = beyond;
-            }
+            let (level, output, index) = locate(levels, outputs, location);
+            let planes = level.embedding.at(output.embedding, index);
+            self.objects.extend(planes.flatten());
         }
         &self.objects
     }

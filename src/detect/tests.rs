@@ -7,44 +7,51 @@ use crate::geometry::{BBox, Size};
 use crate::odds;
 use crate::scene::MAX_DETECTIONS;
 
+const GEOMETRY: usize = 16;
+const OBJECTNESS: usize = 4;
+
 const D: usize = 16;
-const EMBEDDING: Affine = Affine {
+const EMBEDDING: Quant = Quant {
     scale: 0.1,
-    zero_point: -5,
+    zero_point: 123,
 };
 
 /// A head of two levels over a 64×64 input: 8×8 at stride 8, 4×4 at stride 16.
 struct Head {
     levels: Vec<HeadLevel>,
-    embedding: Vec<Vec<i8>>,
-    geometry: Vec<Vec<i8>>,
+    embedding: Vec<Vec<u8>>,
+    geometry: Vec<Vec<u8>>,
 }
 
 impl Head {
     fn new() -> Self {
+        // sixteen channels in planes without a border lie one location after the other
+        let field = |side, quant| Field {
+            planes: Planes {
+                height: side,
+                width: side,
+                border: 0,
+            },
+            quant,
+        };
         let level = |stride, side, scale| HeadLevel {
             stride,
-            height: side,
-            width: side,
-            embedding: EMBEDDING,
-            geometry: Affine {
-                scale,
-                zero_point: 0,
-            },
+            embedding: field(side, EMBEDDING),
+            geometry: field(side, Quant::from_signed(scale, 0)),
         };
         let levels = vec![level(8, 8, 0.25), level(16, 4, 0.5)];
         let embedding = levels.iter().scan(0, |first, level| {
             let locations = *first..*first + level.locations();
             *first = locations.end;
-            Some(locations.flat_map(|i| [i as i8; D]).collect())
+            Some(locations.flat_map(|i| [i as u8 ^ 0x80; D]).collect())
         });
         let embedding = embedding.collect();
         // every box reaches half a stride to each side; nothing is an object
         let geometry = levels.iter().map(|level| {
-            let half = (0.5 / level.geometry.scale) as i8;
-            let mut one = [0i8; GEOMETRY];
+            let half = 128 + (0.5 / level.geometry.quant.scale) as u8;
+            let mut one = [128; GEOMETRY];
             one[..4].fill(half);
-            one[OBJECTNESS] = -100;
+            one[OBJECTNESS] = 28;
             one.repeat(level.locations())
         });
         let geometry = geometry.collect();
@@ -71,15 +78,16 @@ impl Head {
             agnostic,
             ..Settings::default()
         };
-        Detector::new(&self.levels, D, settings).expect("a sound head")
+        Detector::new(HeadForm::default(), &self.levels, D, settings).expect("a sound head")
     }
 
     fn set_objectness(&mut self, level: usize, index: usize, q: i8) {
-        self.geometry[level][index * GEOMETRY + OBJECTNESS] = q;
+        self.geometry[level][index * GEOMETRY + OBJECTNESS] = q.cast_unsigned() ^ 0x80;
     }
 
     fn set_distances(&mut self, level: usize, index: usize, ltrb: [i8; 4]) {
-        self.geometry[level][index * GEOMETRY..][..4].copy_from_slice(&ltrb);
+        let bytes = ltrb.map(|q| q.cast_unsigned() ^ 0x80);
+        self.geometry[level][index * GEOMETRY..][..4].copy_from_slice(&bytes);
     }
 }
 
@@ -184,14 +192,19 @@ fn a_box_spans_its_distances_from_the_grid_point() {
     let mut head = Head::new();
     head.set_distances(0, 8 * 2 + 3, [4, 8, 2, 1]); // · 0.25 · 8
     let levels = &head.levels;
-    let bbox = decode::bbox(levels, &head.outputs(), 8 * 2 + 3);
+    let bbox = decode::bbox(&HeadForm::default(), levels, &head.outputs(), 8 * 2 + 3);
     assert_eq!(
         bbox,
         BBox::new(28.0 - 8.0, 20.0 - 16.0, 28.0 + 4.0, 20.0 + 2.0)
     );
 
     head.set_distances(1, 4 + 2, [1, 1, 2, -9]); // · 0.5 · 16, the last below zero
-    let bbox = decode::bbox(&head.levels, &head.outputs(), 64 + 4 + 2);
+    let bbox = decode::bbox(
+        &HeadForm::default(),
+        &head.levels,
+        &head.outputs(),
+        64 + 4 + 2,
+    );
     assert_eq!(bbox, BBox::new(40.0 - 8.0, 24.0 - 8.0, 40.0 + 16.0, 24.0));
 }
 
@@ -358,8 +371,9 @@ fn a_report_is_filled_afresh_and_no_prompts_find_nothing() {
 #[test]
 fn a_head_whose_levels_quantise_embeddings_differently_is_refused() {
     let mut levels = Head::new().levels;
-    levels[1].embedding.zero_point = 3;
-    let error = Detector::new(&levels, D, Settings::default()).expect_err("two scales");
+    levels[1].embedding.quant.zero_point = 3;
+    let error = Detector::new(HeadForm::default(), &levels, D, Settings::default())
+        .expect_err("two scales");
     let text = error.to_string();
     assert!(
         text.contains("level 1") && text.contains("zero point 3"),
@@ -370,12 +384,14 @@ fn a_head_whose_levels_quantise_embeddings_differently_is_refused() {
 #[test]
 fn senseless_heads_and_settings_are_refused() {
     let levels = Head::new().levels;
-    let new = |levels: &[HeadLevel], settings| Detector::new(levels, D, settings).map(|_| ());
+    let new = |levels: &[HeadLevel], settings| {
+        Detector::new(HeadForm::default(), levels, D, settings).map(|_| ())
+    };
     let defaults = Settings::default();
     assert_eq!(new(&[], defaults), Err(DetectError::NoLevels));
     for scale in [0.0, -1.0, f32::NAN, f32::INFINITY] {
         let mut levels = levels.clone();
-        levels[1].geometry.scale = scale;
+        levels[1].geometry.quant.scale = scale;
         assert!(matches!(
             new(&levels, defaults),
             Err(DetectError::Level { index: 1, .. })

@@ -3,7 +3,7 @@
 //! ```text
 //! plane: (height + 2·border) rows of (width + 2·border) pixels of 4 bytes
 //! ┌───────────────────────────┐
-//! │ border: 0 0 0 0           │   zero point of the input, for the stem's taps
+//! │ border: 0 0 0 0           │   what the network takes for nothing, for the stem's taps
 //! │  ┌─────────────────────┐  │
 //! │  │ grey: 114 114 114 0 │  │   around the resized frame, as in training
 //! │  │┌───────────────────┐│  │
@@ -28,7 +28,7 @@
 //! Measured here, one x86 thread, 320×320: 0.5 ms for 480×360, 1.5 ms for 1920×1080.
 
 use super::Frame;
-use crate::geometry::{Letterbox, Size};
+use crate::geometry::{Fit, Letterbox, Size};
 
 /// The padding's grey, as in training.
 pub const GREY: u8 = 114;
@@ -49,7 +49,9 @@ type Row = Vec<u16>;
 #[derive(Debug)]
 pub struct Letterboxer {
     input: Size,
+    fit: Fit,
     border: usize,
+    around: [u8; PIXEL_BYTES],
     /// The frame size that the tables below are for.
     frame: Option<Size>,
     columns: Axis,
@@ -61,16 +63,19 @@ pub struct Letterboxer {
 }
 
 impl Letterboxer {
-    /// For a network input of this size, with `border` pixels of zeros around it.
+    /// For a network input of this size, with `border` pixels around it of the colour
+    /// that the network takes for nothing.
     ///
     /// # Panics
     ///
     /// If the input is empty.
-    pub fn new(input: Size, border: usize) -> Self {
+    pub fn new(input: Size, fit: Fit, border: usize, around: [u8; 3]) -> Self {
         assert!(!input.is_empty(), "the network's input has pixels");
         Self {
             input,
+            fit,
             border,
+            around: [around[0], around[1], around[2], 0],
             frame: None,
             columns: Axis::default(),
             rows: Axis::default(),
@@ -95,7 +100,7 @@ impl Letterboxer {
     /// If `plane` is not [`plane_bytes`](Self::plane_bytes) long.
     pub fn write(&mut self, frame: &Frame<'_>, plane: &mut [u8]) -> Letterbox {
         assert_eq!(plane.len(), self.plane_bytes(), "the plane's length");
-        let letterbox = Letterbox::new(frame.size(), self.input);
+        let letterbox = Letterbox::fitted(frame.size(), self.input, self.fit);
         let (resized, (left, top)) = (letterbox.resized(), letterbox.offset());
         if self.frame != Some(frame.size()) {
             self.columns.fit(frame.size().width, resized.width);
@@ -117,20 +122,20 @@ impl Letterboxer {
                 .checked_sub(self.border)
                 .filter(|&y| y < self.input.height as usize)
             else {
-                line.fill(0);
+                fill(line, self.around);
                 continue;
             };
             let (before, line) = line.split_at_mut(margin);
             let (line, after) = line.split_at_mut(row_bytes - 2 * margin);
-            before.fill(0);
-            after.fill(0);
+            fill(before, self.around);
+            fill(after, self.around);
             if picture.contains(&y) {
-                grey(&mut line[..left]);
-                grey(&mut line[left + width..]);
+                fill(&mut line[..left], PADDING);
+                fill(&mut line[left + width..], PADDING);
                 self.blend_rows(frame.pixels(), y - picture.start);
                 self.blend_columns(&mut line[left..left + width]);
             } else {
-                grey(line);
+                fill(line, PADDING);
             }
         }
         letterbox
@@ -182,9 +187,12 @@ impl Letterboxer {
     }
 }
 
-fn grey(line: &mut [u8]) {
+/// A pixel around the resized frame.
+const PADDING: [u8; PIXEL_BYTES] = [GREY, GREY, GREY, 0];
+
+fn fill(line: &mut [u8], colour: [u8; PIXEL_BYTES]) {
     let (pixels, _) = line.as_chunks_mut::<PIXEL_BYTES>();
-    pixels.fill([GREY, GREY, GREY, 0]);
+    pixels.fill(colour);
 }
 
 /// Which old pixels make a new one along one axis, and how much each counts.
@@ -257,7 +265,7 @@ mod tests {
     const INPUT: Size = Size::new(320, 320);
 
     fn letterboxed(pixels: &[u8], frame: Size, input: Size, border: usize) -> Vec<u8> {
-        let mut letterboxer = Letterboxer::new(input, border);
+        let mut letterboxer = Letterboxer::new(input, Fit::Letterbox, border, [0; 3]);
         // anything left over from before must be overwritten
         let mut plane = vec![0xAA; letterboxer.plane_bytes()];
         let frame = Frame::new(pixels, frame, 0, SystemTime::UNIX_EPOCH).expect("a frame");
@@ -458,7 +466,7 @@ mod tests {
 
     #[test]
     fn a_second_frame_of_another_size_is_not_written_with_the_first_ones_tables() {
-        let mut letterboxer = Letterboxer::new(INPUT, 0);
+        let mut letterboxer = Letterboxer::new(INPUT, Fit::Letterbox, 0, [0; 3]);
         let mut plane = vec![0; letterboxer.plane_bytes()];
         for size in [Size::new(50, 40), Size::new(400, 300), Size::new(50, 40)] {
             let pixels = noise(size.pixels() as usize * 3);

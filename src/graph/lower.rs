@@ -2,12 +2,15 @@
 //!
 //! | ONNX between two Q/DQ pairs | becomes |
 //! |---|---|
-//! | `Conv` (dense), `Conv`+`Relu` | one convolution; ReLU is the lower clamp |
+//! | `Conv` dense or depthwise, with `Relu` or not | one convolution; ReLU is the lower clamp |
+//! | `Add`, with `Relu` or not; `MaxPool`; `GlobalAveragePool` | one call each |
+//! | any function of one tensor: `LeakyRelu`, `HardSwish`, `Sigmoid` and `Mul`, … | a table of 256 bytes in the call that makes the tensor |
 //! | `Concat` over channels | nothing: its inputs are written next to each other; a copy for one that is in two |
-//! | `Resize` nearest × 2 | one copy |
+//! | `Gather` of channels (a shuffle, a slice) | nothing, or one permutation where planes would be half empty |
+//! | `Resize` × 2, nearest or linear | one call |
 //!
-//! A quantised graph input (s8) or output stays in planes, because another program makes or reads it; a dequantised output
-//! leaves as s8 `[h, w, c]` with its scale, because a stage of the runtime reads it.
+//! Inputs and outputs are planes, quantised in the graph or not: a quantised one (s8) is another program's, which needs a border,
+//! a dequantised output is read by a stage of the runtime.
 //!
 //! Any other operator is refused by name. Mixed graphs, where tract would run float operators between programs, are not
 //! lowered yet: no network of ours has one.
@@ -20,13 +23,17 @@ use tract_onnx::pb::{
 
 use super::{
     plan::{ALIGN, Buffer, place},
-    program::{ConvWeights, Form, Kind, Operation, Place, Port, Program, View},
+    program::{
+        ConvWeights, DepthwiseWeights, Epilogue, Kind, Operation, Place, Port, Program, View,
+        Window,
+    },
     qdq::{
         LowerError, Qdq, attribute_int, attribute_ints, attribute_string, floats, integers, refuse,
     },
 };
-use crate::kernels::layout::{KernelShape, LANE, bias_s8, pack_weights};
+use crate::kernels::layout::{DepthwiseShape, KernelShape, LANE, pack_depthwise, pack_weights};
 
+mod activation;
 #[cfg(test)]
 mod tests;
 
@@ -69,6 +76,8 @@ struct Tensor {
     border: u32,
     /// Index among the inputs of the program.
     input: Option<u32>,
+    /// Index among its outputs.
+    output: Option<u32>,
     /// The concatenation it is part of, and its first plane there.
     within: Option<(usize, u32)>,
     first: u32,
@@ -85,9 +94,36 @@ impl Tensor {
     }
 }
 
+/// A tensor as the graph sees it: which channels of a buffer's planes it is made of, in order.
+#[derive(Clone)]
+struct Value {
+    tensor: usize,
+    lanes: Vec<u16>,
+}
+
+impl Value {
+    fn whole(tensor: usize, channels: u32) -> Self {
+        Self {
+            tensor,
+            lanes: (0..channels as u16).collect(),
+        }
+    }
+
+    const fn channels(&self) -> usize {
+        self.lanes.len()
+    }
+}
+
+enum Constants {
+    Dense(ConvWeights),
+    Depthwise(DepthwiseWeights),
+}
+
 struct Draft {
     name: String,
     input: usize,
+    /// The second tensor of an addition.
+    other: Option<usize>,
     output: usize,
     kind: Kind,
 }
@@ -96,11 +132,25 @@ struct Lowering<'a> {
     graph: &'a GraphProto,
     qdq: Qdq<'a>,
     tensors: Vec<Tensor>,
-    /// Tensors by the name of their quantised form.
-    by_name: HashMap<&'a str, usize>,
+    /// Values by the name of their quantised form.
+    by_name: HashMap<&'a str, Value>,
     drafts: Vec<Draft>,
+    outputs: Vec<(String, usize)>,
     weights: &'a mut WeightsWriter,
 }
+
+const LOWERED: &[&str] = &[
+    "Add",
+    "Concat",
+    "Constant",
+    "Conv",
+    "DequantizeLinear",
+    "Gather",
+    "GlobalAveragePool",
+    "Identity",
+    "MaxPool",
+    "Resize",
+];
 
 /// Lowers a whole graph; its constants are appended to `weights`.
 ///
@@ -115,6 +165,7 @@ pub fn lower(graph: &GraphProto, weights: &mut WeightsWriter) -> Result<Program,
         tensors: Vec::new(),
         by_name: HashMap::new(),
         drafts: Vec::new(),
+        outputs: Vec::new(),
         weights,
     };
     lowering.run()
@@ -126,13 +177,13 @@ impl<'a> Lowering<'a> {
         for node in &self.graph.node {
             match node.op_type.as_str() {
                 "QuantizeLinear" => self.quantize(node)?,
-                "DequantizeLinear" | "Constant" | "Identity" | "Conv" | "Relu" | "Concat"
-                | "Resize" => {}
+                // the others are read backwards from the node that quantises their result
+                name if LOWERED.contains(&name) || activation::is_function(name) => {}
                 other => return refuse(&node.name, format!("operator {other} is not lowered")),
             }
         }
-        let outputs = self.outputs()?;
-        Ok(self.finish(&outputs))
+        self.outputs()?;
+        Ok(self.finish())
     }
 
     /// Graph inputs that are s8 already: features of another program.
@@ -173,7 +224,8 @@ impl<'a> Lowering<'a> {
                 ),
             );
         }
-        self.by_name.insert(key, self.tensors.len());
+        let value = Value::whole(self.tensors.len(), tensor.channels);
+        self.by_name.insert(key, value);
         self.tensors.push(tensor);
         Ok(())
     }
@@ -195,25 +247,26 @@ impl<'a> Lowering<'a> {
         let relu = source.op_type == "Relu";
         if relu {
             source = match self.qdq.producer(&source.input[0]) {
-                Some(n) if n.op_type == "Conv" => n,
-                _ => return refuse(&source.name, "Relu of something else than a convolution"),
+                Some(n) if matches!(n.op_type.as_str(), "Conv" | "Add") => n,
+                _ => return self.activation(source, key, parameters),
             };
         }
         match source.op_type.as_str() {
             "Conv" => self.conv(source, key, parameters, relu),
+            "Add" => self.add(source, key, parameters, relu),
+            "MaxPool" => self.max_pool(source, key, parameters),
+            "GlobalAveragePool" => self.average_pool(source, key, parameters),
             "Concat" => self.concat(source, key, parameters),
+            "Gather" => self.gather(source, key, parameters),
             "Resize" => self.resize(source, key, parameters),
             // quantised twice, as exporters do for a tensor that is also an output
             "Identity" | "DequantizeLinear" => self.alias(source, key, parameters),
-            other => refuse(
-                &source.name,
-                format!("operator {other} between quantised tensors is not lowered"),
-            ),
+            _ => self.activation(source, key, parameters),
         }
     }
 
-    /// The tensor behind the dequantised input `i` of a node.
-    fn input(&self, node: &NodeProto, i: usize) -> Result<usize, LowerError> {
+    /// The value behind the dequantised input `i` of a node.
+    fn input(&self, node: &NodeProto, i: usize) -> Result<Value, LowerError> {
         let Some(name) = node.input.get(i) else {
             return refuse(&node.name, format!("has no input {i}"));
         };
@@ -222,7 +275,7 @@ impl<'a> Lowering<'a> {
             _ => None,
         };
         match dequantized {
-            Some(&t) => Ok(t),
+            Some(value) => Ok(value.clone()),
             None => refuse(
                 &node.name,
                 format!("input {name} is not a dequantised activation"),
@@ -230,9 +283,36 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn define(
+    /// The value as a tensor of exactly its channels, in order.
+    fn whole(&mut self, node: &NodeProto, value: Value) -> usize {
+        let t = &self.tensors[value.tensor];
+        let in_order = (0..).zip(&value.lanes).all(|(i, &lane)| i == lane);
+        if in_order && value.channels() == t.channels as usize {
+            return value.tensor;
+        }
+        let shape = [value.channels() as u32, t.height, t.width];
+        let (scale, zero_point) = (t.scale, t.zero_point);
+        let output = self.tensor(node, shape, (scale, zero_point));
+        let mut map = value.lanes;
+        map.resize(map.len().next_multiple_of(LANE), u16::MAX);
+        let map = self.weights.put(bytemuck::cast_slice(&map));
+        self.push(node, value.tensor, output, Kind::Permute(map));
+        output
+    }
+
+    /// The value in no more planes than its channels need.
+    fn compact(&mut self, node: &NodeProto, value: Value) -> Value {
+        let planes = self.tensors[value.tensor].blocks() as usize;
+        if planes == value.channels().div_ceil(LANE) {
+            return value;
+        }
+        let channels = value.channels() as u32;
+        Value::whole(self.whole(node, value), channels)
+    }
+
+    /// A new tensor that the next operation writes.
+    fn tensor(
         &mut self,
-        key: &'a str,
         node: &NodeProto,
         shape: [u32; 3],
         (scale, zero_point): (f32, i8),
@@ -240,9 +320,46 @@ impl<'a> Lowering<'a> {
         let mut tensor = new_tensor(&node.name, shape, scale, zero_point);
         tensor.first = self.drafts.len() as u32;
         tensor.last = tensor.first;
-        self.by_name.insert(key, self.tensors.len());
         self.tensors.push(tensor);
         self.tensors.len() - 1
+    }
+
+    /// Refuses an operation between tensors of different quantisation that only moves bytes.
+    fn alike(
+        &self,
+        node: &NodeProto,
+        value: &Value,
+        parameters: (f32, i8),
+    ) -> Result<(), LowerError> {
+        let t = &self.tensors[value.tensor];
+        if (t.scale, t.zero_point) == parameters {
+            return Ok(());
+        }
+        refuse(
+            &node.name,
+            format!(
+                "input {} has scale {} and zero point {}, the output {} and {}: quantise them alike",
+                t.name, t.scale, t.zero_point, parameters.0, parameters.1
+            ),
+        )
+    }
+
+    /// A new tensor under the name of its quantised form, whose value has the lanes of another or its own.
+    fn define(
+        &mut self,
+        key: &'a str,
+        node: &NodeProto,
+        shape: [u32; 3],
+        parameters: (f32, i8),
+        lanes: Option<Vec<u16>>,
+    ) -> usize {
+        let tensor = self.tensor(node, shape, parameters);
+        let value = match lanes {
+            Some(lanes) => Value { tensor, lanes },
+            None => Value::whole(tensor, shape[0]),
+        };
+        self.by_name.insert(key, value);
+        tensor
     }
 
     fn conv(
@@ -252,70 +369,30 @@ impl<'a> Lowering<'a> {
         parameters: (f32, i8),
         relu: bool,
     ) -> Result<(), LowerError> {
-        let input = self.input(node, 0)?;
+        let value = self.input(node, 0)?;
+        let value = self.compact(node, value);
         let (weights, weight_q) = self.qdq.dequantised_constant(&node.input[1])?;
         let &[out, inputs, rows, columns] = weights.dims.as_slice() else {
             return refuse(&node.name, format!("weights of shape {:?}", weights.dims));
         };
-        let x = &self.tensors[input];
-        let auto_pad = attribute_string(node, "auto_pad", "NOTSET");
-        if attribute_int(node, "group", 1) != 1 || inputs != i64::from(x.channels) {
+        let channels = value.channels() as i64;
+        let group = attribute_int(node, "group", 1);
+        let depthwise = group == channels && inputs == 1 && out == channels && channels > 1;
+        if !depthwise && (group != 1 || inputs != channels) {
             return refuse(
                 &node.name,
                 format!(
-                    "{inputs} inputs per output of {} channels: only dense convolution is lowered",
-                    x.channels
+                    "{inputs} inputs per output of {channels} channels in {group} groups: dense and depthwise convolution are lowered"
                 ),
             );
         }
-        if attribute_ints(node, "dilations", &[1, 1])
-            .iter()
-            .any(|&d| d != 1)
-            || auto_pad != "NOTSET"
-        {
-            return refuse(
-                &node.name,
-                "dilated or automatically padded convolution is not lowered",
-            );
+        if !(1..=4096).contains(&out) {
+            return refuse(&node.name, format!("{out} outputs"));
         }
-        let stride = attribute_ints(node, "strides", &[1, 1]);
-        let pads = attribute_ints(node, "pads", &[0, 0, 0, 0]);
-        let (&[sy, sx], &[top, left, bottom, right]) = (stride.as_slice(), pads.as_slice()) else {
-            return refuse(&node.name, format!("strides {stride:?}, pads {pads:?}"));
-        };
-        if [out, rows, columns, sy, sx]
-            .iter()
-            .any(|n| !(1..=4096).contains(n))
-            || pads.iter().any(|p| !(0..=8).contains(p))
-        {
-            return refuse(
-                &node.name,
-                format!(
-                    "{out} outputs, kernel {rows}×{columns}, strides {stride:?}, pads {pads:?}"
-                ),
-            );
-        }
-        let side = |size: u32, before: i64, after: i64, k: i64, s: i64| {
-            (i64::from(size) + before + after - k) / s + 1
-        };
-        let shape = [
-            out,
-            side(x.height, top, bottom, rows, sy),
-            side(x.width, left, right, columns, sx),
-        ]
-        .map(|n| n as u32);
-        if shape[1] == 0 || shape[2] == 0 {
-            return refuse(&node.name, "an empty output");
-        }
+        let (window, size, reach) = window(node, [rows, columns], &self.tensors[value.tensor])?;
+        let x = &self.tensors[value.tensor];
         let (in_scale, in_zero) = (x.scale, i64::from(x.zero_point) + 128);
-        let image = x.input.is_some() && x.channels <= 4;
-        let kernel = KernelShape {
-            out_channels: out as usize,
-            in_channels: inputs as usize,
-            height: rows as usize,
-            width: columns as usize,
-            image,
-        };
+        let (out, lanes) = (out as usize, x.channels as usize);
 
         // weights: symmetric, never -128
         if weight_q.zero_points.iter().any(|&z| z != 0) {
@@ -329,47 +406,30 @@ impl<'a> Lowering<'a> {
             );
         }
         let values: Vec<i8> = values.iter().map(|&v| v as i8).collect();
-        let per_channel = |c: usize| weight_q.scales[c % weight_q.scales.len()];
-        if weight_q.scales.len() != 1 && weight_q.scales.len() != out as usize {
+        if weight_q.scales.len() != 1 && weight_q.scales.len() != out {
             return refuse(
                 &node.name,
                 format!("{} weight scales for {out} channels", weight_q.scales.len()),
             );
         }
+        let product = |c: usize| in_scale * weight_q.scales[c % weight_q.scales.len()];
+        let biases = self.biases(node, out, product)?;
 
-        // biases: in units of the products, moved to unsigned activations
-        let biases = match node.input.get(2).filter(|n| !n.is_empty()) {
-            None => vec![0; out as usize],
-            Some(name) => {
-                let (bias, bias_q) = self.qdq.dequantised_constant(name)?;
-                for c in 0..out as usize {
-                    let (s, product) = (
-                        bias_q.scales[c % bias_q.scales.len()],
-                        in_scale * per_channel(c),
-                    );
-                    if (s - product).abs() > 1e-5 * product {
-                        return refuse(
-                            &node.name,
-                            format!(
-                                "bias scale {s} of channel {c} is not input × weight scale {product}"
-                            ),
-                        );
-                    }
-                }
-                integers(bias)?
+        // the outputs of a depthwise convolution lie in the lanes of its inputs
+        let home = |c: usize| {
+            if depthwise {
+                usize::from(value.lanes[c])
+            } else {
+                c
             }
         };
-        if biases.len() != out as usize {
-            return refuse(
-                &node.name,
-                format!("{} biases for {out} channels", biases.len()),
-            );
-        }
-        let padded = kernel.out_blocks() * LANE;
-        let (mut bias, mut scale) = (vec![0i32; padded], vec![1f32; padded]);
-        for (c, w) in values.chunks_exact(values.len() / out as usize).enumerate() {
+        let padded = (if depthwise { lanes } else { out }).next_multiple_of(LANE);
+        let (mut bias, mut signed, mut scale) =
+            (vec![0i32; padded], vec![0i32; padded], vec![1f32; padded]);
+        for (c, w) in values.chunks_exact(values.len() / out).enumerate() {
             let sum: i64 = w.iter().map(|&w| i64::from(w)).sum();
             let reach: i64 = w.iter().map(|&w| i64::from(w).abs() * 255).sum();
+            // in units of the products, moved to unsigned activations; and to those read as `u - 128`
             let b = i64::from(biases[c]) - in_zero * sum;
             if b.abs() + reach + 128 * sum.abs() > i64::from(i32::MAX) {
                 return refuse(
@@ -377,38 +437,97 @@ impl<'a> Lowering<'a> {
                     format!("channel {c} can overflow 32 bits (bias {b})"),
                 );
             }
-            bias[c] = b as i32;
-            scale[c] = in_scale * per_channel(c) / parameters.0;
+            bias[home(c)] = b as i32;
+            signed[home(c)] = (b + 128 * sum) as i32;
+            scale[home(c)] = product(c) / parameters.0;
         }
-        let packed = pack_weights(&values, &kernel);
-        let signed = bias_s8(&packed, &bias);
-        let constants = ConvWeights {
-            weights: self.weights.put(bytemuck::cast_slice(&packed)),
-            bias: self.weights.put(bytemuck::cast_slice(&bias)),
-            bias_s8: self.weights.put(bytemuck::cast_slice(&signed)),
-            scale: self.weights.put(bytemuck::cast_slice(&scale)),
-        };
-        let x = &mut self.tensors[input];
-        x.border = pads.iter().fold(x.border, |b, &p| b.max(p as u32));
-        let output = self.define(key, node, shape, parameters);
-        let low = if relu {
-            self.tensors[output].unsigned_zero()
+        let taps = (rows * columns) as usize;
+        let (height, width) = (rows as usize, columns as usize);
+        let constants = if depthwise {
+            let shape = DepthwiseShape {
+                channels: lanes,
+                height,
+                width,
+            };
+            let packed = pack_depthwise(&spread(&values, taps, &value.lanes, lanes), &shape);
+            Constants::Depthwise(DepthwiseWeights {
+                weights: self.weights.put(bytemuck::cast_slice(&packed)),
+                bias: self.weights.put(bytemuck::cast_slice(&bias)),
+                scale: self.weights.put(bytemuck::cast_slice(&scale)),
+            })
         } else {
-            0
+            let channels = values.chunks_exact(values.len() / out);
+            let spread = channels.flat_map(|w| spread(w, taps, &value.lanes, lanes));
+            let shape = KernelShape {
+                out_channels: out,
+                in_channels: lanes,
+                height,
+                width,
+                image: x.input.is_some() && x.channels <= 4,
+            };
+            let packed = pack_weights(&spread.collect::<Vec<i8>>(), &shape);
+            Constants::Dense(ConvWeights {
+                weights: self.weights.put(bytemuck::cast_slice(&packed)),
+                bias: self.weights.put(bytemuck::cast_slice(&bias)),
+                bias_s8: self.weights.put(bytemuck::cast_slice(&signed)),
+                scale: self.weights.put(bytemuck::cast_slice(&scale)),
+            })
         };
-        self.push(
-            node,
-            input,
-            output,
-            Kind::Conv {
-                kernel: [rows as u32, columns as u32],
-                stride: [sy as u32, sx as u32],
-                pad: [top as u32, left as u32],
-                constants,
-                clamp: [low, 255],
-            },
-        );
+        let x = &mut self.tensors[value.tensor];
+        x.border = x.border.max(reach);
+        let (shape, kept) = if depthwise {
+            ([x.channels, size[0], size[1]], Some(value.lanes))
+        } else {
+            ([out as u32, size[0], size[1]], None)
+        };
+        let output = self.define(key, node, shape, parameters, kept);
+        let epilogue = self.epilogue(output, relu);
+        let kind = match constants {
+            Constants::Depthwise(c) => Kind::Depthwise(window, c, epilogue),
+            Constants::Dense(c) => Kind::Conv(window, c, epilogue),
+        };
+        self.push(node, value.tensor, output, kind);
         Ok(())
+    }
+
+    /// A convolution's biases, in units of the products of its quantised inputs and weights.
+    fn biases(
+        &self,
+        node: &NodeProto,
+        out: usize,
+        product: impl Fn(usize) -> f32,
+    ) -> Result<Vec<i32>, LowerError> {
+        let Some(name) = node.input.get(2).filter(|n| !n.is_empty()) else {
+            return Ok(vec![0; out]);
+        };
+        let (bias, bias_q) = self.qdq.dequantised_constant(name)?;
+        for c in 0..out {
+            let (s, product) = (bias_q.scales[c % bias_q.scales.len()], product(c));
+            if (s - product).abs() > 1e-5 * product {
+                return refuse(
+                    &node.name,
+                    format!("bias scale {s} of channel {c} is not input × weight scale {product}"),
+                );
+            }
+        }
+        let biases = integers(bias)?;
+        if biases.len() != out {
+            return refuse(
+                &node.name,
+                format!("{} biases for {out} channels", biases.len()),
+            );
+        }
+        Ok(biases)
+    }
+
+    /// Requantisation to a tensor, before any activation but ReLU.
+    fn epilogue(&self, output: usize, relu: bool) -> Epilogue {
+        let zero_point = self.tensors[output].unsigned_zero();
+        Epilogue {
+            zero_point,
+            clamp: [if relu { zero_point } else { 0 }, 255],
+            table: None,
+        }
     }
 
     fn push(&mut self, node: &NodeProto, input: usize, output: usize, kind: Kind) {
@@ -416,9 +535,124 @@ impl<'a> Lowering<'a> {
         self.drafts.push(Draft {
             name: node.name.clone(),
             input,
+            other: None,
             output,
             kind,
         });
+    }
+
+    fn add(
+        &mut self,
+        node: &'a NodeProto,
+        key: &'a str,
+        parameters: (f32, i8),
+        relu: bool,
+    ) -> Result<(), LowerError> {
+        let (mut a, mut b) = (self.input(node, 0)?, self.input(node, 1)?);
+        if a.lanes != b.lanes {
+            let channels = a.channels() as u32;
+            (a, b) = (
+                Value::whole(self.whole(node, a), channels),
+                Value::whole(self.whole(node, b), channels),
+            );
+        }
+        let size = |v: &Value| {
+            let t = &self.tensors[v.tensor];
+            [t.channels, t.height, t.width]
+        };
+        let shape = size(&a);
+        if shape != size(&b) {
+            return refuse(
+                &node.name,
+                format!("adds tensors of {shape:?} and {:?}", size(&b)),
+            );
+        }
+        let scales = [&a, &b].map(|v| self.tensors[v.tensor].scale / parameters.0);
+        let output = self.define(key, node, shape, parameters, Some(a.lanes));
+        let epilogue = self.epilogue(output, relu);
+        self.tensors[b.tensor].last = self.drafts.len() as u32;
+        // the view of the second tensor is filled in when every tensor has its place
+        let unplaced = self.view(b.tensor, Place::Arena(0));
+        self.push(
+            node,
+            a.tensor,
+            output,
+            Kind::Add(unplaced, scales, epilogue),
+        );
+        let draft = self.drafts.last_mut();
+        draft.expect("just pushed").other = Some(b.tensor);
+        Ok(())
+    }
+
+    fn max_pool(
+        &mut self,
+        node: &'a NodeProto,
+        key: &'a str,
+        parameters: (f32, i8),
+    ) -> Result<(), LowerError> {
+        let value = self.input(node, 0)?;
+        self.alike(node, &value, parameters)?;
+        let value = self.compact(node, value);
+        let kernel = attribute_ints(node, "kernel_shape", &[]);
+        let &[rows, columns] = kernel.as_slice() else {
+            return refuse(&node.name, format!("kernel {kernel:?}"));
+        };
+        if attribute_int(node, "ceil_mode", 0) != 0 {
+            return refuse(&node.name, "rounds its size up");
+        }
+        let x = &self.tensors[value.tensor];
+        let (window, [height, width], _) = window(node, [rows, columns], x)?;
+        let shape = [x.channels, height, width];
+        let output = self.define(key, node, shape, parameters, Some(value.lanes));
+        self.push(node, value.tensor, output, Kind::MaxPool(window));
+        Ok(())
+    }
+
+    fn average_pool(
+        &mut self,
+        node: &'a NodeProto,
+        key: &'a str,
+        parameters: (f32, i8),
+    ) -> Result<(), LowerError> {
+        let value = self.input(node, 0)?;
+        let x = &self.tensors[value.tensor];
+        let (shape, pixels) = ([x.channels, 1, 1], x.height * x.width);
+        let scale = x.scale / (pixels as f32 * parameters.0);
+        let output = self.define(key, node, shape, parameters, Some(value.lanes));
+        self.push(node, value.tensor, output, Kind::AveragePool(scale));
+        Ok(())
+    }
+
+    /// Channels of a tensor in another order: their lanes are followed, nothing moves until somebody needs them in planes.
+    fn gather(
+        &mut self,
+        node: &'a NodeProto,
+        key: &'a str,
+        parameters: (f32, i8),
+    ) -> Result<(), LowerError> {
+        let value = self.input(node, 0)?;
+        self.alike(node, &value, parameters)?;
+        if attribute_int(node, "axis", 0) != 1 {
+            return refuse(&node.name, "gathers along another axis than channels");
+        }
+        let indices = integers(self.qdq.constant(&node.input[1])?)?;
+        let lane = |&i: &i32| {
+            usize::try_from(i)
+                .ok()
+                .and_then(|i| value.lanes.get(i).copied())
+        };
+        let Some(lanes) = indices.iter().map(lane).collect::<Option<Vec<u16>>>() else {
+            return refuse(
+                &node.name,
+                format!("gathers {indices:?} of {} channels", value.channels()),
+            );
+        };
+        if lanes.is_empty() {
+            return refuse(&node.name, "gathers nothing");
+        }
+        let tensor = value.tensor;
+        self.by_name.insert(key, Value { tensor, lanes });
+        Ok(())
     }
 
     fn alias(
@@ -430,11 +664,11 @@ impl<'a> Lowering<'a> {
         let known = match node.op_type.as_str() {
             "Identity" => self.input(node, 0)?,
             _ => match self.by_name.get(node.input[0].as_str()) {
-                Some(&t) => t,
+                Some(value) => value.clone(),
                 None => return refuse(&node.name, "dequantises something that was not lowered"),
             },
         };
-        let t = &self.tensors[known];
+        let t = &self.tensors[known.tensor];
         if (t.scale, t.zero_point) != parameters {
             return refuse(
                 &node.name,
@@ -457,35 +691,35 @@ impl<'a> Lowering<'a> {
         let parts = (0..node.input.len())
             .map(|i| self.input(node, i))
             .collect::<Result<Vec<_>, _>>()?;
-        let Tensor { height, width, .. } = self.tensors[parts[0]];
-        let channels = parts.iter().map(|&p| self.tensors[p].channels).sum();
-        let whole = self.define(key, node, [channels, height, width], parameters);
-        let mut plane = 0;
+        let mut slices = Vec::new();
         for part in parts {
+            self.alike(node, &part, parameters)?;
+            let part = self.whole(node, part);
             let t = &self.tensors[part];
-            if (t.scale, t.zero_point) != parameters {
-                return refuse(
-                    &node.name,
-                    format!(
-                        "input {} has scale {} and zero point {}, the output {} and {}: quantise them alike",
-                        t.name, t.scale, t.zero_point, parameters.0, parameters.1
-                    ),
-                );
-            }
-            if !t.channels.is_multiple_of(LANE as u32) {
-                return refuse(
-                    &node.name,
-                    format!(
-                        "input {} of {} channels is not whole planes of sixteen",
-                        t.name, t.channels
-                    ),
-                );
-            }
-            let blocks = t.blocks();
-            let taken = t.within.is_some() || t.input.is_some();
-            let slice = if taken { self.copy(node, part) } else { part };
+            let taken = t.within.is_some() || t.input.is_some() || slices.contains(&part);
+            slices.push(if taken { self.copy(node, part) } else { part });
+        }
+        // a part starts on a plane, so lanes behind channels that are not whole planes stay empty
+        let (mut lanes, mut plane) = (Vec::new(), 0);
+        for &slice in &slices {
+            let t = &self.tensors[slice];
+            let first = (plane * LANE as u32) as u16;
+            lanes.extend((0..t.channels as u16).map(|c| first + c));
+            plane += t.blocks();
+        }
+        let Tensor { height, width, .. } = self.tensors[slices[0]];
+        let channels = lanes.last().map_or(0, |&l| u32::from(l) + 1);
+        let whole = self.define(
+            key,
+            node,
+            [channels, height, width],
+            parameters,
+            Some(lanes),
+        );
+        let mut plane = 0;
+        for slice in slices {
             self.tensors[slice].within = Some((whole, plane));
-            plane += blocks;
+            plane += self.tensors[slice].blocks();
         }
         Ok(())
     }
@@ -515,55 +749,59 @@ impl<'a> Lowering<'a> {
         key: &'a str,
         parameters: (f32, i8),
     ) -> Result<(), LowerError> {
-        let input = self.input(node, 0)?;
+        let value = self.input(node, 0)?;
         let scales = match node.input.get(2).filter(|n| !n.is_empty()) {
             Some(name) => floats(self.qdq.constant(name)?)?,
             None => Vec::new(),
         };
         let mode = attribute_string(node, "mode", "nearest");
-        if mode != "nearest" || scales != [1.0, 1.0, 2.0, 2.0] {
+        let place = attribute_string(node, "coordinate_transformation_mode", "half_pixel");
+        let kind = match (mode.as_str(), place.as_str()) {
+            ("nearest", _) => Kind::Upsample,
+            ("linear", "half_pixel" | "pytorch_half_pixel") => Kind::UpsampleLinear,
+            _ => return refuse(&node.name, format!("resizes {mode}, {place}")),
+        };
+        if scales != [1.0, 1.0, 2.0, 2.0] {
             return refuse(
                 &node.name,
-                format!("resizes ({mode}) by {scales:?}; nearest by [1, 1, 2, 2] is lowered"),
+                format!("resizes by {scales:?}; by [1, 1, 2, 2] is lowered"),
             );
         }
-        let x = &self.tensors[input];
-        if (x.scale, x.zero_point) != parameters {
-            return refuse(
-                &node.name,
-                "changes the scale: quantise input and output alike",
-            );
-        }
+        self.alike(node, &value, parameters)?;
+        let value = self.compact(node, value);
+        let x = &self.tensors[value.tensor];
         let shape = [x.channels, 2 * x.height, 2 * x.width];
-        let output = self.define(key, node, shape, parameters);
-        self.push(node, input, output, Kind::Upsample);
+        let output = self.define(key, node, shape, parameters, Some(value.lanes));
+        self.push(node, value.tensor, output, kind);
         Ok(())
     }
 
-    /// The tensors that leave, with the form in which they do.
-    fn outputs(&mut self) -> Result<Vec<(String, usize, Form)>, LowerError> {
-        let end = self.drafts.len() as u32;
-        let mut outputs = Vec::new();
+    /// The tensors that leave, each in a buffer of its own.
+    fn outputs(&mut self) -> Result<(), LowerError> {
         for output in &self.graph.output {
             let name = output.name.as_str();
-            let (tensor, form) = match (self.by_name.get(name), self.qdq.producer(name)) {
-                (Some(&t), _) => (t, Form::Planes),
-                (None, Some(n)) if n.op_type == "DequantizeLinear" => {
-                    match self.by_name.get(n.input[0].as_str()) {
-                        Some(&t) => (t, Form::Nhwc),
-                        None => return refuse(name, "dequantises something that was not lowered"),
-                    }
-                }
-                _ => return refuse(name, "this output is neither quantised nor dequantised"),
+            let producer = self.qdq.producer(name);
+            let dequantised = match producer {
+                Some(n) if n.op_type == "DequantizeLinear" => self.by_name.get(n.input[0].as_str()),
+                _ => None,
             };
-            let t = &mut self.tensors[tensor];
-            t.last = end;
-            if form == Form::Planes {
-                t.border = t.border.max(1);
+            let quantised = self.by_name.get(name);
+            let (Some(producer), Some(value)) = (producer, quantised.or(dequantised)) else {
+                return refuse(name, "this output is not a quantised or dequantised result");
+            };
+            // planes that cross a program's edge have the border that 3×3 kernels need, on both sides of it
+            let border = u32::from(quantised.is_some());
+            let mut tensor = self.whole(producer, value.clone());
+            let t = &self.tensors[tensor];
+            if t.within.is_some() || t.input.is_some() || t.output.is_some() {
+                tensor = self.copy(producer, tensor);
             }
-            outputs.push((name.to_owned(), tensor, form));
+            let index = self.outputs.len() as u32;
+            let t = &mut self.tensors[tensor];
+            (t.output, t.border) = (Some(index), t.border.max(border));
+            self.outputs.push((name.to_owned(), tensor));
         }
-        Ok(outputs)
+        Ok(())
     }
 
     /// The concatenation at the end of a chain of them, and the first plane of `t` there.
@@ -576,7 +814,7 @@ impl<'a> Lowering<'a> {
         (t, plane)
     }
 
-    fn finish(mut self, outputs: &[(String, usize, Form)]) -> Program {
+    fn finish(mut self) -> Program {
         // a buffer has the widest border and the longest life of all its parts
         for t in 0..self.tensors.len() {
             let (root, _) = self.root(t);
@@ -604,7 +842,10 @@ impl<'a> Lowering<'a> {
             self.tensors[t].border = self.tensors[self.root(t).0].border;
         }
         let roots: Vec<usize> = (0..self.tensors.len())
-            .filter(|&t| self.tensors[t].within.is_none() && self.tensors[t].input.is_none())
+            .filter(|&t| {
+                let t = &self.tensors[t];
+                t.within.is_none() && t.input.is_none() && t.output.is_none()
+            })
             .collect();
         let buffers: Vec<Buffer> = roots
             .iter()
@@ -625,24 +866,28 @@ impl<'a> Lowering<'a> {
             }
             let (root, plane) = self.root(t);
             let plane_bytes = self.view(t, Place::Arena(0)).planes().bytes() as u32;
-            self.view(t, Place::Arena(at[&root] + plane * plane_bytes))
+            let first = plane * plane_bytes;
+            let place = match self.tensors[root].output {
+                Some(i) => Place::Output(i, first),
+                None => Place::Arena(at[&root] + first),
+            };
+            self.view(t, place)
         };
-        let port = |name: &str, t: usize, form: Form| Port {
+        let port = |name: &str, t: usize| Port {
             name: name.to_owned(),
             view: lookup(t),
-            form,
             scale: self.tensors[t].scale,
-            zero_point: self.tensors[t].zero_point,
         };
         let is_input = |t: &usize| self.tensors[*t].input.is_some();
         Program {
             inputs: (0..self.tensors.len())
                 .filter(is_input)
-                .map(|t| port(&self.tensors[t].name, t, Form::Planes))
+                .map(|t| port(&self.tensors[t].name, t))
                 .collect(),
-            outputs: outputs
+            outputs: self
+                .outputs
                 .iter()
-                .map(|(name, t, form)| port(name, *t, *form))
+                .map(|(name, t)| port(name, *t))
                 .collect(),
             operations: self
                 .drafts
@@ -651,7 +896,12 @@ impl<'a> Lowering<'a> {
                     name: d.name.clone(),
                     input: lookup(d.input),
                     output: lookup(d.output),
-                    kind: d.kind,
+                    kind: match (d.kind, d.other) {
+                        (Kind::Add(_, scales, epilogue), Some(other)) => {
+                            Kind::Add(lookup(other), scales, epilogue)
+                        }
+                        (kind, _) => kind,
+                    },
                 })
                 .collect(),
             arena_bytes,
@@ -672,6 +922,65 @@ impl<'a> Lowering<'a> {
     }
 }
 
+/// A row of weights `[channels, taps]` with each channel where its lane is.
+fn spread(row: &[i8], taps: usize, lanes: &[u16], count: usize) -> Vec<i8> {
+    let mut wide = vec![0; count * taps];
+    for (channel, &lane) in row.chunks_exact(taps).zip(lanes) {
+        wide[usize::from(lane) * taps..][..taps].copy_from_slice(channel);
+    }
+    wide
+}
+
+/// A node's window, the size of what it makes of `x`, and the widest of its four paddings.
+fn window(
+    node: &NodeProto,
+    [rows, columns]: [i64; 2],
+    x: &Tensor,
+) -> Result<(Window, [u32; 2], u32), LowerError> {
+    let dilated = attribute_ints(node, "dilations", &[1, 1])
+        .iter()
+        .any(|&d| d != 1);
+    if dilated || attribute_string(node, "auto_pad", "NOTSET") != "NOTSET" {
+        return refuse(
+            &node.name,
+            "a dilated or automatically padded window is not lowered",
+        );
+    }
+    let stride = attribute_ints(node, "strides", &[1, 1]);
+    let pads = attribute_ints(node, "pads", &[0, 0, 0, 0]);
+    let (&[sy, sx], &[top, left, bottom, right]) = (stride.as_slice(), pads.as_slice()) else {
+        return refuse(&node.name, format!("strides {stride:?}, pads {pads:?}"));
+    };
+    let sane = [rows, columns, sy, sx]
+        .iter()
+        .all(|n| (1..=4096).contains(n))
+        && pads.iter().all(|p| (0..=8).contains(p));
+    let side = |size: u32, before: i64, after: i64, k: i64, s: i64| {
+        (i64::from(size) + before + after - k).div_euclid(s) + 1
+    };
+    let size = [
+        side(x.height, top, bottom, rows, sy.max(1)),
+        side(x.width, left, right, columns, sx.max(1)),
+    ];
+    if !sane || size.iter().any(|&n| n < 1) {
+        return refuse(
+            &node.name,
+            format!(
+                "kernel {rows}×{columns}, strides {stride:?}, pads {pads:?} over {} × {}",
+                x.height, x.width
+            ),
+        );
+    }
+    let pair = |a: i64, b: i64| [a as u32, b as u32];
+    let window = Window {
+        kernel: pair(rows, columns),
+        stride: pair(sy, sx),
+        pad: pair(top, left),
+    };
+    let widest = pads.iter().copied().max().unwrap_or(0);
+    Ok((window, size.map(|n| n as u32), widest as u32))
+}
+
 fn new_tensor(
     name: &str,
     [channels, height, width]: [u32; 3],
@@ -687,6 +996,7 @@ fn new_tensor(
         zero_point,
         border: 0,
         input: None,
+        output: None,
         within: None,
         first: 0,
         last: 0,

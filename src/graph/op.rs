@@ -14,7 +14,7 @@ use tract_onnx::{
     tract_hir::internal::*,
 };
 
-use super::program::{Executor, Form, Port, Program, ProgramError};
+use super::program::{Executor, MAX_PORTS, Port, Program, ProgramError};
 use crate::{kernels::isa::Isa, pack::map::Bytes};
 
 const OP_TYPE: &str = "Int8Program";
@@ -126,29 +126,18 @@ fn value_info(port: &Port) -> pb::ValueInfoProto {
         value: Some(pb::tensor_shape_proto::dimension::Value::DimValue(n as i64)),
         ..Default::default()
     };
-    let kind = match port.form {
-        Form::Planes => DataType::Uint8,
-        Form::Nhwc => DataType::Int8,
-    };
     pb::ValueInfoProto {
         name: port.name.clone(),
         r#type: Some(pb::TypeProto {
             value: Some(pb::type_proto::Value::TensorType(pb::type_proto::Tensor {
-                elem_type: kind as i32,
+                elem_type: DataType::Uint8 as i32,
                 shape: Some(pb::TensorShapeProto {
-                    dim: port.tensor_shape().into_iter().map(dim).collect(),
+                    dim: port.view.tensor_shape().into_iter().map(dim).collect(),
                 }),
             })),
             ..Default::default()
         }),
         ..Default::default()
-    }
-}
-
-fn datum_type(form: Form) -> DatumType {
-    match form {
-        Form::Planes => u8::datum_type(),
-        Form::Nhwc => i8::datum_type(),
     }
 }
 
@@ -197,11 +186,12 @@ impl Expansion for Parsed {
         for (proxies, ports) in both {
             for (proxy, port) in proxies.iter().zip(ports) {
                 let shape: TVec<TDim> = port
+                    .view
                     .tensor_shape()
                     .into_iter()
                     .map(|n| n.to_dim())
                     .collect();
-                s.equals(&proxy.datum_type, datum_type(port.form))?;
+                s.equals(&proxy.datum_type, u8::datum_type())?;
                 s.equals(&proxy.shape, shape)?;
             }
         }
@@ -261,7 +251,7 @@ impl TypedOp for Int8Program {
     as_op!();
 
     fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        let fact = |port: &Port| datum_type(port.form).fact(port.tensor_shape());
+        let fact = |port: &Port| u8::fact(port.view.tensor_shape());
         Ok(self.parsed.program.outputs.iter().map(fact).collect())
     }
 }
@@ -270,6 +260,8 @@ impl TypedOp for Int8Program {
 #[derive(Clone, Debug)]
 struct Running {
     executor: Executor,
+    /// What the last run gave away: written again when nobody holds it any more.
+    outputs: Vec<Arc<Tensor>>,
     weights: Bytes,
     execution: Execution,
 }
@@ -281,17 +273,26 @@ impl OpState for Running {
         _: &dyn Op,
         inputs: TVec<TValue>,
     ) -> TractResult<TVec<TValue>> {
-        let bytes: TVec<&[u8]> = inputs.iter().map(|t| t.as_bytes()).collect();
+        let inputs: heapless::Vec<&[u8], MAX_PORTS> = inputs.iter().map(|t| t.as_bytes()).collect();
+        // a caller that still holds the last frame's output keeps it, and this frame gets a new one
+        let outputs = self.outputs.iter_mut();
+        let mut outputs: heapless::Vec<&mut [u8], MAX_PORTS> =
+            outputs.map(|t| Arc::make_mut(t).as_bytes_mut()).collect();
         let Execution { isa, threads } = self.execution;
-        self.executor
-            .run(isa, threads, &self.weights, &bytes, |_, _| ());
-        let mut outputs = tvec!();
-        for (i, port) in self.executor.program().outputs.iter().enumerate() {
-            let mut tensor = Tensor::zero_dt(datum_type(port.form), &port.tensor_shape())?;
-            self.executor.output(i, tensor.as_bytes_mut());
-            outputs.push(tensor.into_tvalue());
-        }
-        Ok(outputs)
+        self.executor.run(
+            isa,
+            threads,
+            &self.weights,
+            &inputs,
+            &mut outputs,
+            |_, _| (),
+        );
+        drop(outputs);
+        Ok(self
+            .outputs
+            .iter()
+            .map(|t| t.clone().into_tvalue())
+            .collect())
     }
 
     fn reset_lanes(&mut self, _: &[LaneId]) -> TractResult<()> {
@@ -362,8 +363,19 @@ impl Graph {
                     }
                 })?;
             found = Some((Arc::clone(&op.parsed.program), weights.clone()));
+            let ports = op.parsed.program.outputs.iter();
+            let outputs = ports
+                .map(|port| {
+                    Ok(
+                        Tensor::zero_dt(u8::datum_type(), &port.view.tensor_shape())?
+                            .into_arc_tensor(),
+                    )
+                })
+                .collect::<TractResult<Vec<_>>>()
+                .map_err(tract)?;
             op.bound = Some(Arc::new(Running {
                 executor,
+                outputs,
                 weights,
                 execution,
             }));
@@ -440,7 +452,7 @@ fn ports_are_the_graphs(model: &TypedModel, program: &Program) -> TractResult<()
         for (outlet, port) in outlets.iter().zip(ports) {
             let (found, expected) = (
                 model.outlet_fact(*outlet)?,
-                datum_type(port.form).fact(port.tensor_shape()),
+                u8::fact(port.view.tensor_shape()),
             );
             let same = found.datum_type == expected.datum_type && found.shape == expected.shape;
             ensure!(

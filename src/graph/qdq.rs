@@ -160,16 +160,20 @@ impl<'a> Qdq<'a> {
     }
 }
 
-/// The values of an s8, u8 or i32 tensor.
+/// The values of an s8, u8, i32 or (small) i64 tensor.
 pub(super) fn integers(t: &TensorProto) -> Result<Vec<i32>, LowerError> {
     let raw = &t.raw_data;
     let from_raw = |size: usize, read: fn(&[u8]) -> i32| {
         raw.chunks_exact(size).map(read).collect::<Vec<i32>>()
     };
     let values = match DataType::try_from(t.data_type) {
-        Ok(_) if raw.is_empty() => t.int32_data.clone(),
+        Ok(DataType::Int8 | DataType::Uint8 | DataType::Int32) if raw.is_empty() => {
+            t.int32_data.clone()
+        }
         Ok(DataType::Int8) => from_raw(1, |b| i32::from(b[0].cast_signed())),
         Ok(DataType::Uint8) => from_raw(1, |b| i32::from(b[0])),
+        Ok(DataType::Int64) if raw.is_empty() => t.int64_data.iter().map(|&v| v as i32).collect(),
+        Ok(DataType::Int64) => from_raw(8, |b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])),
         Ok(DataType::Int32) => from_raw(4, |b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])),
         _ => return refuse(&t.name, format!("integers of ONNX type {}", t.data_type)),
     };
@@ -217,6 +221,12 @@ pub(super) fn attribute_int(node: &NodeProto, name: &str, default: i64) -> i64 {
         .iter()
         .find(|a| a.name == name)
         .map_or(default, |a| a.i)
+}
+
+/// A float attribute, if the node has it.
+pub(super) fn attribute_float(node: &NodeProto, name: &str) -> Option<f64> {
+    let found = node.attribute.iter().find(|a| a.name == name);
+    found.map(|a| f64::from(a.f))
 }
 
 /// A string attribute, or its default.

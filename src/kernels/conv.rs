@@ -15,12 +15,13 @@
 //! and bands; a tile's sums stay in registers ([`tile`](super)). Every byte of
 //! the output has one formula, so no cut changes a result.
 //!
-//! Left out: depthwise convolution, which shares no input between channels and
-//! would waste 15 of 16 products here.
+//! Convolution of each channel alone would waste 15 of 16 products here: that
+//! is [`depthwise`](super::depthwise).
 
 use std::ops::Range;
 
 use super::{
+    epilogue::Epilogue,
     isa::Isa,
     layout::{GROUP, LANE, Planes},
     tile::{Operands, Tiles, tiles_of_level},
@@ -57,12 +58,17 @@ pub struct Conv<'a> {
     pub bias_s8: &'a [i32],
     /// Per output channel `s_in · s_w / s_out`, finite.
     pub scale: &'a [f32],
-    /// The byte that stands for zero in the output.
+    /// The byte that stands for zero when sums become bytes.
     pub zero_point: u8,
-    /// The least byte of the output; the zero point after a ReLU.
+    /// The least such byte; the zero point after a ReLU.
     pub low: u8,
-    /// The greatest byte of the output.
+    /// The greatest such byte.
     pub high: u8,
+    /// What is stored for each such byte, if not the byte itself: an activation
+    /// that is no clamp.
+    pub table: Option<&'a [u8; 256]>,
+    /// The byte of the output's border, which stands for zero there.
+    pub fill: u8,
 }
 
 /// Convolves `x` into `y`: `scale.len() / 16` consecutive planes, borders included.
@@ -134,9 +140,7 @@ impl Conv<'_> {
 struct Tile<'a> {
     operands: Operands<'a>,
     scale: &'a [f32],
-    zero_point: u8,
-    low: u8,
-    high: u8,
+    epilogue: Epilogue<'a>,
 }
 
 impl<'a> Tile<'a> {
@@ -144,12 +148,6 @@ impl<'a> Tile<'a> {
     #[inline(always)]
     fn scale(&self, b: usize) -> &'a [f32; LANE] {
         &self.scale.as_chunks::<LANE>().0[b]
-    }
-
-    /// The bounds of a sum in steps from the zero point.
-    #[inline(always)]
-    fn bounds(&self) -> [f32; 2] {
-        [self.low, self.high].map(|bound| f32::from(bound) - f32::from(self.zero_point))
     }
 }
 
@@ -210,7 +208,7 @@ impl Pass<'_> {
         let rows = [(); MAX_BLOCKS].map(|()| {
             let plane = planes.next().unwrap_or_default();
             if !plane.is_empty() {
-                self.op.out.fill_border(plane, self.op.zero_point);
+                self.op.out.fill_border(plane, self.op.fill);
             }
             let margin = border * self.op.out.row_bytes();
             plane.get_mut(margin..).unwrap_or_default()
@@ -254,9 +252,12 @@ impl Pass<'_> {
                 bias: &bias[channels.clone()],
             },
             scale: &op.scale[channels],
-            zero_point: op.zero_point,
-            low: op.low,
-            high: op.high,
+            epilogue: Epilogue {
+                zero_point: op.zero_point,
+                low: op.low,
+                high: op.high,
+                table: op.table,
+            },
         };
         let functions = self.tiles.functions[group.blocks - 1][self.kind];
         let mut done = 0;

@@ -63,6 +63,12 @@ impl Planes {
         self.border * (self.row_bytes() + LANE)
     }
 
+    /// The pixels of one row of one plane, without border, among planes of this shape.
+    pub(super) fn row<'x>(&self, plane: usize, row: usize, x: &'x [u8]) -> &'x [[u8; LANE]] {
+        let start = plane * self.bytes() + self.origin() + row * self.row_bytes();
+        x[start..][..self.width * LANE].as_chunks().0
+    }
+
     /// Fills the border of one plane.
     pub(super) fn fill_border(&self, plane: &mut [u8], zero_point: u8) {
         let margin = self.border * self.row_bytes();
@@ -195,6 +201,69 @@ pub fn pack_weights(weights: &[i8], shape: &KernelShape) -> Vec<i8> {
         let step = (tap * padded + input) / GROUP;
         let row = out / LANE * shape.steps() + step;
         packed[row * ROW + out % LANE * GROUP + input % GROUP] = weight;
+    }
+    packed
+}
+
+/// The size of a depthwise convolution's kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DepthwiseShape {
+    /// Channels, before padding to 16.
+    pub channels: usize,
+    /// Rows of taps.
+    pub height: usize,
+    /// Taps in a row.
+    pub width: usize,
+}
+
+impl DepthwiseShape {
+    /// Channels in blocks of 16.
+    #[must_use]
+    pub const fn blocks(&self) -> usize {
+        self.channels.div_ceil(LANE)
+    }
+
+    /// Taps of one channel.
+    #[must_use]
+    pub const fn taps(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// Bytes from an output pixel's base to each tap within a plane; `pad` is the
+    /// padding above and left of the picture.
+    ///
+    /// # Panics
+    ///
+    /// If the padding is wider than the border, or a plane ends beyond 4 GiB.
+    #[must_use]
+    pub fn offsets(&self, input: &Planes, pad: [usize; 2]) -> Vec<u32> {
+        let one_plane = KernelShape {
+            out_channels: LANE,
+            in_channels: LANE,
+            height: self.height,
+            width: self.width,
+            image: false,
+        };
+        one_plane.offsets(input, pad)
+    }
+}
+
+/// Packs weights `[channels, 1, ky, kx]` to `[blocks][taps][16]`; padding
+/// channels weigh nothing.
+///
+/// # Panics
+///
+/// If `weights` does not hold `shape`'s values, or one is -128: a sum of two
+/// products must fit 16 bits, as in [`pack_weights`].
+#[must_use]
+pub fn pack_depthwise(weights: &[i8], shape: &DepthwiseShape) -> Vec<i8> {
+    let taps = shape.taps();
+    assert_eq!(weights.len(), shape.channels * taps, "weights of {shape:?}");
+    assert!(!weights.contains(&i8::MIN), "a weight of {shape:?} is -128");
+    let mut packed = vec![0; shape.blocks() * taps * LANE];
+    for (i, &weight) in weights.iter().enumerate() {
+        let (channel, tap) = (i / taps, i % taps);
+        packed[(channel / LANE * taps + tap) * LANE + channel % LANE] = weight;
     }
     packed
 }

@@ -19,6 +19,22 @@ pub(super) fn load_i32x16(from: &[i32; 16]) -> __m512i {
     unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
 }
 
+/// Loads 64 bytes.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn load_u8x64(from: &[u8; 64]) -> __m512i {
+    // SAFETY: `from` is 64 readable bytes.
+    unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
+}
+
+/// Stores 64 bytes.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn store_u8x64(to: &mut [u8; 64], values: __m512i) {
+    // SAFETY: `to` is 64 writable bytes.
+    unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), values) }
+}
+
 /// Loads 16 floats.
 #[inline]
 #[target_feature(enable = "avx512f")]
@@ -49,6 +65,46 @@ pub(super) fn store_f32x16(to: &mut [f32; 16], values: __m512) {
 pub(super) fn load_i8x16(from: &[i8; 16]) -> __m128i {
     // SAFETY: `from` is 16 readable bytes.
     unsafe { _mm_loadu_si128(from.as_ptr().cast()) }
+}
+
+/// Loads 16 bytes.
+#[inline]
+#[target_feature(enable = "sse2")]
+pub(super) fn load_u8x16(from: &[u8; 16]) -> __m128i {
+    // SAFETY: `from` is 16 readable bytes.
+    unsafe { _mm_loadu_si128(from.as_ptr().cast()) }
+}
+
+/// Loads 32 bytes.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn load_u8x32(from: &[u8; 32]) -> __m256i {
+    // SAFETY: `from` is 32 readable bytes.
+    unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
+}
+
+/// Stores 32 bytes.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn store_u8x32(to: &mut [u8; 32], values: __m256i) {
+    // SAFETY: `to` is 32 writable bytes.
+    unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), values) }
+}
+
+/// Loads 4 integers.
+#[inline]
+#[target_feature(enable = "sse2")]
+pub(super) fn load_i32x4(from: &[i32; 4]) -> __m128i {
+    // SAFETY: `from` is 16 readable bytes.
+    unsafe { _mm_loadu_si128(from.as_ptr().cast()) }
+}
+
+/// Loads 4 floats.
+#[inline]
+#[target_feature(enable = "sse2")]
+pub(super) fn load_f32x4(from: &[f32; 4]) -> __m128 {
+    // SAFETY: `from` is 16 readable bytes.
+    unsafe { _mm_loadu_ps(from.as_ptr()) }
 }
 
 /// Stores 16 bytes.

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::{geometry::Fit, head::HeadForm};
+
 /// The version of the pack's layout that this crate reads and writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// `manifest.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -25,6 +27,19 @@ pub struct Manifest {
     pub embedding: u32,
     /// Steps in pixels between the locations of each level.
     pub strides: Vec<u32>,
+    /// How a frame is brought to that size.
+    #[serde(default)]
+    pub fit: Fit,
+    /// The colour that the network takes for nothing: red, green, blue of the pixels around its input.
+    #[serde(default)]
+    pub border: [u8; 3],
+    /// What the head's outputs mean.
+    #[serde(default)]
+    pub head: HeadForm,
+    /// Width of the sentence encoder's vectors where it is not that of embeddings: the prompts of a closed vocabulary are classes,
+    /// and a sentence means the name that is nearest to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<u32>,
     /// Factor of the dot product of unit prompt and object embedding (APE: `exp(log_scale)`).
     pub alignment_scale: f32,
     /// Added to every logit (APE: `bias0`).

@@ -14,7 +14,6 @@ use tract_onnx::prelude::{IntoTValue, IntoTensor, Tensor, tvec};
 use super::Row;
 use crate::{
     graph::op::{Execution, Graph, GraphError},
-    graph::program::Form,
     kernels::layout::LANE,
     pack::{Pack, PackError, map::Bytes},
     text::{MAX_TOKENS, PADDING, TextError, Tokenizer},
@@ -72,22 +71,19 @@ impl SentenceEncoder {
             .map_err(|e| wrong("sentence.onnx", e.to_string()))?;
         let (inputs, outputs) = (&graph.program().inputs, &graph.program().outputs);
         let manifest = pack.manifest();
+        let width = manifest.text.unwrap_or(manifest.embedding);
         let fits = match (inputs.as_slice(), outputs.as_slice()) {
             ([x], [y]) => {
                 let tokens = (1, MAX_TOKENS as u32);
                 (x.view.height, x.view.width) == tokens
                     && (y.view.height, y.view.width) == tokens
                     && !x.view.image
-                    && y.form == Form::Nhwc
-                    && y.view.channels == manifest.embedding
+                    && y.view.channels == width
             }
             _ => false,
         };
         if !fits {
-            let reason = format!(
-                "does not take {MAX_TOKENS} tokens to as many vectors of {}",
-                manifest.embedding
-            );
+            let reason = format!("does not take {MAX_TOKENS} tokens to as many vectors of {width}");
             return Err(wrong("sentence.onnx", reason));
         }
         let width = inputs[0].view.channels as usize;
@@ -138,12 +134,15 @@ impl SentenceEncoder {
             .run(tvec!(input.into_tvalue()))
             .map_err(SentenceError::Graph)?;
         let port = &self.graph.program().outputs[0];
-        let (dimension, zero) = (port.view.channels as usize, i32::from(port.zero_point));
-        let words: &[i8] = bytemuck::cast_slice(outputs[0].as_bytes());
-        let mut sums = vec![0i32; dimension];
-        for word in words.chunks_exact(dimension).take(ids.len()) {
-            for (sum, &q) in sums.iter_mut().zip(word) {
-                *sum += i32::from(q) - zero;
+        let (planes, zero) = (port.view.planes(), i32::from(port.view.zero_point));
+        let mut sums = vec![0i32; port.view.channels as usize];
+        let blocks = outputs[0].as_bytes().chunks_exact(planes.bytes());
+        for (plane, sums) in blocks.zip(sums.chunks_mut(LANE)) {
+            let words = plane[planes.origin()..].chunks_exact(LANE);
+            for word in words.take(ids.len()) {
+                for (sum, &q) in sums.iter_mut().zip(word) {
+                    *sum += i32::from(q) - zero;
+                }
             }
         }
         Ok(self.row(&sums))

@@ -16,6 +16,8 @@ pub struct Vocabulary {
     rows: Bytes,
     parameters: Vec<f32>,
     embedding: usize,
+    /// Per name its vector in the space of sentences, where rows are classes.
+    text: Option<Bytes>,
 }
 
 /// A name of the vocabulary.
@@ -111,6 +113,15 @@ impl Vocabulary {
             );
             return Err(wrong("vocabulary.parameters", reason));
         }
+        let text = match pack.manifest().text {
+            Some(width) => Some(pack.section("vocabulary.text")?)
+                .filter(|text| text.len() == entries.len() * width as usize && !text.is_empty()),
+            None => None,
+        };
+        if let (Some(width), None) = (pack.manifest().text, &text) {
+            let reason = format!("is not {} vectors of {width}", entries.len());
+            return Err(wrong("vocabulary.text", reason));
+        }
         // names before synonyms: a name is never hidden by another's synonym
         let mut index = HashMap::new();
         for (row, e) in (0..).zip(&entries) {
@@ -129,6 +140,7 @@ impl Vocabulary {
             rows,
             parameters,
             embedding,
+            text,
         })
     }
 
@@ -136,6 +148,25 @@ impl Vocabulary {
     #[must_use]
     pub fn find(&self, normal: &str) -> Option<u32> {
         self.index.get(normal).copied()
+    }
+
+    /// The name whose meaning is nearest to an encoded sentence, with the cosine between them, where the vocabulary is closed.
+    #[must_use]
+    pub fn nearest_meaning(&self, sentence: &Row) -> Option<(u32, f32)> {
+        let vectors = self.text.as_ref()?.chunks_exact(sentence.values.len());
+        let cosine = |vector: &[u8]| {
+            let (mut dot, mut square) = (0i32, 0i32);
+            for (&a, &b) in vector.iter().zip(&sentence.values) {
+                let (a, b) = (i32::from(a.cast_signed()), i32::from(b));
+                (dot, square) = (dot + a * b, square + a * a);
+            }
+            dot as f32 / (square as f32).sqrt().max(1.0)
+        };
+        let (row, cosine) = (0..)
+            .zip(vectors.map(cosine))
+            .max_by(|a, b| a.1.total_cmp(&b.1))?;
+        let own: i32 = sentence.values.iter().map(|&b| i32::from(b).pow(2)).sum();
+        Some((row, cosine / (own as f32).sqrt().max(1.0)))
     }
 
     /// A row's embedding and parameters.

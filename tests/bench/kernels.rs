@@ -1,14 +1,15 @@
-//! How fast each level convolves the layers of the default network, one thread.
+//! How fast each level runs the layers of the default network and of others, one thread.
 //!
 //! ```text
 //! cargo bench --bench kernels            every level
 //! cargo bench --bench kernels -- neon    levels whose name contains `neon`
 //! ```
 //!
-//! A cell is GMAC/s, the best of several runs, since other programs can only
-//! take time away; on a CPU with VNNI also per cent of the most this core does
-//! with that instruction alone. Padding counts as nothing: three image channels
-//! are three, though four are multiplied.
+//! A cell is the best of several runs, since other programs can only take time
+//! away. Convolutions are in GMAC/s; on a CPU with VNNI also in per cent of the
+//! most this core does with that instruction alone. Padding counts as nothing:
+//! three image channels are three, though four are multiplied. What does not
+//! multiply is in billions of output bytes a second.
 
 use std::{
     hint::black_box,
@@ -17,8 +18,12 @@ use std::{
 
 use tarsier::kernels::{
     Isa, Level,
+    add::{Add, add},
     conv::{Conv, conv},
-    layout::{KernelShape, LANE, Planes, bias_s8, pack_weights},
+    depthwise::{Depthwise, depthwise},
+    layout::{DepthwiseShape, KernelShape, LANE, Planes, bias_s8, pack_depthwise, pack_weights},
+    permute::{Permutation, Permute, permute},
+    pool::{AveragePool, MaxPool, average_pool, max_pool},
 };
 
 /// How often a layer is measured; the best run counts.
@@ -52,33 +57,268 @@ fn main() {
     let levels: Vec<Isa> = Isa::available()
         .filter(|isa| isa.level().name().contains(&filter))
         .collect();
-    print!("{:<24}", "layer, GMAC/s");
-    for isa in &levels {
-        print!("{isa:>18}");
-    }
-    println!();
-    let mut most = peak();
-    for layer in LAYERS {
-        let &(inputs, outputs, [ky, kx], stride, [height, width]) = layer;
-        let name = format!("{ky}x{kx}/{stride} {inputs}->{outputs} @{height}x{width}");
-        print!("{name:<24}");
+    let heading = |text: &str| {
+        print!("{text:<28}");
+        for isa in &levels {
+            print!("{isa:>18}");
+        }
+        println!();
+    };
+    let row = |name: String, speed: &mut dyn FnMut(Isa) -> String| {
+        print!("{name:<28}");
         for &isa in &levels {
-            let speed = speed(isa, layer);
+            print!("{:>18}", speed(isa));
+        }
+        println!();
+    };
+    let mut most = peak();
+    heading("convolution, GMAC/s");
+    for (layer, table) in LAYERS.iter().map(|layer| (layer, false)).chain(TABLES) {
+        let &(inputs, outputs, [ky, kx], stride, [height, width]) = layer;
+        let table_too = if table { " table" } else { "" };
+        let name = format!("{ky}x{kx}/{stride} {inputs}->{outputs} @{height}x{width}{table_too}");
+        row(name, &mut |isa| {
+            let speed = speed(isa, layer, table);
             most = peak().zip(most).map(|(now, most)| most.max(now));
             let share = most.filter(|_| isa.level() == Level::Avx512Vnni);
             let share = share.map(|peak| format!(" ({:2.0} %)", 100.0 * speed / peak));
-            let cell = format!("{speed:.1}{}", share.unwrap_or_default());
-            print!("{cell:>18}");
-        }
-        println!();
+            format!("{speed:.1}{}", share.unwrap_or_default())
+        });
     }
     if let Some(peak) = most {
         println!("VPDPBUSD alone: {peak:.1} GMAC/s");
     }
+    heading("\ndepthwise, GMAC/s");
+    for layer in DEPTHWISE {
+        let &(channels, [ky, kx], stride, [height, width]) = layer;
+        let name = format!("{ky}x{kx}/{stride} {channels} @{height}x{width}");
+        row(name, &mut |isa| {
+            format!("{:.1}", depthwise_speed(isa, layer))
+        });
+    }
+    heading("\nothers, GB/s of output");
+    for &(name, channels, [height, width], work) in OTHERS {
+        row(format!("{name} {channels} @{height}x{width}"), &mut |isa| {
+            format!("{:.1}", work(isa, channels, height, width))
+        });
+    }
+}
+
+/// Layers that are measured once more with a table after them.
+const TABLES: [(&Layer, bool); 3] = [(&LAYERS[3], true), (&LAYERS[7], true), (&LAYERS[9], true)];
+
+/// A depthwise layer: channels, taps, stride, height and width of the input.
+type DepthwiseLayer = (usize, [usize; 2], usize, [usize; 2]);
+
+const DEPTHWISE: &[DepthwiseLayer] = &[
+    (32, [3, 3], 1, [80, 80]),
+    (64, [3, 3], 2, [80, 80]),
+    (128, [3, 3], 1, [20, 20]),
+    (128, [3, 3], 1, [10, 10]),
+    (128, [5, 5], 1, [20, 20]),
+    (128, [5, 5], 2, [20, 20]),
+    (64, [7, 7], 1, [40, 40]),
+];
+
+/// Name, channels, height and width, and what measures it.
+type Other = (
+    &'static str,
+    usize,
+    [usize; 2],
+    fn(Isa, usize, usize, usize) -> f64,
+);
+
+const OTHERS: &[Other] = &[
+    ("add", 64, [40, 40], |isa, channels, height, width| {
+        add_speed(isa, channels, [height, width], false)
+    }),
+    (
+        "add, table",
+        64,
+        [40, 40],
+        |isa, channels, height, width| add_speed(isa, channels, [height, width], true),
+    ),
+    ("max 2x2/2", 64, [80, 80], |_, channels, height, width| {
+        max_speed(channels, [height, width], 2, 2)
+    }),
+    ("max 5x5/1", 128, [10, 10], |_, channels, height, width| {
+        max_speed(channels, [height, width], 5, 1)
+    }),
+    (
+        "max 13x13/1",
+        128,
+        [20, 20],
+        |_, channels, height, width| max_speed(channels, [height, width], 13, 1),
+    ),
+    (
+        "mean, of input",
+        256,
+        [10, 10],
+        |_, channels, height, width| mean_speed(channels, [height, width]),
+    ),
+    (
+        "shuffle of 2",
+        128,
+        [20, 20],
+        |isa, channels, height, width| {
+            let map = (0..channels).map(|c| c % 2 * channels / 2 + c / 2);
+            permute_speed(isa, map, [height, width])
+        },
+    ),
+    (
+        "shift by 8",
+        128,
+        [20, 20],
+        |isa, channels, height, width| {
+            permute_speed(
+                isa,
+                (0..channels).map(|c| (c + 8) % channels),
+                [height, width],
+            )
+        },
+    ),
+    ("planes", 128, [20, 20], |isa, channels, height, width| {
+        permute_speed(isa, (0..channels).map(|c| c ^ 16), [height, width])
+    }),
+];
+
+/// Planes with a border of one.
+fn bordered(height: usize, width: usize) -> Planes {
+    Planes {
+        height,
+        width,
+        border: 1,
+    }
+}
+
+/// Bytes that are no pattern.
+fn bytes(count: usize) -> Vec<u8> {
+    (0..count).map(|i| (i * 29) as u8).collect()
+}
+
+/// An activation that is no clamp.
+fn table() -> [u8; 256] {
+    std::array::from_fn(|i| (i * i / 255) as u8)
+}
+
+/// GMAC/s of one depthwise layer at its best.
+fn depthwise_speed(
+    isa: Isa,
+    &(channels, [ky, kx], stride, [height, width]): &DepthwiseLayer,
+) -> f64 {
+    let shape = DepthwiseShape {
+        channels,
+        height: ky,
+        width: kx,
+    };
+    let pad = [ky / 2, kx / 2];
+    let input = Planes {
+        height,
+        width,
+        border: pad[0].max(pad[1]),
+    };
+    let out = bordered(height.div_ceil(stride), width.div_ceil(stride));
+    let weights: Vec<i8> = (0..channels * ky * kx)
+        .map(|i| (i * 37 % 255) as i8 / 2)
+        .collect();
+    let x = bytes(shape.blocks() * input.bytes());
+    let mut y = vec![0; shape.blocks() * out.bytes()];
+    let op = Depthwise {
+        offsets: &shape.offsets(&input, pad),
+        pixel_step: stride * LANE,
+        row_step: stride * input.row_bytes(),
+        input,
+        out,
+        weights: &pack_depthwise(&weights, &shape),
+        bias: &vec![0; channels],
+        scale: &vec![1e-2; channels],
+        zero_point: 3,
+        low: 3,
+        high: 255,
+        table: None,
+        fill: 3,
+    };
+    let seconds = best_seconds(|| depthwise(isa, 1, &op, black_box(&x), black_box(&mut y)));
+    (out.height * out.width * channels * ky * kx) as f64 / seconds * 1e-9
+}
+
+/// GB/s of an addition.
+fn add_speed(isa: Isa, channels: usize, [height, width]: [usize; 2], with_table: bool) -> f64 {
+    let planes = bordered(height, width);
+    let table = table();
+    let op = Add {
+        a: planes,
+        b: planes,
+        out: planes,
+        scales: [0.7, 0.4],
+        zero_points: [5, 99],
+        zero_point: 100,
+        low: 0,
+        high: 255,
+        table: with_table.then_some(&table),
+        fill: 100,
+    };
+    let a = bytes(channels / LANE * planes.bytes());
+    let b: Vec<u8> = a.iter().rev().copied().collect();
+    let mut y = vec![0; a.len()];
+    let seconds = best_seconds(|| add(isa, 1, &op, black_box(&a), black_box(&b), &mut y));
+    (channels * height * width) as f64 / seconds * 1e-9
+}
+
+/// GB/s of a max pooling.
+fn max_speed(channels: usize, [height, width]: [usize; 2], kernel: usize, stride: usize) -> f64 {
+    let input = bordered(height, width);
+    let out = bordered(height / stride, width / stride);
+    let op = MaxPool {
+        input,
+        out,
+        kernel: [kernel; 2],
+        stride: [stride; 2],
+        pad: [(kernel - 1) / 2; 2],
+        fill: 0,
+    };
+    let x = bytes(channels / LANE * input.bytes());
+    let mut y = vec![0; channels / LANE * out.bytes()];
+    let seconds = best_seconds(|| max_pool(1, &op, black_box(&x), black_box(&mut y)));
+    (channels * out.height * out.width) as f64 / seconds * 1e-9
+}
+
+/// GB/s of input of a mean.
+fn mean_speed(channels: usize, [height, width]: [usize; 2]) -> f64 {
+    let op = AveragePool {
+        input: bordered(height, width),
+        out_border: 0,
+        scale: 0.9 / (height * width) as f32,
+        zero_points: [3, 4],
+    };
+    let x = bytes(channels / LANE * op.input.bytes());
+    let mut y = vec![0; channels];
+    let seconds = best_seconds(|| average_pool(&op, black_box(&x), black_box(&mut y)));
+    (channels * height * width) as f64 / seconds * 1e-9
+}
+
+/// GB/s of a permutation.
+fn permute_speed(isa: Isa, map: impl Iterator<Item = usize>, [height, width]: [usize; 2]) -> f64 {
+    let map: Vec<u16> = map.map(|c| c as u16).collect();
+    let planes = bordered(height, width);
+    let op = Permute {
+        permutation: &Permutation::new(&map),
+        input: planes,
+        out: planes,
+        fill: 3,
+    };
+    let x = bytes(map.len() / LANE * planes.bytes());
+    let mut y = vec![0; x.len()];
+    let seconds = best_seconds(|| permute(isa, 1, &op, black_box(&x), black_box(&mut y)));
+    (map.len() * height * width) as f64 / seconds * 1e-9
 }
 
 /// GMAC/s of one layer at its best.
-fn speed(isa: Isa, &(inputs, outputs, [ky, kx], stride, [height, width]): &Layer) -> f64 {
+fn speed(
+    isa: Isa,
+    &(inputs, outputs, [ky, kx], stride, [height, width]): &Layer,
+    with_table: bool,
+) -> f64 {
     let shape = KernelShape {
         out_channels: outputs,
         in_channels: inputs,
@@ -104,10 +344,9 @@ fn speed(isa: Isa, &(inputs, outputs, [ky, kx], stride, [height, width]): &Layer
     let weights = pack_weights(&weights, &shape);
     let bias = vec![0; outputs];
     let planes = shape.padded_in_channels() / shape.pixel_bytes();
-    let x: Vec<u8> = (0..planes * shape.plane_bytes(&from))
-        .map(|i| (i * 29) as u8)
-        .collect();
+    let x = bytes(planes * shape.plane_bytes(&from));
     let mut y = vec![0; outputs / LANE * out.bytes()];
+    let table = table();
     let op = Conv {
         offsets: &shape.offsets(&from, pad),
         groups: shape.groups(),
@@ -121,6 +360,8 @@ fn speed(isa: Isa, &(inputs, outputs, [ky, kx], stride, [height, width]): &Layer
         zero_point: 3,
         low: 3,
         high: 255,
+        table: with_table.then_some(&table),
+        fill: 3,
     };
     let seconds = best_seconds(|| conv(isa, 1, &op, black_box(&x), black_box(&mut y)));
     (out.height * out.width * outputs * inputs * ky * kx) as f64 / seconds * 1e-9

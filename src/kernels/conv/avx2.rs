@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use super::{MAX_BLOCKS, Tile, TileFn, conv_tiles};
 use crate::kernels::{
+    epilogue::avx2::{Registers, look_up},
     tile::{Tiles, avx2::sums},
     x86,
 };
@@ -15,19 +16,15 @@ fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     tile: &Tile<'_>,
     y: &mut [&mut [u8]; MAX_BLOCKS],
 ) {
-    const NEAREST_EVEN: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
     let sums = sums::<P, NB, G, STEP>(&tile.operands);
-    let [low, high] = tile.bounds().map(|bound| _mm256_set1_ps(bound));
-    let zero_point = _mm256_set1_epi32(i32::from(tile.zero_point));
+    let epilogue = Registers::new(&tile.epilogue);
     for (b, y) in y.iter_mut().take(NB).enumerate() {
         let scale = tile.scale(b).as_chunks().0;
-        for (sums, y) in sums.iter().zip(y.as_chunks_mut().0) {
+        let y = &mut y.as_chunks_mut().0[..P];
+        for (sums, y) in sums.iter().zip(y.iter_mut()) {
             let [first, second] = std::array::from_fn(|h| {
                 let sums = _mm256_cvtepi32_ps(sums[b][h]);
-                let steps = _mm256_mul_ps(sums, x86::load_f32x8(&scale[h]));
-                let steps = _mm256_min_ps(_mm256_max_ps(steps, low), high);
-                let steps = _mm256_cvtps_epi32(_mm256_round_ps::<NEAREST_EVEN>(steps));
-                _mm256_add_epi32(steps, zero_point)
+                epilogue.bytes(_mm256_mul_ps(sums, x86::load_f32x8(&scale[h])))
             });
             // Packing works within halves of a register: 0-3 8-11 | 4-7 12-15.
             let words = _mm256_packs_epi32(first, second);
@@ -38,5 +35,6 @@ fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
             ];
             x86::store_u8x16(y, _mm_packus_epi16(low, high));
         }
+        look_up(&tile.epilogue, y);
     }
 }

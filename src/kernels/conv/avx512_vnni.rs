@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use super::{MAX_BLOCKS, Tile, TileFn, conv_tiles};
 use crate::kernels::{
+    epilogue::avx512_vnni::{Registers, look_up},
     tile::{Tiles, avx512_vnni::sums},
     x86,
 };
@@ -16,18 +17,15 @@ fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     tile: &Tile<'_>,
     y: &mut [&mut [u8]; MAX_BLOCKS],
 ) {
-    const NEAREST_EVEN: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
     let sums = sums::<P, NB, G, STEP>(&tile.operands);
-    let [low, high] = tile.bounds().map(|bound| _mm512_set1_ps(bound));
-    let zero_point = _mm512_set1_epi32(i32::from(tile.zero_point));
+    let epilogue = Registers::new(&tile.epilogue);
     for (b, y) in y.iter_mut().take(NB).enumerate() {
         let scale = x86::load_f32x16(tile.scale(b));
-        for (sums, y) in sums.iter().zip(y.as_chunks_mut().0) {
-            let steps = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[b]), scale);
-            let steps = _mm512_min_ps(_mm512_max_ps(steps, low), high);
-            let steps = _mm512_cvt_roundps_epi32::<NEAREST_EVEN>(steps);
-            let bytes = _mm512_cvtepi32_epi8(_mm512_add_epi32(steps, zero_point));
-            x86::store_u8x16(y, bytes);
+        let y = &mut y.as_chunks_mut().0[..P];
+        for (sums, y) in sums.iter().zip(y.iter_mut()) {
+            let bytes = epilogue.bytes(_mm512_mul_ps(_mm512_cvtepi32_ps(sums[b]), scale));
+            x86::store_u8x16(y, _mm512_cvtepi32_epi8(bytes));
         }
+        look_up(&tile.epilogue, y);
     }
 }

@@ -5,6 +5,7 @@ use std::arch::aarch64::*;
 use super::{MAX_BLOCKS, Tile, TileFn, conv_tiles};
 use crate::kernels::{
     arm,
+    epilogue::neon::{Registers, look_up},
     tile::{Tiles, neon::sums},
 };
 
@@ -26,20 +27,16 @@ pub(super) fn store<const P: usize, const NB: usize>(
     sums: &[[[int32x4_t; 4]; NB]; P],
     y: &mut [&mut [u8]; MAX_BLOCKS],
 ) {
-    let [low, high] = tile.bounds().map(|bound| vdupq_n_f32(bound));
-    let zero_point = vdupq_n_s32(i32::from(tile.zero_point));
+    let epilogue = Registers::new(&tile.epilogue);
     for (b, y) in y.iter_mut().take(NB).enumerate() {
         let scale = tile.scale(b).as_chunks().0;
-        for (sums, y) in sums.iter().zip(y.as_chunks_mut().0) {
-            let [a, b, c, d] = std::array::from_fn(|q| {
-                let steps = vmulq_f32(vcvtq_f32_s32(sums[b][q]), arm::load_f32x4(&scale[q]));
-                let steps = vminq_f32(vmaxq_f32(steps, low), high);
-                vreinterpretq_s16_s32(vaddq_s32(vcvtnq_s32_f32(steps), zero_point))
+        let y = &mut y.as_chunks_mut().0[..P];
+        for (sums, y) in sums.iter().zip(y.iter_mut()) {
+            let steps = std::array::from_fn(|q| {
+                vmulq_f32(vcvtq_f32_s32(sums[b][q]), arm::load_f32x4(&scale[q]))
             });
-            // Every number is a byte now, so the lowest of four is all of it.
-            let [low, high] = [vuzp1q_s16(a, b), vuzp1q_s16(c, d)];
-            let bytes = vuzp1q_u8(vreinterpretq_u8_s16(low), vreinterpretq_u8_s16(high));
-            arm::store_u8x16(y, bytes);
+            arm::store_u8x16(y, epilogue.bytes(steps));
         }
+        look_up(&tile.epilogue, y);
     }
 }

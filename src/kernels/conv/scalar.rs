@@ -1,10 +1,7 @@
-//! The specification: sums, then [`requantise`].
+//! The specification: a sum times its scale, then the [`Epilogue`](super::Epilogue).
 
 use super::{MAX_BLOCKS, Tile, TileFn, conv_tiles};
-use crate::{
-    kernels::tile::{Tiles, scalar::sums},
-    quant::requantise,
-};
+use crate::kernels::tile::{Tiles, scalar::sums};
 
 pub(super) const TILES: Tiles<TileFn> = conv_tiles!(signed: false, blocks: [1], widths: [1]);
 
@@ -14,16 +11,8 @@ fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
 ) {
     for (p, sums) in sums::<P, NB, G, STEP>(&tile.operands).iter().enumerate() {
         for (b, (sums, y)) in sums.iter().zip(y.iter_mut()).enumerate() {
-            let y = &mut y.as_chunks_mut().0[p];
-            *y = std::array::from_fn::<u8, 16, _>(|c| {
-                requantise(
-                    sums[c],
-                    tile.scale(b)[c],
-                    tile.zero_point,
-                    tile.low,
-                    tile.high,
-                )
-            });
+            let byte = |c| tile.epilogue.byte(sums[c] as f32 * tile.scale(b)[c]);
+            y.as_chunks_mut().0[p] = std::array::from_fn::<u8, 16, _>(byte);
         }
     }
 }

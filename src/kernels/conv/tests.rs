@@ -19,6 +19,8 @@ struct Case {
     out_border: usize,
     zero_points: [u8; 2],
     bounds: [u8; 2],
+    table: Option<Box<[u8; 256]>>,
+    fill: u8,
 }
 
 /// A case's numbers, unpacked.
@@ -49,6 +51,8 @@ impl Case {
             out_border: random.below(3),
             zero_points: [random.byte(), zero_point],
             bounds: [low, high],
+            table: (random.below(2) > 0).then(|| Box::new(std::array::from_fn(|_| random.byte()))),
+            fill: random.byte(),
         }
     }
 
@@ -122,6 +126,8 @@ impl Case {
             zero_point: self.zero_points[1],
             low: self.bounds[0],
             high: self.bounds[1],
+            table: self.table.as_deref(),
+            fill: self.fill,
         };
         conv(isa, threads, &op, &x, &mut y);
         y
@@ -131,7 +137,7 @@ impl Case {
     fn naive(&self, data: &Data) -> Vec<u8> {
         let (shape, out) = (&self.shape, self.out());
         let zero_out = self.zero_points[1];
-        let mut y = vec![zero_out; shape.out_blocks() * out.bytes()];
+        let mut y = vec![self.fill; shape.out_blocks() * out.bytes()];
         for channel in 0..shape.out_blocks() * LANE {
             for (r, q) in (0..out.height).flat_map(|r| (0..out.width).map(move |q| (r, q))) {
                 let byte = if channel < shape.out_channels {
@@ -147,6 +153,7 @@ impl Case {
                 } else {
                     requantise(0, 0.0, zero_out, self.bounds[0], self.bounds[1])
                 };
+                let byte = self.table.as_ref().map_or(byte, |t| t[usize::from(byte)]);
                 let at = out.origin() + r * out.row_bytes() + q * LANE;
                 y[channel / LANE * out.bytes() + at + channel % LANE] = byte;
             }
@@ -301,6 +308,8 @@ fn an_input_that_ends_early_is_refused() {
         zero_point: 0,
         low: 0,
         high: 255,
+        table: None,
+        fill: 0,
     };
     conv(scalar(), 1, &op, &[0; 79], &mut [0; 80]);
 }

@@ -1,0 +1,192 @@
+//! A function of one quantised tensor is a table: its value for each of 256 bytes.
+//!
+//! Whatever chain of operators stands between a `DequantizeLinear` and the next `QuantizeLinear`, if all of it depends on one
+//! tensor, the chain is evaluated here for every byte, and the operation that makes the tensor stores the results instead of its own. So
+//! SiLU, hard-swish and leaky ReLU cost the same, and nothing is approximated: dequantise, compute, quantise is what the graph says.
+
+use tract_onnx::pb::NodeProto;
+
+use super::{Kind, Lowering, Value};
+use crate::graph::qdq::{LowerError, attribute_float, floats, refuse};
+
+/// Whether an operator can be part of such a function.
+pub(super) fn is_function(op_type: &str) -> bool {
+    op_type == "Mul" || function(op_type).is_some()
+}
+
+/// An operator of one variable, given its attributes `alpha` and `beta`.
+fn function(op_type: &str) -> Option<fn(f64, Option<f64>, Option<f64>) -> f64> {
+    Some(match op_type {
+        "Relu" => |x, _, _| x.max(0.0),
+        "LeakyRelu" => |x, alpha, _| {
+            if x < 0.0 {
+                alpha.unwrap_or(0.01) * x
+            } else {
+                x
+            }
+        },
+        "Sigmoid" => |x, _, _| 1.0 / (1.0 + (-x).exp()),
+        "Tanh" => |x, _, _| x.tanh(),
+        "HardSigmoid" => {
+            |x, alpha, beta| (alpha.unwrap_or(0.2) * x + beta.unwrap_or(0.5)).clamp(0.0, 1.0)
+        }
+        "HardSwish" => |x, _, _| x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
+        _ => return None,
+    })
+}
+
+/// A function of one tensor: its values for the bytes -128..=127, and how often its expression reads the tensor.
+struct Expression<'a> {
+    /// Name of the tensor's quantised form.
+    source: &'a str,
+    values: Vec<f64>,
+    reads: usize,
+}
+
+impl<'a> Lowering<'a> {
+    /// The function whose last node is `node` becomes the table of the operation behind it.
+    pub(super) fn activation(
+        &mut self,
+        node: &'a NodeProto,
+        key: &'a str,
+        (scale, zero_point): (f32, i8),
+    ) -> Result<(), LowerError> {
+        let Expression {
+            source,
+            values,
+            reads,
+        } = self.expression(node)?;
+        let value: Value = self.by_name[source].clone();
+        let only_here = reads == self.readers(source);
+        let draft = self
+            .drafts
+            .iter_mut()
+            .rev()
+            .find(|d| d.output == value.tensor);
+        let table = draft.and_then(|d| match &mut d.kind {
+            Kind::Conv(_, _, e) | Kind::Depthwise(_, _, e) | Kind::Add(_, _, e) => {
+                Some(&mut e.table)
+            }
+            _ => None,
+        });
+        let Some(table @ None) = table.filter(|_| only_here) else {
+            return refuse(
+                &node.name,
+                format!(
+                    "is a function of {source}, which is read elsewhere too or not made by a convolution or addition"
+                ),
+            );
+        };
+        let byte = |v: &f64| {
+            let q = (v / f64::from(scale)).round_ties_even() + f64::from(zero_point);
+            (q.clamp(-128.0, 127.0) as i8).cast_unsigned() ^ 0x80
+        };
+        *table = Some(
+            self.weights
+                .put(&values.iter().map(byte).collect::<Vec<u8>>()),
+        );
+        let t = &mut self.tensors[value.tensor];
+        (t.scale, t.zero_point) = (scale, zero_point);
+        self.by_name.remove(source);
+        self.by_name.insert(key, value);
+        Ok(())
+    }
+
+    fn expression(&self, node: &'a NodeProto) -> Result<Expression<'a>, LowerError> {
+        if node.op_type == "Mul" {
+            return self.product(node);
+        }
+        let Some(f) = function(&node.op_type) else {
+            return refuse(
+                &node.name,
+                format!(
+                    "operator {} between quantised tensors is not lowered",
+                    node.op_type
+                ),
+            );
+        };
+        let mut x = self.operand(node, &node.input[0])?;
+        let (alpha, beta) = (
+            attribute_float(node, "alpha"),
+            attribute_float(node, "beta"),
+        );
+        for v in &mut x.values {
+            *v = f(*v, alpha, beta);
+        }
+        Ok(x)
+    }
+
+    /// Two functions of one tensor, or one times a constant.
+    fn product(&self, node: &'a NodeProto) -> Result<Expression<'a>, LowerError> {
+        let constant = |name: &str| match self.qdq.constant(name).and_then(floats) {
+            Ok(values) if values.len() == 1 => Some(f64::from(values[0])),
+            _ => None,
+        };
+        let [a, b] = node.input.as_slice() else {
+            return refuse(
+                &node.name,
+                format!("multiplies {} tensors", node.input.len()),
+            );
+        };
+        for (x, factor) in [(a, constant(b)), (b, constant(a))] {
+            if let Some(factor) = factor {
+                let mut x = self.operand(node, x)?;
+                x.values.iter_mut().for_each(|v| *v *= factor);
+                return Ok(x);
+            }
+        }
+        let (mut a, b) = (self.operand(node, a)?, self.operand(node, b)?);
+        if a.source != b.source {
+            return refuse(
+                &node.name,
+                format!("multiplies {} and {}", a.source, b.source),
+            );
+        }
+        for (v, w) in a.values.iter_mut().zip(&b.values) {
+            *v *= w;
+        }
+        a.reads += b.reads;
+        Ok(a)
+    }
+
+    fn operand(&self, node: &NodeProto, name: &'a str) -> Result<Expression<'a>, LowerError> {
+        let Some(producer) = self.qdq.producer(name) else {
+            return refuse(&node.name, format!("reads {name}, which is not quantised"));
+        };
+        if producer.op_type != "DequantizeLinear" {
+            return self.expression(producer);
+        }
+        let source = producer.input[0].as_str();
+        let Some(value) = self.by_name.get(source) else {
+            return refuse(
+                &node.name,
+                format!("reads {source}, which is not made yet or already replaced"),
+            );
+        };
+        let t = &self.tensors[value.tensor];
+        let real = |q: i32| f64::from((q - i32::from(t.zero_point)) as f32 * t.scale);
+        Ok(Expression {
+            source,
+            values: (-128..128).map(real).collect(),
+            reads: 1,
+        })
+    }
+
+    /// How many inputs of nodes, and outputs of the graph, are a dequantised form of `tensor`.
+    fn readers(&self, tensor: &str) -> usize {
+        let reads = |n: &&NodeProto| n.op_type == "DequantizeLinear" && n.input[0] == tensor;
+        let forms = self.graph.node.iter().filter(reads).map(|n| &n.output[0]);
+        let count = |form: &String| {
+            let inputs = self.graph.node.iter().flat_map(|n| &n.input);
+            inputs.filter(|i| *i == form).count()
+                + self.graph.output.iter().filter(|o| o.name == *form).count()
+        };
+        forms.map(count).sum::<usize>()
+            + self
+                .graph
+                .output
+                .iter()
+                .filter(|o| o.name == tensor)
+                .count()
+    }
+}

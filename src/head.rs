@@ -1,0 +1,117 @@
+//! What the values in a head's outputs mean.
+//!
+//! Every detector that the runtime hosts says at each location what is there and where. The student's head is the default; the
+//! others are those of imported detectors, whose class logits are the embedding and whose prompts are its axes.
+
+use serde::{Deserialize, Serialize};
+
+/// How a head writes what it found.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadForm {
+    /// How a box is written.
+    pub boxes: BoxForm,
+    /// Where in its cell a location lies: 0 at the corner, 0.5 in the middle.
+    pub grid: f32,
+    /// What says that there is something at a location.
+    pub objectness: Objectness,
+}
+
+impl Default for HeadForm {
+    fn default() -> Self {
+        Self {
+            boxes: BoxForm::Distances,
+            grid: 0.5,
+            objectness: Objectness::Ranks,
+        }
+    }
+}
+
+/// The values of a box; all lengths in strides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BoxForm {
+    /// Left, top, right, bottom from the location.
+    Distances,
+    /// For each of those four so many logits, of a distribution over 0, 1, 2, …; the distance is its mean
+    /// (generalized focal loss, Li et al. 2020).
+    Distribution(u8),
+    /// Centre from the location, then the logarithms of width and height (YOLOX).
+    CentreAndSize,
+}
+
+/// What says that there is something at a location.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Objectness {
+    /// A logit behind the box: the best locations are aligned.
+    Ranks,
+    /// The same, and every score is multiplied by it (YOLOX).
+    Multiplies,
+    /// No logit: the greatest value of the embedding, whose values are class logits, ranks.
+    BestClass,
+}
+
+impl HeadForm {
+    /// Where the objectness logit lies behind the box.
+    #[must_use]
+    pub const fn objectness_at(&self) -> Option<usize> {
+        match (self.objectness, self.boxes) {
+            (Objectness::BestClass, _) => None,
+            (_, BoxForm::Distribution(bins)) => Some(4 * bins as usize),
+            _ => Some(4),
+        }
+    }
+
+    /// Channels of the geometry: box and objectness, in whole planes of 16; what is left over has no meaning.
+    #[must_use]
+    pub const fn channels(&self) -> usize {
+        let boxes = match self.boxes {
+            BoxForm::Distances | BoxForm::CentreAndSize => 4,
+            BoxForm::Distribution(bins) => 4 * bins as usize,
+        };
+        let objectness = self.objectness_at().is_some() as usize;
+        (boxes + objectness).next_multiple_of(16)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn geometry_is_whole_planes() {
+        assert_eq!(HeadForm::default().channels(), 16);
+        let form = |boxes, objectness| HeadForm {
+            boxes,
+            grid: 0.0,
+            objectness,
+        };
+        assert_eq!(
+            form(BoxForm::Distribution(8), Objectness::BestClass).channels(),
+            32
+        );
+        assert_eq!(
+            form(BoxForm::Distribution(8), Objectness::Ranks).channels(),
+            48
+        );
+    }
+
+    #[test]
+    fn a_form_is_written_in_words() {
+        let form = HeadForm {
+            boxes: BoxForm::Distribution(8),
+            grid: 0.0,
+            objectness: Objectness::BestClass,
+        };
+        let json = serde_json::to_string(&form).expect("JSON");
+        assert_eq!(
+            json,
+            r#"{"boxes":{"distribution":8},"grid":0.0,"objectness":"best_class"}"#
+        );
+        assert_eq!(
+            serde_json::from_str::<HeadForm>(&json).expect("a form"),
+            form
+        );
+    }
+}

@@ -1,0 +1,36 @@
+//! 16 channels in four registers.
+//!
+//! A step is at most 255 either way, so 16 bits hold it until it becomes a float.
+
+use std::arch::aarch64::*;
+
+use super::{LANE, Terms};
+use crate::kernels::{
+    arm,
+    epilogue::neon::{Registers, look_up},
+};
+
+#[target_feature(enable = "neon")]
+pub(super) fn row(terms: &Terms<'_>, a: &[[u8; LANE]], b: &[[u8; LANE]], y: &mut [[u8; LANE]]) {
+    let epilogue = Registers::new(&terms.epilogue);
+    let scales = terms.scales.map(|scale| vdupq_n_f32(scale));
+    let zeros = terms.zero_points.map(|zero| vdupq_n_u8(zero));
+    for ((a, b), y) in a.iter().zip(b).zip(y.iter_mut()) {
+        let steps = |i: usize, pixel| {
+            let (bytes, zero) = (arm::load_u8x16(pixel), zeros[i]);
+            let low = vsubl_u8(vget_low_u8(bytes), vget_low_u8(zero));
+            let [low, high] = [low, vsubl_high_u8(bytes, zero)].map(|w| vreinterpretq_s16_u16(w));
+            [
+                vmovl_s16(vget_low_s16(low)),
+                vmovl_high_s16(low),
+                vmovl_s16(vget_low_s16(high)),
+                vmovl_high_s16(high),
+            ]
+            .map(|steps| vmulq_f32(vcvtq_f32_s32(steps), scales[i]))
+        };
+        let (a, b) = (steps(0, a), steps(1, b));
+        let steps = std::array::from_fn(|q| vaddq_f32(a[q], b[q]));
+        arm::store_u8x16(y, epilogue.bytes(steps));
+    }
+    look_up(&terms.epilogue, y);
+}

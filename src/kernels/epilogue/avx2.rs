@@ -1,0 +1,45 @@
+//! 8 channels at once.
+
+use std::arch::x86_64::*;
+
+use super::Epilogue;
+use crate::kernels::layout::LANE;
+
+/// An epilogue's constants in registers.
+pub(crate) struct Registers {
+    bounds: [__m256; 2],
+    zero_point: __m256i,
+}
+
+impl Registers {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(crate) fn new(epilogue: &Epilogue<'_>) -> Self {
+        Self {
+            bounds: epilogue.bounds().map(|bound| _mm256_set1_ps(bound)),
+            zero_point: _mm256_set1_epi32(i32::from(epilogue.zero_point)),
+        }
+    }
+
+    /// The bytes of 8 numbers of steps, 32 bits each.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(crate) fn bytes(&self, steps: __m256) -> __m256i {
+        const NEAREST_EVEN: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+        let [low, high] = self.bounds;
+        let steps = _mm256_min_ps(_mm256_max_ps(steps, low), high);
+        let steps = _mm256_cvtps_epi32(_mm256_round_ps::<NEAREST_EVEN>(steps));
+        _mm256_add_epi32(steps, self.zero_point)
+    }
+}
+
+/// Applies the table, if there is one, to pixels whose bytes were just made.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(crate) fn look_up(epilogue: &Epilogue<'_>, fresh: &mut [[u8; LANE]]) {
+    if let Some(table) = epilogue.table {
+        for byte in fresh.as_flattened_mut() {
+            *byte = table[usize::from(*byte)];
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What a frame allocates once everything is warm: our stages nothing, tract a constant few for each graph that it runs.
+//!
+//! Alone in its program, because it counts what every thread of it allocates.
+
+// a global allocator cannot be written without it
+#![allow(unsafe_code)]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tarsier::{
+    detect::Settings,
+    frame::file::ImageFile,
+    graph::op::{Execution, Graph},
+    kernels::Isa,
+    pack::Pack,
+    pipeline::Pipeline,
+    prompt::{PromptSet, Request, sentence::SentenceEncoder, vocabulary::Vocabulary},
+    scene::Report,
+};
+use tract_onnx::prelude::{TValue, Tensor};
+
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+struct Counting;
+
+// SAFETY: every call goes to the system's allocator as it came; counting touches no memory of it.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations of each of the last ten of fifteen calls.
+fn counted(mut call: impl FnMut()) -> Vec<usize> {
+    let counts = (0..15).map(|_| {
+        let before = COUNT.load(Ordering::Relaxed);
+        call();
+        COUNT.load(Ordering::Relaxed) - before
+    });
+    let counts: Vec<usize> = counts.collect();
+    counts[5..].to_vec()
+}
+
+/// Zeros in the shape of each input of a graph.
+fn zeros(graph: &Graph) -> Vec<Arc<Tensor>> {
+    let ports = graph.program().inputs.iter();
+    ports
+        .map(|p| Arc::new(Tensor::zero::<u8>(&p.view.tensor_shape()).expect("a tensor")))
+        .collect()
+}
+
+#[test]
+fn a_frame_allocates_what_tract_does_and_nothing_else() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pack = Pack::open(&root.join("models/tarsier-s.tarsier")).expect("the default pack");
+    let execution = Execution {
+        isa: Isa::best(),
+        threads: 1,
+    };
+    let mut of_graphs = 0;
+    for name in ["backbone", "head"] {
+        let onnx = pack.section(&format!("{name}.onnx")).expect("a graph");
+        let mut graph = Graph::load(name, &onnx, |s| pack.find(s), execution).expect("it loads");
+        let inputs = zeros(&graph);
+        let counts = counted(|| {
+            let inputs = inputs.iter().map(|t| TValue::from_const(Arc::clone(t)));
+            drop(graph.run(inputs.collect()).expect("it runs"));
+        });
+        // not only a constant number: none of its bytes grow with the picture
+        assert!(counts.iter().all(|&c| c == counts[0]), "{name}: {counts:?}");
+        println!("{name}: {} allocations by tract", counts[0]);
+        of_graphs += counts[0];
+    }
+    assert!(of_graphs < 64, "{of_graphs} allocations by tract");
+
+    let mut pipeline = Pipeline::open(&pack, execution, Settings::default()).expect("a pipeline");
+    let vocabulary = Vocabulary::open(&pack).expect("names");
+    let requests: Vec<Request> = (vocabulary.entries().iter().take(300))
+        .map(|e| Request::Name(e.name.clone()))
+        .collect();
+    let prompts = PromptSet::new(
+        &requests,
+        &vocabulary,
+        &mut SentenceEncoder::open(&pack, execution).expect("an encoder"),
+        pipeline.objects(),
+        Some(0.05),
+        |_| (),
+    )
+    .expect("prompts");
+    let image = ImageFile::open(&root.join("models/sample/coffee.jpg")).expect("a photo");
+    let frame = image.frame(0).expect("a frame");
+    let mut report = Report::new(0, image.captured, image.size);
+    let counts = counted(|| {
+        pipeline
+            .detect(&frame, &prompts, &mut report)
+            .expect("a report");
+    });
+    assert!(!report.detections.is_empty(), "nothing was selected");
+    println!("whole frame: {counts:?}");
+    assert_eq!(counts, vec![of_graphs; 10], "our stages allocate");
+}
