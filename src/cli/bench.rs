@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tarsier::{
     detect::Settings,
     frame::file::ImageFile,
@@ -19,6 +19,9 @@ use tarsier::{
 
 use super::{Engine, Failure, Lines, Prompts, code_of, exit, fail};
 
+mod host;
+mod print;
+
 /// Options of `bench`.
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
@@ -31,14 +34,97 @@ pub(crate) struct Bench {
     /// Also time every operator.
     #[arg(long)]
     ops: bool,
+    /// How to print it; json holds every frame's times.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Print one Markdown block about this board and its times, operators included, to send to whoever keeps boards/.
+    #[arg(long, conflicts_with = "format")]
+    report: bool,
     #[command(flatten)]
     prompts: Prompts,
     #[command(flatten)]
     pub(crate) engine: Engine,
 }
 
+/// Forms of the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Tables for people.
+    #[default]
+    Text,
+    /// One object.
+    Json,
+}
+
+/// The parts of a frame, in order; `decode` is not part of what a camera's frame needs.
+const STAGES: [&str; 6] = [
+    "decode",
+    "letterbox",
+    "backbone",
+    "head",
+    "align",
+    "select",
+];
+
+/// What one run found.
+#[derive(Debug)]
+struct Measured {
+    /// The pack's name and version.
+    pack: String,
+    execution: Execution,
+    prompts: usize,
+    /// Width and height of the photo.
+    photo: (u32, u32),
+    frames: u32,
+    /// The times of every measured frame, by stage.
+    stages: [Vec<Duration>; STAGES.len()],
+    /// Working memory of backbone and head.
+    arena_bytes: u64,
+    /// From the start of the process to an open pack and prompts that are ready.
+    loaded: Duration,
+    /// From the start of the process to the end of the first frame.
+    first: Duration,
+    peak_rss_kb: Option<u64>,
+    /// Of each graph, its operators.
+    operators: Vec<Vec<Operator>>,
+}
+
+impl Measured {
+    /// A frame's time without decoding, for every frame, sorted.
+    fn all_but_decode(&self) -> Vec<Duration> {
+        let [_, stages @ ..] = &self.stages;
+        let frame = |i: usize| stages.iter().filter_map(|s| s.get(i)).sum();
+        let mut times: Vec<Duration> = (0..stages[0].len()).map(frame).collect();
+        times.sort_unstable();
+        times
+    }
+}
+
+/// One operator and its median time.
+#[derive(Debug)]
+struct Operator {
+    name: String,
+    /// Channels × height × width.
+    output: [u32; 3],
+    macs: u64,
+    time: Duration,
+}
+
 impl Bench {
     pub(crate) fn run(&self, execution: Execution, started: Instant) -> Result<u8, Failure> {
+        let before = host::temperature();
+        let measured = self.measure(execution, started)?;
+        let mut out = Lines::new();
+        match (self.report, self.format) {
+            (true, _) => print::report(&measured, before, &mut out)?,
+            (false, Format::Text) => print::text(&measured, &mut out)?,
+            (false, Format::Json) => print::json(&measured, &mut out)?,
+        }
+        out.finish()?;
+        Ok(0)
+    }
+
+    fn measure(&self, execution: Execution, started: Instant) -> Result<Measured, Failure> {
         let mut opened = self.engine.open(execution, Settings::default())?;
         let prompts = self.prompts.open(&opened, true)?;
         let loaded = started.elapsed();
@@ -54,7 +140,7 @@ impl Bench {
         let mut report = Report::new(0, image.captured, image.size);
         let frame = image.frame(0).map_err(|e| fail(exit::SOFTWARE, e))?;
         let mut first = None;
-        let mut samples: Vec<(Duration, StageTimes)> = Vec::with_capacity(self.frames as usize);
+        let mut stages = [const { Vec::new() }; STAGES.len()];
         for i in 0..self.frames + self.frames.div_ceil(10) {
             let times = opened
                 .pipeline
@@ -64,70 +150,44 @@ impl Bench {
             if i >= self.frames.div_ceil(10) {
                 let clock = Instant::now();
                 decode().map_err(|e| fail(code_of(&e), e))?;
-                samples.push((clock.elapsed(), times));
+                let StageTimes {
+                    letterbox,
+                    backbone,
+                    head,
+                    align,
+                    select,
+                } = times;
+                let all = [clock.elapsed(), letterbox, backbone, head, align, select];
+                for (samples, time) in stages.iter_mut().zip(all) {
+                    samples.push(time);
+                }
             }
         }
-        let m = opened.pack.manifest();
-        let mut out = Lines::new();
-        out.line(format!(
-            "{} {} · {} · {} thread(s) · {} prompts · {}×{} photo · {} frames",
-            m.name,
-            m.version,
-            execution.isa.level(),
-            execution.threads,
-            prompts.prompts().len(),
-            image.size.width,
-            image.size.height,
-            self.frames
-        ))?;
-        out.line(format!("\n{:<12}{:>10}{:>10}  ms", "stage", "p50", "p99"))?;
-        type Stage = (&'static str, fn(&(Duration, StageTimes)) -> Duration);
-        let stages: [Stage; 7] = [
-            ("decode", |s| s.0),
-            ("letterbox", |s| s.1.letterbox),
-            ("backbone", |s| s.1.backbone),
-            ("head", |s| s.1.head),
-            ("align", |s| s.1.align),
-            ("select", |s| s.1.select),
-            ("all but decode", |s| {
-                s.1.letterbox + s.1.backbone + s.1.head + s.1.align + s.1.select
-            }),
-        ];
-        for (name, of) in stages {
-            let mut times: Vec<Duration> = samples.iter().map(of).collect();
-            times.sort_unstable();
-            out.line(format!(
-                "{name:<14}{:>8.3}{:>10.3}",
-                ms(percentile(&times, 0.50)),
-                ms(percentile(&times, 0.99))
-            ))?;
-        }
-        let arena: u32 = opened
-            .pipeline
-            .graphs()
-            .iter()
-            .map(|g| g.program().arena_bytes)
-            .sum();
-        out.line(format!(
-            "\narena {:.2} MB (backbone and head)",
-            f64::from(arena) / 1e6
-        ))?;
-        out.line(format!(
-            "start to prompts ready {:.1} ms, to first detection {:.1} ms",
-            ms(loaded),
-            ms(first.unwrap_or_default())
-        ))?;
-        match peak_rss_kb() {
-            Some(kb) => out.line(format!("peak RSS {:.1} MB", kb as f64 / 1e3))?,
-            None => out.line("peak RSS unknown: /proc/self/status cannot be read")?,
-        }
-        if self.ops {
-            for graph in opened.pipeline.graphs() {
-                self.operators(graph, execution, &mut out)?;
-            }
-        }
-        out.finish()?;
-        Ok(0)
+        let graphs = opened.pipeline.graphs();
+        let operators = match self.ops || self.report {
+            true => graphs
+                .iter()
+                .map(|graph| self.operators(graph, execution))
+                .collect::<Result<_, _>>()?,
+            false => Vec::new(),
+        };
+        let manifest = opened.pack.manifest();
+        Ok(Measured {
+            pack: format!("{} {}", manifest.name, manifest.version),
+            execution,
+            prompts: prompts.prompts().len(),
+            photo: (image.size.width, image.size.height),
+            frames: self.frames,
+            stages,
+            arena_bytes: graphs
+                .iter()
+                .map(|g| u64::from(g.program().arena_bytes))
+                .sum(),
+            loaded,
+            first: first.unwrap_or_default(),
+            peak_rss_kb: host::peak_rss_kb(),
+            operators,
+        })
     }
 
     /// Times each operator of a graph's program on zeros: integer kernels take the same time on all data.
@@ -135,8 +195,7 @@ impl Bench {
         &self,
         graph: &Graph,
         Execution { isa, threads }: Execution,
-        out: &mut Lines,
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<Operator>, Failure> {
         let program = graph.program();
         let mut executor =
             Executor::new(program.clone(), graph.weights()).map_err(|e| fail(exit::SOFTWARE, e))?;
@@ -163,47 +222,19 @@ impl Bench {
                 },
             );
         }
-        let medians: Vec<Duration> = times
-            .iter_mut()
-            .map(|t| {
-                t.sort_unstable();
-                percentile(t, 0.5)
+        let operations = program.operations.iter().zip(&mut times);
+        Ok(operations
+            .map(|(op, times)| {
+                times.sort_unstable();
+                Operator {
+                    name: op.name.clone(),
+                    output: [op.output.channels, op.output.height, op.output.width],
+                    macs: op.macs(),
+                    time: percentile(times, 0.5),
+                }
             })
-            .collect();
-        let total: Duration = medians.iter().sum();
-        out.line(format!(
-            "\n{:<56}{:>14}{:>9}{:>9}{:>8}{:>7}",
-            "operator", "output", "MMAC", "µs", "GMAC/s", "share"
-        ))?;
-        for (op, time) in program.operations.iter().zip(medians) {
-            let (macs, s) = (op.macs() as f64, time.as_secs_f64().max(1e-9));
-            let shape = format!(
-                "{}×{}×{}",
-                op.output.channels, op.output.height, op.output.width
-            );
-            let share = 100.0 * s / total.as_secs_f64().max(1e-9);
-            out.line(format!(
-                "{:<56}{shape:>14}{:>9.2}{:>9.1}{:>8.1}{share:>6.1}%",
-                op.name,
-                macs / 1e6,
-                s * 1e6,
-                macs / s / 1e9
-            ))?;
-        }
-        out.line(format!(
-            "{:<56}{:>14}{:>9.2}{:>9.1}{:>8.1}",
-            "all",
-            "",
-            program.macs() as f64 / 1e6,
-            total.as_secs_f64() * 1e6,
-            program.macs() as f64 / total.as_secs_f64() / 1e9
-        ))?;
-        Ok(())
+            .collect())
     }
-}
-
-fn ms(d: Duration) -> f64 {
-    d.as_secs_f64() * 1e3
 }
 
 /// The value below which a share of the sorted times lies; nearest rank.
@@ -213,11 +244,4 @@ fn percentile(sorted: &[Duration], share: f64) -> Duration {
         .get(rank.clamp(1, sorted.len().max(1)) - 1)
         .copied()
         .unwrap_or_default()
-}
-
-/// The process's largest resident set, from the kernel.
-fn peak_rss_kb() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
-    line.split_whitespace().nth(1)?.parse().ok()
 }

@@ -1,0 +1,81 @@
+"""How large the binary is, how long from starting the process to the first detection, how much memory `detect` takes.
+
+    python tests/bench/size.py [--starts 15]
+
+Start is measured from outside: from before the process is made to the end of its output on one photo, and the process's end with it.
+"One inference" is the median frame of `tarsier bench` in the same minute. Sizes are of stripped copies; the aarch64 one is static.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import aarch64
+import common
+
+
+def stripped_mb(binary, strip):
+    """Bytes of a stripped copy, in MB."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "stripped"
+        subprocess.run([strip, binary, "-o", out], check=True)
+        return out.stat().st_size / 1e6
+
+
+def start(binary, pack, photo):
+    """One run of `tarsier detect` on one thread: (milliseconds from before the fork to its output's end, peak RSS in MB)."""
+    begin = time.perf_counter()
+    process = subprocess.Popen([binary, "detect", photo, "--pack", pack, "--threads", "1"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                               preexec_fn=common.prepare(common.cores(1)))
+    process.stdout.read()
+    ms = 1e3 * (time.perf_counter() - begin)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = status
+    if status:
+        raise RuntimeError(f"tarsier detect ended with status {status}")
+    return ms, usage.ru_maxrss * 1024 / 1e6
+
+
+def section(binary, pack, starts, arm=None):
+    """The Markdown of this bench and its numbers by name."""
+    photo = common.ROOT / "models/golden/frame.png"
+    runs, first, frame = [], [], []
+    start(binary, pack, photo)
+    for _ in range(starts):
+        runs.append(start(binary, pack, photo))
+        found = common.tarsier("--pack", pack, frames=20, binary=binary)
+        first.append(found["start_to_first_detection_ms"])
+        frame.append(statistics.median(sum(f) for f in zip(*(found["ms"][name] for name in common.STAGES))))
+    arm = arm or aarch64.build()
+    numbers = {
+        "outside": statistics.median(ms for ms, _ in runs), "inside": statistics.median(first), "frame": statistics.median(frame),
+        "rss": max(rss for _, rss in runs), "x86": stripped_mb(binary, "strip"), "arm": stripped_mb(arm, "aarch64-linux-gnu-strip"),
+    }
+    rows = [
+        ["stripped binary, this machine's", f"{numbers['x86']:.1f} MB"],
+        ["stripped binary, aarch64, static", f"{numbers['arm']:.1f} MB"],
+        ["the pack", f"{Path(pack).stat().st_size / 1e6:.1f} MB"],
+        ["start of the process to the end of its output, one 320×320 photo", f"{numbers['outside']:.1f} ms"],
+        ["main to first detection, as `bench` says", f"{numbers['inside']:.1f} ms"],
+        ["one inference (a whole frame, decoded already)", f"{numbers['frame']:.1f} ms"],
+        ["start less one inference", f"{numbers['outside'] - numbers['frame']:.1f} ms"],
+        ["peak RSS of `detect`, pack included", f"{numbers['rss']:.1f} MB"],
+    ]
+    return f"One thread, {starts} starts, files cached, medians (RSS: the most):\n\n{common.table(['what', 'measured'], rows)}", numbers
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--tarsier", default=common.TARSIER, type=Path)
+    p.add_argument("--pack", default=common.PACK, type=Path)
+    p.add_argument("--starts", default=15, type=int)
+    a = p.parse_args()
+    print(section(a.tarsier, a.pack, a.starts)[0])
+
+
+if __name__ == "__main__":
+    main()
