@@ -6,7 +6,7 @@
 
 use std::arch::aarch64::*;
 
-use super::{Band, LANE, Plane};
+use super::{Band, LANE, Plane, tap};
 use crate::kernels::{
     arm,
     epilogue::neon::{Registers, look_up},
@@ -85,7 +85,7 @@ impl Level {
     ) {
         let step = if STEP > 0 { STEP } else { plane.pixel_step };
         let flip = vdupq_n_u8(0x80);
-        let pixels = |offset: u32| &x[offset as usize..][..(P - 1) * step + LANE];
+        let pixels = |offset: u32| tap(x, offset as usize, (P - 1) * step + LANE);
         let signed = |x: &[u8], p: usize| {
             let x = arm::load_u8x16(&x[p * step..].as_chunks().0[0]);
             vreinterpretq_s8_u8(veorq_u8(x, flip))
