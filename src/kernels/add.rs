@@ -123,7 +123,7 @@ fn row_of_level(isa: Isa) -> RowFn {
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => avx2::row,
         #[cfg(target_arch = "aarch64")]
-        Level::Neon | Level::NeonDot => neon::row,
+        Level::Neon | Level::NeonDot | Level::NeonI8mm => neon::row,
         _ => scalar::row,
     }
 }

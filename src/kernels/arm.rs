@@ -1,4 +1,4 @@
-//! Loads, stores and `SDOT` of AArch64 registers.
+//! Loads, stores, `SDOT` and `SMMLA` of AArch64 registers.
 //!
 //! # Safety
 //!
@@ -80,6 +80,48 @@ pub(super) fn sdot<const LANE: usize>(
         );
     }
     sum
+}
+
+/// `sums[2p + c] + Σ_i x[8p + i] · weights[8c + i]`: `SMMLA`, two pixels × two channels.
+///
+/// The intrinsic, `vmmlaq_s32`, is not stable in Rust 1.95. The assembly does not
+/// say `nomem`, so that no load passes it: with loads before it, the sums of a
+/// tile no longer fit the registers.
+#[inline]
+#[target_feature(enable = "neon,i8mm")]
+pub(super) fn smmla(mut sums: int32x4_t, x: int8x16_t, weights: int8x16_t) -> int32x4_t {
+    // SAFETY: `i8mm` is enabled here, and `SMMLA` reads and writes registers only.
+    unsafe {
+        asm!(
+            "smmla {sums:v}.4s, {x:v}.16b, {weights:v}.16b",
+            sums = inout(vreg) sums,
+            x = in(vreg) x,
+            weights = in(vreg) weights,
+            options(nostack, preserves_flags),
+        );
+    }
+    sums
+}
+
+/// Half `H` of the inputs of two pixels, as signed bytes `u - 128`.
+///
+/// In assembly without `nomem` for the same reason as in [`smmla`].
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn signed_halves<const H: usize>(first: uint8x16_t, second: uint8x16_t) -> int8x16_t {
+    let halves: uint8x16_t;
+    // SAFETY: these instructions read and write registers only.
+    unsafe {
+        asm!(
+            "zip{number} {halves:v}.2d, {first:v}.2d, {second:v}.2d",
+            number = const H + 1,
+            halves = out(vreg) halves,
+            first = in(vreg) first,
+            second = in(vreg) second,
+            options(nostack, preserves_flags),
+        );
+    }
+    vreinterpretq_s8_u8(veorq_u8(halves, vdupq_n_u8(0x80)))
 }
 
 /// For two pixels: `sums += Σ_i weights[i] · x[i]`, in 16 bits until the sum of

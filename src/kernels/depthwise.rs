@@ -163,7 +163,7 @@ fn rows_of_level(isa: Isa) -> RowsFn {
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => avx2::rows,
         #[cfg(target_arch = "aarch64")]
-        Level::Neon | Level::NeonDot => neon::rows,
+        Level::Neon | Level::NeonDot | Level::NeonI8mm => neon::rows,
         _ => scalar::rows,
     }
 }

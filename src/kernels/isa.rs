@@ -20,16 +20,19 @@ pub enum Level {
     Neon,
     /// AArch64 with the dot-product extension: `SDOT`.
     NeonDot,
+    /// AArch64 with the matrix extension for integers too: `SMMLA`.
+    NeonI8mm,
 }
 
 impl Level {
     /// Every level there is, on any architecture; later ones are faster.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Scalar,
         Self::Avx2,
         Self::Avx512Vnni,
         Self::Neon,
         Self::NeonDot,
+        Self::NeonI8mm,
     ];
 
     /// The name used in options, logs and reports.
@@ -41,6 +44,7 @@ impl Level {
             Self::Avx512Vnni => "avx512_vnni",
             Self::Neon => "neon",
             Self::NeonDot => "neon_dot",
+            Self::NeonI8mm => "neon_i8mm",
         }
     }
 
@@ -67,10 +71,14 @@ impl Level {
                 std::arch::is_aarch64_feature_detected!("neon")
                     && std::arch::is_aarch64_feature_detected!("dotprod")
             }
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonI8mm => {
+                Self::NeonDot.is_available() && std::arch::is_aarch64_feature_detected!("i8mm")
+            }
             #[cfg(not(target_arch = "x86_64"))]
             Self::Avx2 | Self::Avx512Vnni => false,
             #[cfg(not(target_arch = "aarch64"))]
-            Self::Neon | Self::NeonDot => false,
+            Self::Neon | Self::NeonDot | Self::NeonI8mm => false,
         }
     }
 }
@@ -204,7 +212,7 @@ mod tests {
         let unknown = Isa::named("sse9").unwrap_err().to_string();
         assert_eq!(
             unknown,
-            "unknown level \"sse9\", the levels are scalar, avx2, avx512_vnni, neon, neon_dot"
+            "unknown level \"sse9\", the levels are scalar, avx2, avx512_vnni, neon, neon_dot, neon_i8mm"
         );
         let foreign = if cfg!(target_arch = "x86_64") {
             Level::Neon

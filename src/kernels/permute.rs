@@ -193,7 +193,7 @@ fn merge_of_level(isa: Isa) -> MergeFn {
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 | Level::Avx512Vnni => avx2::merge,
         #[cfg(target_arch = "aarch64")]
-        Level::Neon | Level::NeonDot => neon::merge,
+        Level::Neon | Level::NeonDot | Level::NeonI8mm => neon::merge,
         _ => scalar::merge,
     }
 }

@@ -35,6 +35,8 @@ pub(super) mod avx512_vnni;
 pub(super) mod neon;
 #[cfg(target_arch = "aarch64")]
 pub(super) mod neon_dot;
+#[cfg(target_arch = "aarch64")]
+pub(super) mod neon_i8mm;
 pub(super) mod scalar;
 
 /// The weights of one offset in one block.
@@ -165,6 +167,8 @@ macro_rules! tiles_of_level {
             Level::Avx512Vnni => &avx512_vnni::TILES,
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => &avx2::TILES,
+            #[cfg(target_arch = "aarch64")]
+            Level::NeonI8mm => &neon_i8mm::TILES,
             #[cfg(target_arch = "aarch64")]
             Level::NeonDot => &neon_dot::TILES,
             #[cfg(target_arch = "aarch64")]

@@ -34,6 +34,8 @@ impl Registers {
 }
 
 /// Applies the table, if there is one, to pixels whose bytes were just made.
+///
+/// One by one: 16 `VPSHUFB` and 15 blends for 32 bytes were no faster in every layer.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(crate) fn look_up(epilogue: &Epilogue<'_>, fresh: &mut [[u8; LANE]]) {
