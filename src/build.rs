@@ -47,6 +47,13 @@ pub enum BuildError {
         /// What the system said.
         source: io::Error,
     },
+    /// The pack could not be written.
+    Output {
+        /// The pack.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A file's content is wrong.
     Content {
         /// The file.
@@ -83,7 +90,9 @@ pub enum BuildError {
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File { path, source } => write!(f, "{}: {source}", path.display()),
+            Self::File { path, source } | Self::Output { path, source } => {
+                write!(f, "{}: {source}", path.display())
+            }
             Self::Content { path, reason } => write!(f, "{}: {reason}", path.display()),
             Self::Lower { path, source } => write!(f, "{}: {source}", path.display()),
             Self::Program(e) => e.fmt(f),
@@ -192,14 +201,23 @@ pub fn build(folder: &Path, output: &Path) -> Result<u64, BuildError> {
     // the golden digest needs a pack that runs: write it once without, run, write it again
     let temporary = output.with_extension("building");
     manifest.golden.clear();
-    write(&temporary, &manifest, &sections)?;
-    manifest.golden = golden(&Pack::open(&temporary).map_err(BuildError::Pack)?)?;
-    let bytes = write(&temporary, &manifest, &sections)?;
-    fs::rename(&temporary, output).map_err(|source| BuildError::File {
-        path: output.to_owned(),
-        source,
-    })?;
-    Ok(bytes)
+    let written = write(&temporary, &manifest, &sections)
+        .and_then(|_| golden(&Pack::open(&temporary).map_err(BuildError::Pack)?))
+        .and_then(|golden| {
+            manifest.golden = golden;
+            write(&temporary, &manifest, &sections)
+        })
+        .and_then(|bytes| {
+            let path = output.to_owned();
+            fs::rename(&temporary, output)
+                .map(|()| bytes)
+                .map_err(|source| BuildError::Output { path, source })
+        });
+    if written.is_err() {
+        // nothing half built stays behind; that it could not be removed says nothing new
+        let _ = fs::remove_file(&temporary);
+    }
+    written
 }
 
 /// Compares every section with the manifest and runs the golden frame.
@@ -251,7 +269,7 @@ fn write(
     manifest: &Manifest,
     sections: &[(&str, Vec<u8>)],
 ) -> Result<u64, BuildError> {
-    let file = |source| BuildError::File {
+    let file = |source| BuildError::Output {
         path: path.to_owned(),
         source,
     };

@@ -260,8 +260,8 @@ pub(crate) struct Opened {
 }
 
 impl Prompts {
-    /// Requests in the order of the options: names, file, sentences.
-    fn requests(&self) -> Result<Vec<Request>, Failure> {
+    /// Requests in the order of the options: names, file, sentences; those of the file with their lines.
+    fn requests(&self) -> Result<Vec<(Request, Option<usize>)>, Failure> {
         let name = |text: &str| {
             let text = text.to_owned();
             if self.encode_unknown {
@@ -270,7 +270,7 @@ impl Prompts {
                 Request::Name(text)
             }
         };
-        let mut requests: Vec<Request> = self.names.iter().map(|n| name(n)).collect();
+        let mut requests: Vec<_> = self.names.iter().map(|n| (name(n), None)).collect();
         if let Some(path) = &self.prompts {
             let unreadable = |e: std::io::Error| match e.kind() {
                 std::io::ErrorKind::InvalidData => fail(
@@ -283,12 +283,10 @@ impl Prompts {
                 ),
             };
             let text = std::fs::read_to_string(path).map_err(unreadable)?;
-            let lines = text
-                .lines()
-                .map(str::trim)
-                .filter(|l| !l.is_empty() && !l.starts_with('#'));
+            let lines = (1..).zip(text.lines().map(str::trim));
+            let lines = lines.filter(|(_, l)| !l.is_empty() && !l.starts_with('#'));
             let before = requests.len();
-            requests.extend(lines.map(name));
+            requests.extend(lines.map(|(number, l)| (name(l), Some(number))));
             if requests.len() == before {
                 return Err(fail(
                     exit::DATA,
@@ -296,16 +294,18 @@ impl Prompts {
                 ));
             }
         }
-        requests.extend(self.sentences.iter().cloned().map(Request::Sentence));
+        let sentences = self.sentences.iter().cloned();
+        requests.extend(sentences.map(|s| (Request::Sentence(s), None)));
         if requests.is_empty() {
-            requests.extend(COCO_80.split(',').map(|n| Request::Name(n.to_owned())));
+            let names = COCO_80.split(',').map(str::to_owned);
+            requests.extend(names.map(|n| (Request::Name(n), None)));
         }
         Ok(requests)
     }
 
     /// The prompt set that the options ask for.
     pub(crate) fn open(&self, opened: &Opened, quiet: bool) -> Result<PromptSet, Failure> {
-        let requests = self.requests()?;
+        let (requests, lines): (Vec<_>, Vec<_>) = self.requests()?.into_iter().unzip();
         let mut encoder = SentenceEncoder::open(&opened.pack, opened.execution)
             .map_err(|e| fail(exit::DATA, e))?;
         let bar = progress(
@@ -313,6 +313,7 @@ impl Prompts {
             "prompts",
             quiet || requests.len() < 1000,
         );
+        let mut at = 0;
         let set = PromptSet::new(
             &requests,
             &opened.vocabulary,
@@ -320,11 +321,17 @@ impl Prompts {
             opened.pipeline.objects(),
             self.threshold,
             |i| {
+                at = i;
                 bar.set_position(i as u64);
             },
         );
         bar.finish_and_clear();
-        set.map_err(|e| fail(exit::USAGE, e))
+        set.map_err(|e| match (&self.prompts, lines.get(at)) {
+            (Some(file), Some(Some(line))) => {
+                fail(exit::USAGE, format!("{}:{line}: {e}", file.display()))
+            }
+            _ => fail(exit::USAGE, e),
+        })
     }
 }
 

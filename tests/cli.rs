@@ -214,6 +214,16 @@ fn an_unknown_name_is_64_with_the_nearest_names_and_the_way_out() {
 }
 
 #[test]
+fn an_unknown_name_in_a_file_is_reported_with_its_line() {
+    let folder = Folder::new();
+    let file = folder.file("prompts.txt", "# on the table\ncup\n\ntabel lamp\n");
+    detect(&["--prompt", "person", "--prompts", &file]).fails(
+        64,
+        &["prompts.txt:4: ", "\"tabel lamp\" is not in the vocabulary"],
+    );
+}
+
+#[test]
 fn an_unknown_name_can_be_encoded_instead() {
     detect(&[
         "--prompt",

@@ -70,6 +70,10 @@ fn failure(e: BuildError) -> Failure {
         BuildError::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
             exit::NO_INPUT
         }
+        BuildError::Output { source, .. } => match source.kind() {
+            std::io::ErrorKind::StorageFull => exit::IO,
+            _ => exit::CANNOT_CREATE,
+        },
         BuildError::File { .. } => exit::IO,
         _ => exit::DATA,
     };
