@@ -5,7 +5,11 @@ use std::ops::Range;
 use super::{
     Epilogue, Kind, MAX_PORTS, Operation, Place, Port, Program, ProgramError, View, Window,
 };
-use crate::kernels::layout::{LANE, ROW};
+use crate::kernels::{
+    depthwise,
+    layout::{LANE, ROW},
+    pool,
+};
 
 /// Dimensions and counts above this are refused, so that no product below overflows.
 const MAX_DIMENSION: u32 = 1 << 12;
@@ -206,6 +210,13 @@ impl Program {
                 }
                 check_border(op, window)?;
                 check_window(op, window, MAX_KERNEL)?;
+                let taps = op.depthwise_shape(window.kernel).taps();
+                if taps > depthwise::MAX_TAPS {
+                    return fail(format!(
+                        "{taps} taps; up to {} are done",
+                        depthwise::MAX_TAPS
+                    ));
+                }
                 check_constants(op, weights)?;
                 check_epilogue(op, epilogue, weights)?;
             }
@@ -216,7 +227,7 @@ impl Program {
 
 /// The widest windows of convolutions and of poolings.
 const MAX_KERNEL: u32 = 8;
-const MAX_POOL: u32 = 16;
+const MAX_POOL: u32 = pool::MAX_KERNEL as u32;
 
 fn check_border(op: &Operation, window: &Window) -> Result<(), ProgramError> {
     let Window { kernel, pad, .. } = window;
