@@ -57,14 +57,7 @@ enum Format {
 }
 
 /// The parts of a frame, in order; `decode` is not part of what a camera's frame needs.
-const STAGES: [&str; 6] = [
-    "decode",
-    "letterbox",
-    "backbone",
-    "head",
-    "align",
-    "select",
-];
+const STAGES: [&str; 6] = ["decode", "letterbox", "backbone", "head", "align", "select"];
 
 /// What one run found.
 #[derive(Debug)]

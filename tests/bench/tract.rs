@@ -25,7 +25,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         .into_optimized()?
         .into_runnable()?;
     let fact = model.model().input_fact(0)?;
-    let shape = fact.shape.as_concrete().ok_or("the input's shape is open")?;
+    let shape = fact
+        .shape
+        .as_concrete()
+        .ok_or("the input's shape is open")?;
     let input = Tensor::zero_dt(fact.datum_type, shape)?;
     let run = || model.run(tvec!(input.clone().into_tvalue()));
     run()?;
