@@ -95,7 +95,7 @@ pub fn conv(isa: Isa, threads: usize, op: &Conv<'_>, x: &[u8], y: &mut [u8]) {
     // a last group of fewer blocks is a smaller task: finer ones even it out
     let uneven = usize::from(!y.len().is_multiple_of(tiles.blocks() * op.out.bytes()));
     let bands = if threads > 1 {
-        (TASKS_PER_THREAD * threads << uneven).div_ceil(groups)
+        ((TASKS_PER_THREAD * threads) << uneven).div_ceil(groups)
     } else {
         1
     };
