@@ -31,7 +31,9 @@ use super::{
         LowerError, Qdq, attribute_int, attribute_ints, attribute_string, floats, integers, refuse,
     },
 };
-use crate::kernels::layout::{DepthwiseShape, KernelShape, LANE, pack_depthwise, pack_weights};
+use crate::kernels::layout::{
+    DepthwiseShape, KernelShape, LANE, bias_s8, pack_depthwise, pack_weights,
+};
 
 mod activation;
 #[cfg(test)]
@@ -424,12 +426,11 @@ impl<'a> Lowering<'a> {
             }
         };
         let padded = (if depthwise { lanes } else { out }).next_multiple_of(LANE);
-        let (mut bias, mut signed, mut scale) =
-            (vec![0i32; padded], vec![0i32; padded], vec![1f32; padded]);
+        let (mut bias, mut scale) = (vec![0i32; padded], vec![1f32; padded]);
         for (c, w) in values.chunks_exact(values.len() / out).enumerate() {
             let sum: i64 = w.iter().map(|&w| i64::from(w)).sum();
             let reach: i64 = w.iter().map(|&w| i64::from(w).abs() * 255).sum();
-            // in units of the products, moved to unsigned activations; and to those read as `u - 128`
+            // in units of the products, moved to unsigned activations
             let b = i64::from(biases[c]) - in_zero * sum;
             if b.abs() + reach + 128 * sum.abs() > i64::from(i32::MAX) {
                 return refuse(
@@ -438,7 +439,6 @@ impl<'a> Lowering<'a> {
                 );
             }
             bias[home(c)] = b as i32;
-            signed[home(c)] = (b + 128 * sum) as i32;
             scale[home(c)] = product(c) / parameters.0;
         }
         let taps = (rows * columns) as usize;
@@ -466,6 +466,7 @@ impl<'a> Lowering<'a> {
                 image: x.input.is_some() && x.channels <= 4,
             };
             let packed = pack_weights(&spread.collect::<Vec<i8>>(), &shape);
+            let signed = bias_s8(&packed, &bias);
             Constants::Dense(ConvWeights {
                 weights: self.weights.put(bytemuck::cast_slice(&packed)),
                 bias: self.weights.put(bytemuck::cast_slice(&bias)),
@@ -734,11 +735,7 @@ impl<'a> Lowering<'a> {
             zero_point,
             ..
         } = self.tensors[of];
-        let mut copy = new_tensor(&node.name, [channels, height, width], scale, zero_point);
-        copy.first = self.drafts.len() as u32;
-        copy.last = copy.first;
-        self.tensors.push(copy);
-        let output = self.tensors.len() - 1;
+        let output = self.tensor(node, [channels, height, width], (scale, zero_point));
         self.push(node, of, output, Kind::Copy);
         output
     }

@@ -7,6 +7,15 @@ use super::layout::{LANE, Planes};
 /// Enough for a thread that was interrupted to be helped out by the others.
 const TASKS_PER_THREAD: usize = 2;
 
+/// Into how many bands each of `tasks` is cut, so that there are enough for all threads; with one thread, none is.
+pub(super) const fn count(threads: usize, tasks: usize) -> usize {
+    if threads > 1 && tasks > 0 {
+        (TASKS_PER_THREAD * threads).div_ceil(tasks)
+    } else {
+        1
+    }
+}
+
 /// Some rows of one output plane.
 pub(super) struct Band<'y> {
     /// Which plane.
@@ -38,16 +47,10 @@ pub(super) fn bands(
     y: &mut [u8],
     work: &(impl Fn(Band<'_>) + Sync),
 ) {
-    let planes = y.len() / out.bytes();
-    let bands = if threads > 1 && planes > 0 {
-        (TASKS_PER_THREAD * threads).div_ceil(planes)
-    } else {
-        1
-    };
     let cut = Cut {
         out,
         fill,
-        bands,
+        bands: count(threads, y.len() / out.bytes()),
         work,
     };
     cut.planes(threads > 1, 0, y);

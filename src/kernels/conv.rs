@@ -21,6 +21,7 @@
 use std::ops::Range;
 
 use super::{
+    bands,
     epilogue::Epilogue,
     isa::Isa,
     layout::{GROUP, LANE, Planes},
@@ -92,12 +93,12 @@ pub fn conv(isa: Isa, threads: usize, op: &Conv<'_>, x: &[u8], y: &mut [u8]) {
     op.check(x.len(), y.len());
     let tiles = tiles_of_level!(isa);
     let groups = y.len().div_ceil(tiles.blocks() * op.out.bytes());
-    // a last group of fewer blocks is a smaller task: finer ones even it out
-    let uneven = usize::from(!y.len().is_multiple_of(tiles.blocks() * op.out.bytes()));
-    let bands = if threads > 1 {
-        ((TASKS_PER_THREAD * threads) << uneven).div_ceil(groups)
+    // a last group of fewer blocks is a smaller task: finer ones, as if for twice the threads, even it out
+    let uneven = !y.len().is_multiple_of(tiles.blocks() * op.out.bytes());
+    let wanted = if uneven && threads > 1 {
+        2 * threads
     } else {
-        1
+        threads
     };
     let kind = |step| KINDS.iter().position(|&kind| kind == (op.groups, step));
     let kind = kind(op.pixel_step).or_else(|| kind(0));
@@ -106,13 +107,10 @@ pub fn conv(isa: Isa, threads: usize, op: &Conv<'_>, x: &[u8], y: &mut [u8]) {
         x,
         tiles,
         kind: kind.expect("checked above"),
-        bands,
+        bands: bands::count(wanted, groups),
     };
     pass.groups(threads > 1, 0, y);
 }
-
-/// Enough for a thread that was interrupted to be helped out by the others.
-const TASKS_PER_THREAD: usize = 2;
 
 impl Conv<'_> {
     /// The contract of [`conv`].

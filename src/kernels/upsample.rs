@@ -16,22 +16,7 @@ use super::layout::{LANE, Planes};
 ///
 /// If `x` is not whole planes, or `y` not as many.
 pub fn upsample(from: Planes, border: usize, zero_point: u8, x: &[u8], y: &mut [u8]) {
-    let to = Planes {
-        height: 2 * from.height,
-        width: 2 * from.width,
-        border,
-    };
-    assert_eq!(x.len() % from.bytes(), 0, "whole planes");
-    assert_eq!(
-        y.len(),
-        x.len() / from.bytes() * to.bytes(),
-        "as many planes"
-    );
-    let planes = x
-        .chunks_exact(from.bytes())
-        .zip(y.chunks_exact_mut(to.bytes()));
-    for (x, y) in planes {
-        to.fill_border(y, zero_point);
+    for (x, y, to) in doubled(from, border, zero_point, x, y) {
         let rows = x[from.origin()..].chunks(from.row_bytes());
         let pairs = y[to.origin()..].chunks_mut(2 * to.row_bytes());
         for (row, pair) in rows.zip(pairs).take(from.height) {
@@ -58,26 +43,8 @@ pub fn upsample(from: Planes, border: usize, zero_point: u8, x: &[u8], y: &mut [
 ///
 /// If `x` is not whole planes, or `y` not as many.
 pub fn upsample_linear(from: Planes, border: usize, zero_point: u8, x: &[u8], y: &mut [u8]) {
-    let to = Planes {
-        height: 2 * from.height,
-        width: 2 * from.width,
-        border,
-    };
-    assert_eq!(x.len() % from.bytes(), 0, "whole planes");
-    assert_eq!(
-        y.len(),
-        x.len() / from.bytes() * to.bytes(),
-        "as many planes"
-    );
-    let planes = x
-        .chunks_exact(from.bytes())
-        .zip(y.chunks_exact_mut(to.bytes()));
-    for (x, y) in planes {
-        to.fill_border(y, zero_point);
-        let pixels = |row: usize| {
-            let row = &x[from.origin() + row * from.row_bytes()..];
-            row[..from.width * LANE].as_chunks::<LANE>().0
-        };
+    for (x, y, to) in doubled(from, border, zero_point, x, y) {
+        let pixels = |row: usize| from.row(0, row, x);
         for row in 0..to.height {
             let near = row / 2;
             let far = if row % 2 == 0 {
@@ -106,6 +73,34 @@ pub fn upsample_linear(from: Planes, border: usize, zero_point: u8, x: &[u8], y:
             }
         }
     }
+}
+
+/// Each plane of `x` with the one of `y` that is made of it, whose border is filled, and that one's shape.
+fn doubled<'a>(
+    from: Planes,
+    border: usize,
+    zero_point: u8,
+    x: &'a [u8],
+    y: &'a mut [u8],
+) -> impl Iterator<Item = (&'a [u8], &'a mut [u8], Planes)> {
+    let to = Planes {
+        height: 2 * from.height,
+        width: 2 * from.width,
+        border,
+    };
+    assert_eq!(x.len() % from.bytes(), 0, "whole planes");
+    assert_eq!(
+        y.len(),
+        x.len() / from.bytes() * to.bytes(),
+        "as many planes"
+    );
+    let planes = x
+        .chunks_exact(from.bytes())
+        .zip(y.chunks_exact_mut(to.bytes()));
+    planes.map(move |(x, y)| {
+        to.fill_border(y, zero_point);
+        (x, y, to)
+    })
 }
 
 /// Three parts of one, one of the other; both are four times a byte.

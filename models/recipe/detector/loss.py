@@ -74,15 +74,12 @@ class QualityFocal(torch.autograd.Function):
         entropy = F.softplus(logit).addcmul_(logit, target, value=-1)
         off = p - target
         slope = entropy.mul(off)  # |off|^2 * entropy = slope * off
-        if weight is None:
-            value = torch.dot(slope.flatten(), off.flatten())
-        else:
-            off.mul_(weight)
-            value = torch.dot(slope.flatten(), off.flatten())
         # d/dlogit = 2 off p (1 - p) entropy + off^2 * off
         p.addcmul_(p, p, value=-1).mul_(slope).mul_(2)
         if weight is not None:
+            off.mul_(weight)
             p.mul_(weight)
+        value = torch.dot(slope.flatten(), off.flatten())
         off.pow_(3)  # the weight is 0 or 1
         ctx.save_for_backward(p.add_(off))
         return value
