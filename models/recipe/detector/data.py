@@ -15,6 +15,7 @@ import torch
 
 cv2.setNumThreads(0)
 LONGEST = 400  # stored photos are shrunk to this; training pictures are at most 320
+DEPLOYED = 320  # the runtime's picture: whole photos at this size are what the student must know
 GREY = 114
 EVERYDAY = ("coco", "voc2012-sample", "openimages-dinesh", "cartucho-map")
 
@@ -104,16 +105,16 @@ class Pictures(torch.utils.data.IterableDataset):
 
     def __init__(self, split, store, batch, sizes, mosaic, seed, rank=0):
         self.split, self.store, self.batch, self.sizes, self.mosaic, self.seed, self.rank = split, store, batch, sizes, mosaic, seed, rank
-        # everyday scenes with many kinds of things teach most: they are drawn twice as often
-        self.pool = [i for i, im in enumerate(split.images) for _ in range(2 if im["source"] in EVERYDAY else 1)]
+        # everyday scenes with many kinds of things teach most: they are drawn three times as often
+        self.pool = [i for i, im in enumerate(split.images) for _ in range(3 if im["source"] in EVERYDAY else 1)]
 
-    def paste(self, canvas, region, i, rng, scale_range, boxes_out):
-        """Puts photo `i`, scaled and shifted, into a region of the canvas and appends its visible boxes."""
+    def paste(self, canvas, region, i, rng, longest, boxes_out):
+        """Puts photo `i`, its longer side scaled to between `longest[0]` and `longest[1]` pixels, into a region of the canvas,
+        shifted at random, and appends its visible boxes."""
         x0, y0, x1, y1 = region
         photo, sx, sy = self.store[i]
         h, w = photo.shape[:2]
-        base = max((x1 - x0) / w, (y1 - y0) / h) if rng.random() < 0.5 else min((x1 - x0) / w, (y1 - y0) / h)
-        s = base * np.exp(rng.uniform(*np.log(scale_range)))
+        s = np.exp(rng.uniform(*np.log(longest))) / max(w, h)
         ax = s * np.exp(rng.uniform(-0.2, 0.2))  # mild change of aspect
         nw, nh = max(8, round(w * ax)), max(8, round(h * s))
         flip = rng.random() < 0.5
@@ -153,11 +154,13 @@ class Pictures(torch.utils.data.IterableDataset):
             quads = [(0, 0, cx, cy), (cx, 0, size, cy), (0, cy, cx, size), (cx, cy, size, size)]
             photos = [rng.choice(self.pool) for _ in quads]
             for region, i in zip(quads, photos):
-                self.paste(canvas, region, i, rng, (0.9, 1.7), boxes)
+                side = max(region[2] - region[0], region[3] - region[1])
+                self.paste(canvas, region, i, rng, (side, 2.2 * side), boxes)
         else:
             cx = cy = size
             photos = [rng.choice(self.pool)] * 4
-            self.paste(canvas, (0, 0, size, size), photos[0], rng, (0.75, 1.6), boxes)
+            # from the whole photo, small, to a part of it as large as the runtime sees it, and a little larger
+            self.paste(canvas, (0, 0, size, size), photos[0], rng, (0.8 * size, 1.3 * DEPLOYED), boxes)
         x = jitter_colour(canvas, rng) if rng.random() < 0.8 else canvas
         boxes = np.concatenate(boxes) if boxes else np.zeros((0, 5))
         return x, boxes.astype(np.float32), photos, (cx, cy)

@@ -4,7 +4,7 @@
     torchrun --nproc-per-node 2 train.py --threads 1 ...         # gradients averaged over processes: faster even on two cores
 
 The schedule runs on training time, not on steps, because the budget is time: warm-up, constant, then a linear decay to zero in the
-last quarter, during which pictures grow from 192-256 to 320 pixels. Writes build/detector/checkpoint.pt (resumable), stable.pt (the
+last quarter, during which pictures grow from 224-256 to 320 pixels. Writes build/detector/checkpoint.pt (resumable), stable.pt (the
 checkpoint before the decay: put it in the place of checkpoint.pt and raise --hours to train on), final.pt (averaged weights), log.csv.
 """
 
@@ -39,7 +39,7 @@ def schedule(progress):
 
 def sizes(progress):
     """Picture sizes drawn at a fraction of the budget."""
-    return (192, 224, 256) if progress < DECAY else (224, 256, 288) if progress < 0.88 else (288, 320)
+    return (224, 256) if progress < DECAY else (224, 256, 288) if progress < 0.94 else (288, 320)
 
 
 def average_over_processes(tensors):
@@ -123,7 +123,7 @@ def main():
             rank or shutil.copy(checkpoint, out / "stable.pt")
         if sizes(progress) != drawn:
             drawn = sizes(progress)
-            pictures = Pictures(split, store, a.batch, drawn, 0.5 if progress < DECAY else 0.25, a.seed + step + 1, rank)
+            pictures = Pictures(split, store, a.batch, drawn, 0.25 if progress < DECAY else 0.1, a.seed + step + 1, rank)
             batches = iter(torch.utils.data.DataLoader(pictures, batch_size=None, num_workers=1, prefetch_factor=4))
         rgb, labels, photos, seams = next(batches)
         for o in optimisers:
