@@ -57,6 +57,7 @@
 //! sentences with the picture, presence, tracks, cameras and links are designed for and not there yet.
 
 pub mod build;
+pub mod capture;
 pub mod detect;
 pub mod draw;
 pub mod frame;

@@ -12,7 +12,7 @@ use std::{
 const LAYERS: [(&str, &[&str]); 10] = [
     ("values", &["geometry", "head", "odds", "quant", "scene"]),
     ("kernels", &["kernels"]),
-    ("sources", &["pack", "frame", "text"]),
+    ("sources", &["pack", "frame", "capture", "text"]),
     ("graph", &["graph"]),
     ("prompts", &["prompt"]),
     ("detect", &["detect"]),
@@ -23,7 +23,8 @@ const LAYERS: [(&str, &[&str]); 10] = [
 ];
 
 /// The files that may hold `unsafe`.
-const UNSAFE: [&str; 8] = [
+const UNSAFE: [&str; 9] = [
+    "capture/v4l2/sys.rs",
     "kernels/add.rs",
     "kernels/align.rs",
     "kernels/arm.rs",
