@@ -9,14 +9,15 @@ use std::{
 };
 
 /// Layers, lowest first, and the top-level modules of each. Parts of a module belong to its layer.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("values", &["geometry", "head", "odds", "quant", "scene"]),
     ("kernels", &["kernels"]),
     ("sources", &["pack", "frame", "capture", "text"]),
     ("graph", &["graph"]),
     ("prompts", &["prompt"]),
     ("detect", &["detect"]),
-    ("output", &["report", "draw"]),
+    ("output", &["report", "draw", "protocol"]),
+    ("links", &["link"]),
     ("pipeline", &["pipeline"]),
     ("build", &["build"]),
     ("command line", &["cli", "main", "lib"]),
