@@ -108,7 +108,7 @@ impl Crop {
 }
 
 /// A picture as it came, in a buffer that is used again.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
     /// The bytes, in the layout of `form`.
     pub bytes: Vec<u8>,
@@ -400,7 +400,7 @@ mod tests {
         // the bars of a test picture at 75 %, as ITU-R BT.801 lists them
         for (yuv, expected) in [
             ([180, 128, 128], [191, 191, 191]),
-            ([131, 156, 44], [0, 191, 0]),
+            ([131, 156, 44], [0, 191, 191]),
             ([65, 100, 212], [191, 0, 0]),
             ([35, 212, 114], [0, 0, 191]),
         ] {
