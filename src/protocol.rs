@@ -19,8 +19,12 @@
 //! The wire is specified in `src/protocol/WIRE.md`, from which a reader in another language can be written; its examples are
 //! tests of this module. [`WIRE_VERSION`] counts changes that such a reader would notice, whatever the crate's version.
 
+pub mod binary;
 pub mod command;
+pub mod frame;
+pub mod json;
 pub mod message;
+pub mod sentence;
 
 pub use command::{Answer, Command, ErrorCode, PromptSpec, Reply, Request};
 pub use message::{Drops, Envelope, Event, LinkHealth, Outgoing, SharedNames, State, Telemetry};

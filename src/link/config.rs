@@ -14,7 +14,7 @@
 //! speed = 115200
 //! ```
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +50,18 @@ pub enum LinkConfig {
     Serial(SerialConfig),
     /// A tty: lines of text for a microcontroller.
     Text(TextConfig),
+}
+
+impl LinkConfig {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Socket(socket) => &socket.path,
+            Self::Serial(serial) => &serial.path,
+            Self::Text(text) => &text.path,
+        }
+    }
 }
 
 /// A Unix stream socket: lines of JSON both ways, any number of clients.

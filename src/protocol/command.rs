@@ -309,11 +309,13 @@ pub enum ErrorCode {
     Failed = 8,
     /// The line or frame is longer than this link takes.
     TooLong = 9,
+    /// This user may not connect, or too many clients are connected.
+    Denied = 10,
 }
 
 impl ErrorCode {
     /// All of them, in the order of their numbers, which begin with 1.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Malformed,
         Self::UnknownCommand,
         Self::Invalid,
@@ -323,6 +325,7 @@ impl ErrorCode {
         Self::NotFound,
         Self::Failed,
         Self::TooLong,
+        Self::Denied,
     ];
 }
 

@@ -121,10 +121,12 @@ pub enum Event {
     },
     /// How the program is doing.
     Telemetry(Telemetry),
-    /// Reports that were not sent over this link (to this client) since the last such event: it was full or away.
+    /// What was not sent over this link (to this client) since the last such event, because it was full or away.
     Lost {
-        /// How many.
+        /// Reports.
         count: u64,
+        /// Events and replies.
+        others: u64,
     },
 }
 
@@ -195,4 +197,57 @@ pub enum Outgoing {
     Event(Arc<Event>),
     /// The answer to a command; links send it to whoever gave the command.
     Reply(Arc<Reply>),
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::{
+        geometry::{BBox, Size},
+        scene::{Detection, MAX_DETECTIONS},
+    };
+    use std::time::{Duration, SystemTime};
+
+    fn detection(prompt: u32, score: f32, bbox: BBox) -> Detection {
+        Detection {
+            bbox,
+            score,
+            logit: 0.0,
+            prompt,
+            location: 0,
+        }
+    }
+
+    /// Two detections in a frame of 640×480: the report of WIRE.md.
+    pub(crate) fn envelope() -> Envelope {
+        let captured = SystemTime::UNIX_EPOCH + Duration::new(1_700_000_000, 25);
+        let mut report = Report::new(0, captured, Size::new(640, 480));
+        let person = detection(0, 0.875, BBox::new(270.0, 160.0, 370.0, 320.0));
+        let oil = detection(1, 0.5, BBox::new(10.25, 20.0, 50.25, 40.5));
+        report.detections.extend([person, oil]);
+        Envelope {
+            run: 0x1234_abcd,
+            sequence: 1234,
+            prompts_version: 3,
+            captured_ns: 5_000_000_000,
+            latency_us: 21_500,
+            dropped: Drops {
+                late: 2,
+                damaged: 1,
+                failed: 0,
+            },
+            names: Arc::new(vec!["person".into(), "Öl, 猫".into()]),
+            report,
+        }
+    }
+
+    /// As many detections as a report holds.
+    pub(crate) fn full() -> Envelope {
+        let mut envelope = envelope();
+        let last = envelope.report.detections[1];
+        while envelope.report.detections.len() < MAX_DETECTIONS {
+            envelope.report.detections.extend([last]);
+        }
+        envelope
+    }
 }
