@@ -23,7 +23,8 @@ def main():
     p.add_argument("--output", default=HERE.parent / "tarsier-s.tarsier", type=Path)
     p.add_argument("--golden", default=HERE.parent / "golden/frame.png", type=Path)
     p.add_argument("--version", default="0.1.0")
-    p.add_argument("--threshold", type=float, default=0.3)
+    p.add_argument("--threshold", type=float, default=0.3, help="of names and sentences without a calibration of their own")
+    p.add_argument("--uncalibrated", action="store_true", help="scores as the network gives them: what calibrate.py starts from")
     p.add_argument("--metrics", type=Path, help="JSON object of measured numbers")
     a = p.parse_args()
     folder = a.build / "pack"
@@ -51,6 +52,15 @@ def main():
     rows.tofile(folder / "vocabulary.f32")
 
     alignment = json.load(open(a.build / "detector/alignment.json"))
+    parameters = folder / "parameters.f32"
+    parameters.unlink(missing_ok=True)
+    if not a.uncalibrated:
+        calibration = json.load(open(a.build / "detector/calibration.json"))
+        # sigmoid(factor (scale dot + bias) + shift)
+        own = [{**calibration["common"], "threshold": a.threshold, **calibration["names"].get(c["name"], {})} for _, c in vocabulary]
+        np.array([[o["factor"] * alignment["scale"], o["factor"] * alignment["bias"] + o["shift"], o["threshold"]] for o in own], "<f4").tofile(parameters)
+        common = calibration["common"]
+        alignment = {"scale": common["factor"] * alignment["scale"], "bias": common["factor"] * alignment["bias"] + common["shift"]}
     manifest = {
         "format": 2, "name": "tarsier-s", "version": a.version, "built_by": "", "input_px": 320, "embedding": int(rows.shape[1]),
         "strides": [8, 16, 32, 64], "alignment_scale": alignment["scale"], "alignment_bias": alignment["bias"],
