@@ -7,6 +7,7 @@ Vocabulary rows are the text teacher's embeddings of the names (the sentence enc
 
 import argparse
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -42,7 +43,15 @@ def main():
         if kind == "name":
             name_row.setdefault(owner, i)
     categories = json.load(open(a.build / "text/categories.json"))
-    vocabulary = [(i, c) for i, c in enumerate(categories) if "\t" not in c["name"]]
+    # the runtime compares words, not punctuation: of "bow tie" and "bow-tie" only one could ever be asked for
+    merged = {}
+    for i, c in enumerate(categories):
+        words = " ".join(re.findall(r"\w+", c["name"].replace("_", " ").lower()))
+        if words in merged:
+            merged[words][1]["synonyms"] += c["synonyms"]
+        elif words:
+            merged[words] = (i, c)
+    vocabulary = list(merged.values())
     with open(folder / "vocabulary.tsv", "w") as f:
         for _, c in vocabulary:
             synonyms = [s.replace("\t", " ").replace("|", " ") for s in c["synonyms"]]
