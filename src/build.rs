@@ -6,6 +6,7 @@
 //! | `backbone_qdq.onnx`, `head_qdq.onnx`, `sentence_qdq.onnx` | standard QDQ graphs |
 //! | `vocabulary.tsv` | a line per name: name, `thing` or `stuff`, synonyms separated by `\|` |
 //! | `vocabulary.f32` | f32 little-endian `[names, D]`, unit length |
+//! | `parameters.f32` | if there: f32 `[names, 3]`, a name's own factor and shift of its logits and least score, where the manifest's are not meant |
 //! | `names.f32` | of a closed vocabulary: f32 `[names, T]`, the names in the space of sentences |
 //! | `tokenizer.txt` | a subword per line |
 //! | `tokens.f32` | f32 little-endian `[subwords, E]` |
@@ -34,6 +35,7 @@ use crate::{
     kernels::isa::{Isa, Level},
     pack::{ALIGN, Pack, PackError, manifest::Manifest},
     pipeline::{Pipeline, PipelineError},
+    prompt::vocabulary::PARAMETERS,
 };
 
 /// Why a pack could not be built or did not pass its checks.
@@ -173,7 +175,21 @@ pub fn build(folder: &Path, output: &Path) -> Result<u64, BuildError> {
             format!("{} floats for {names} names of {dimension}", vectors.len()),
         ));
     }
-    let (rows, parameters) = vocabulary(&vectors, &manifest);
+    let own = if folder.join("parameters.f32").exists() {
+        floats(&read("parameters.f32")?)
+    } else {
+        let common = [
+            manifest.alignment_scale,
+            manifest.alignment_bias,
+            manifest.threshold,
+        ];
+        common.repeat(names)
+    };
+    if own.len() != names * PARAMETERS || !own.iter().all(|v| v.is_finite()) {
+        let reason = format!("not {names} times {PARAMETERS} finite floats");
+        return Err(content("parameters.f32", reason));
+    }
+    let (rows, parameters) = vocabulary(&vectors, dimension, &own);
     sections.push(("vocabulary.tsv", table));
     sections.push(("vocabulary.rows", rows));
     sections.push(("vocabulary.parameters", parameters));
@@ -292,17 +308,16 @@ fn write(
     Ok(bytes.len() as u64)
 }
 
-/// Unit vectors to i8 rows with a scale each; scale, bias and threshold as little-endian floats.
-fn vocabulary(vectors: &[f32], manifest: &Manifest) -> (Vec<u8>, Vec<u8>) {
+/// Unit vectors to i8 rows; a row's factor, shift and threshold as little-endian floats, its step folded into the factor.
+fn vocabulary(vectors: &[f32], dimension: usize, own: &[f32]) -> (Vec<u8>, Vec<u8>) {
     let (mut rows, mut parameters) = (Vec::new(), Vec::new());
-    for vector in vectors.chunks_exact(manifest.embedding as usize) {
+    for (vector, own) in vectors
+        .chunks_exact(dimension)
+        .zip(own.chunks_exact(PARAMETERS))
+    {
         let (row, step) = i8_row(vector);
         rows.extend(row);
-        for value in [
-            step * manifest.alignment_scale,
-            manifest.alignment_bias,
-            manifest.threshold,
-        ] {
+        for value in [step * own[0], own[1], own[2]] {
             parameters.extend(value.to_le_bytes());
         }
     }
@@ -341,4 +356,25 @@ fn hex(bytes: &[u8]) -> String {
         .iter()
         .map(|b| format!("{b:02x}"))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_times_its_factor_is_the_vector_times_the_names_own() {
+        let vectors = [0.6, -0.8, 1.0, 0.0];
+        let own = [2.0, -1.0, 0.4, 3.0, -2.0, 0.7];
+        let (rows, parameters) = vocabulary(&vectors, 2, &own);
+        let parameters = floats(&parameters);
+        for (i, (vector, row)) in vectors.chunks(2).zip(rows.chunks(2)).enumerate() {
+            let [factor, shift, least] = [0, 1, 2].map(|k| parameters[i * PARAMETERS + k]);
+            assert_eq!([shift, least], [own[i * 3 + 1], own[i * 3 + 2]]);
+            for (v, r) in vector.iter().zip(row) {
+                let was = own[i * 3] * v;
+                assert!((f32::from(r.cast_signed()) * factor - was).abs() < 0.01 * own[i * 3]);
+            }
+        }
+    }
 }
