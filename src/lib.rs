@@ -74,5 +74,6 @@ pub mod prompt;
 pub mod protocol;
 pub mod quant;
 pub mod report;
+pub mod run;
 pub mod scene;
 pub mod text;

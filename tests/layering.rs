@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Layers, lowest first, and the top-level modules of each. Parts of a module belong to its layer.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("values", &["geometry", "head", "odds", "quant", "scene"]),
     ("kernels", &["kernels"]),
     ("sources", &["pack", "frame", "capture", "text"]),
@@ -20,6 +20,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("links", &["link"]),
     ("pipeline", &["pipeline"]),
     ("build", &["build"]),
+    ("run", &["run"]),
     ("command line", &["cli", "main", "lib"]),
 ];
 

@@ -86,7 +86,8 @@ impl Worker {
             let Some(e) = lost else {
                 return;
             };
-            self.mailbox.tell(|status| status.lost = Some(e.to_string()));
+            self.mailbox
+                .tell(|status| status.lost = Some(e.to_string()));
             let end = Instant::now() + pause;
             while !self.stopped() && Instant::now() < end {
                 std::thread::sleep(Duration::from_millis(20).min(pause));

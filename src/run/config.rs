@@ -282,7 +282,10 @@ impl Config {
             ..
         } = self.heat;
         if !(warm_c < hot_c && (0.0..200.0).contains(&warm_c) && hot_c < 200.0) {
-            return wrong(&["heat", "warm_c"], "must be below hot_c, both from 0 to 200");
+            return wrong(
+                &["heat", "warm_c"],
+                "must be below hot_c, both from 0 to 200",
+            );
         }
         if !(0.05..=3600.0).contains(&period_s) {
             return wrong(&["heat", "period_s"], "must be from 0.05 to 3600");
@@ -393,7 +396,10 @@ mod tests {
         ] {
             let (at, why) = refused(text);
             assert_eq!(at, Some(line), "{text}: {why}");
-            assert!(why.contains(&format!("nearest: {nearest}")), "{text}: {why}");
+            assert!(
+                why.contains(&format!("nearest: {nearest}")),
+                "{text}: {why}"
+            );
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::capture::picture::Picture;
@@ -18,18 +18,18 @@ const BUFFERS: usize = DEPTH + 2;
 
 /// What the source is doing, as its thread sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SourceStatus {
+pub(super) struct SourceStatus {
     /// Why it cannot deliver at the moment.
-    pub lost: Option<String>,
+    pub(super) lost: Option<String>,
     /// It will deliver no more.
-    pub ended: bool,
+    pub(super) ended: bool,
     /// Pictures that came damaged.
-    pub damaged: u64,
+    pub(super) damaged: u64,
 }
 
 /// The exchange of pictures.
 #[derive(Debug, Default)]
-pub struct Mailbox {
+pub(super) struct Mailbox {
     inside: Mutex<Inside>,
     changed: Condvar,
 }
@@ -41,6 +41,8 @@ struct Inside {
     late: u64,
     status: SourceStatus,
     closed: bool,
+    /// When the last picture came, or the mailbox was made.
+    arrived: Option<Instant>,
 }
 
 impl Inside {
@@ -53,8 +55,10 @@ impl Inside {
 impl Mailbox {
     /// An empty mailbox.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub(super) fn new() -> Self {
+        let mailbox = Self::default();
+        mailbox.inside().arrived = Some(Instant::now());
+        mailbox
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
@@ -63,17 +67,19 @@ impl Mailbox {
     }
 
     /// A buffer to fill.
-    pub fn buffer(&self) -> Box<Picture> {
+    pub(super) fn buffer(&self) -> Box<Picture> {
         self.inside().free.pop().unwrap_or_default()
     }
 
     /// Hands a picture over. With `wait`, waits for room; else older pictures make room and count as late. False: nobody wants
     /// pictures any more.
-    pub fn put(&self, picture: Box<Picture>, wait: bool) -> bool {
+    pub(super) fn put(&self, picture: Box<Picture>, wait: bool) -> bool {
         let mut inside = self.inside();
         if wait {
             while inside.full.is_full() && !inside.closed {
-                let woken = self.changed.wait_timeout(inside, Duration::from_millis(100));
+                let woken = self
+                    .changed
+                    .wait_timeout(inside, Duration::from_millis(100));
                 inside = woken.unwrap_or_else(PoisonError::into_inner).0;
             }
         } else {
@@ -85,6 +91,7 @@ impl Mailbox {
         if inside.closed {
             return false;
         }
+        inside.arrived = Some(Instant::now());
         // there is room: it was made above
         drop(inside.full.push_back(picture));
         self.changed.notify_all();
@@ -92,11 +99,10 @@ impl Mailbox {
     }
 
     /// The oldest picture that waits; waits for one up to `patience`.
-    pub fn take(&self, patience: Duration) -> Option<Box<Picture>> {
+    pub(super) fn take(&self, patience: Duration) -> Option<Box<Picture>> {
         let inside = self.inside();
-        let waiting = |inside: &mut Inside| {
-            inside.full.is_empty() && !inside.closed && !inside.status.ended
-        };
+        let waiting =
+            |inside: &mut Inside| inside.full.is_empty() && !inside.closed && !inside.status.ended;
         let woken = self.changed.wait_timeout_while(inside, patience, waiting);
         let picture = woken
             .unwrap_or_else(PoisonError::into_inner)
@@ -110,12 +116,12 @@ impl Mailbox {
     }
 
     /// Gives a buffer back.
-    pub fn give_back(&self, picture: Box<Picture>) {
+    pub(super) fn give_back(&self, picture: Box<Picture>) {
         self.inside().release(picture);
     }
 
     /// Throws away what waits, as late.
-    pub fn discard(&self) {
+    pub(super) fn discard(&self) {
         let mut inside = self.inside();
         while let Some(old) = inside.full.pop_front() {
             inside.late += 1;
@@ -125,23 +131,37 @@ impl Mailbox {
     }
 
     /// Pictures that were overtaken.
-    pub fn late(&self) -> u64 {
+    pub(super) fn late(&self) -> u64 {
         self.inside().late
     }
 
+    /// Pictures that came damaged.
+    pub(super) fn damaged(&self) -> u64 {
+        self.inside().status.damaged
+    }
+
+    /// For how long nothing has come; nothing, while pictures wait.
+    pub(super) fn silent(&self) -> Duration {
+        let inside = self.inside();
+        match inside.arrived {
+            Some(arrived) if inside.full.is_empty() => arrived.elapsed(),
+            _ => Duration::ZERO,
+        }
+    }
+
     /// Changes what is known of the source.
-    pub fn tell(&self, change: impl FnOnce(&mut SourceStatus)) {
+    pub(super) fn tell(&self, change: impl FnOnce(&mut SourceStatus)) {
         change(&mut self.inside().status);
         self.changed.notify_all();
     }
 
     /// What is known of the source.
-    pub fn status(&self) -> SourceStatus {
+    pub(super) fn status(&self) -> SourceStatus {
         self.inside().status.clone()
     }
 
     /// Nobody wants pictures any more: wakes a writer that waits.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         self.inside().closed = true;
         self.changed.notify_all();
     }
@@ -199,9 +219,7 @@ mod tests {
     fn closing_wakes_a_writer_that_waits() {
         let mailbox = Arc::new(Mailbox::new());
         let writer = Arc::clone(&mailbox);
-        let thread = std::thread::spawn(move || {
-            while writer.put(picture(0), true) {}
-        });
+        let thread = std::thread::spawn(move || while writer.put(picture(0), true) {});
         while mailbox.inside().full.len() < DEPTH {
             std::thread::yield_now();
         }
