@@ -32,7 +32,7 @@ use crate::{
         qdq::LowerError,
     },
     kernels::isa::{Isa, Level},
-    pack::{ALIGN, Pack, PackError, manifest::Manifest},
+    pack::{ALIGN, Pack, PackError, manifest::Manifest, previous_of},
     pipeline::{
         Pipeline, PipelineError,
         golden::{self, GoldenError, hex},
@@ -263,6 +263,39 @@ pub fn verify(pack: &Pack, isa: Isa) -> Result<(), BuildError> {
         )?;
     }
     digest("golden", &pack.manifest().golden, golden_with(pack, isa)?)
+}
+
+/// Checks a pack and puts it where one is used, by renaming: who has the old one mapped keeps it, and nobody ever sees half a
+/// file. The old one is kept beside it ([`previous_of`]), to be used if the new one fails its self-test.
+///
+/// # Errors
+///
+/// As [`verify`], and if a file cannot be written; then the old one is still in place.
+pub fn install(from: &Path, to: &Path, isa: Isa) -> Result<(), BuildError> {
+    verify(&Pack::open(from).map_err(BuildError::Pack)?, isa)?;
+    let new = to.with_extension("installing");
+    let done = copy_synced(from, &new).and_then(|()| {
+        if to.exists() {
+            let (kept, previous) = (to.with_extension("keeping"), previous_of(to));
+            let _ = fs::remove_file(&kept);
+            fs::hard_link(to, &kept)?;
+            fs::rename(&kept, previous)?;
+        }
+        fs::rename(&new, to)
+    });
+    done.map_err(|source| {
+        let _ = fs::remove_file(&new);
+        BuildError::Output {
+            path: to.to_owned(),
+            source,
+        }
+    })
+}
+
+/// A copy that is on the disk and not only on its way there: boards lose power.
+fn copy_synced(from: &Path, to: &Path) -> io::Result<()> {
+    fs::copy(from, to)?;
+    fs::File::open(to)?.sync_all()
 }
 
 /// The digest of the head's outputs on the golden frame, by the specification's kernels.

@@ -45,6 +45,7 @@ use self::{
 use crate::{
     capture::{
         clock::monotonic_ns,
+        config::SourceConfig,
         picture::{Crop, Decoder, Picture, PictureError},
     },
     detect::Settings,
@@ -77,6 +78,8 @@ pub use engine::EngineError;
 const STEP: Duration = Duration::from_millis(20);
 /// Between two looks at links and source.
 const CHECK: Duration = Duration::from_millis(200);
+/// How long a link may be down before that is a loss.
+const LINK_GRACE: Duration = Duration::from_millis(500);
 /// Between two warnings about the same part.
 const FAULT_PAUSE: Duration = Duration::from_secs(10);
 
@@ -183,6 +186,8 @@ struct Runner {
     /// When the next frame may be looked at.
     due: Instant,
     next: Times,
+    /// Since when a link is down.
+    links_down: Option<Instant>,
     /// When each part was last complained about.
     faults: heapless::LinearMap<&'static str, Instant, 8>,
 }
@@ -268,6 +273,7 @@ impl Runner {
                 heat: now,
                 telemetry: now + seconds(config.telemetry.period_s),
             },
+            links_down: None,
             faults: heapless::LinearMap::new(),
             config,
         };
@@ -346,7 +352,7 @@ impl Runner {
     }
 
     fn waits(&self) -> bool {
-        self.config.source.as_ref().is_some_and(|s| s.wait)
+        self.config.source.as_ref().is_some_and(SourceConfig::waits)
     }
 
     /// Looks at a picture and reports.
@@ -492,7 +498,14 @@ impl Runner {
             .filter(|link| !link.up)
             .map(|link| link.name)
             .collect();
-        let why = (!down.is_empty()).then(|| down.join(", "));
+        // a link that was just made, or blinks, is no news
+        self.links_down = match self.links_down {
+            _ if down.is_empty() => None,
+            None => Some(Instant::now()),
+            since => since,
+        };
+        let lost = |since: Instant| since.elapsed() >= LINK_GRACE;
+        let why = self.links_down.is_some_and(lost).then(|| down.join(", "));
         self.condition.set(Cause::LinkLost, why);
     }
 

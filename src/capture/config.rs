@@ -47,9 +47,9 @@ pub struct SourceConfig {
     /// Files from the start again when all were shown.
     #[serde(default)]
     pub repeat: bool,
-    /// Every frame is looked at: the source waits instead of losing frames. Not for cameras.
-    #[serde(default)]
-    pub wait: bool,
+    /// Every frame is looked at: the source waits instead of losing frames. Not for cameras; of files without `fps` it is the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<bool>,
     /// Without a frame for this long, the source counts as lost.
     #[serde(default = "two_seconds")]
     pub timeout_ms: u32,
@@ -71,7 +71,7 @@ impl SourceConfig {
             format: None,
             fps: None,
             repeat: false,
-            wait: false,
+            wait: None,
             timeout_ms: two_seconds(),
         }
     }
@@ -92,6 +92,13 @@ impl SourceConfig {
     #[must_use]
     pub fn size(&self) -> Option<Size> {
         Some(Size::new(self.width?, self.height?))
+    }
+
+    /// Whether the source waits instead of losing frames.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.wait
+            .unwrap_or(self.kind == Kind::Files && self.fps.is_none())
     }
 
     /// What contradicts itself, by the name of the key at fault.
@@ -131,7 +138,7 @@ impl SourceConfig {
                 }
             }
             Kind::V4l2 => {
-                if self.wait {
+                if self.wait == Some(true) {
                     return wrong("wait", "is not for cameras: they do not wait");
                 }
                 if !matches!(self.format, None | Some(Form::Jpeg | Form::Yuyv)) {

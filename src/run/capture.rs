@@ -123,7 +123,7 @@ impl Worker {
                         lost = false;
                         *pause = BACK_OFF[0];
                     }
-                    if !self.mailbox.put(picture, self.config.wait) {
+                    if !self.mailbox.put(picture, self.config.waits()) {
                         return None;
                     }
                 }

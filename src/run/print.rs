@@ -119,6 +119,7 @@ impl Shared {
         while let Some(report) = self.next() {
             line.clear();
             json::write_report(&report, &mut line);
+            line.push(b'\n');
             drop(report);
             if let Err(e) = out.write_all(&line).and_then(|()| out.flush()) {
                 if e.kind() != io::ErrorKind::BrokenPipe {
