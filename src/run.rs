@@ -186,6 +186,8 @@ struct Runner {
     /// When the next frame may be looked at.
     due: Instant,
     next: Times,
+    /// Faults that last, told again with every telemetry for those who were not there.
+    standing: Vec<(&'static str, String)>,
     /// Since when a link is down.
     links_down: Option<Instant>,
     /// When each part was last complained about.
@@ -273,6 +275,7 @@ impl Runner {
                 heat: now,
                 telemetry: now + seconds(config.telemetry.period_s),
             },
+            standing: Vec::new(),
             links_down: None,
             faults: heapless::LinearMap::new(),
             config,
@@ -285,7 +288,7 @@ impl Runner {
         runner.tell_prompts();
         if let Some((previous, why)) = fault {
             let text = format!("{why}; {} is used instead", previous.display());
-            runner.fault("pack", text);
+            runner.stand("pack", text);
         }
         runner.confine()?;
         runner.manager.ready();
@@ -302,7 +305,7 @@ impl Runner {
         match done.and_then(|()| sandbox::probe()) {
             Ok(()) => log::info!("network sockets are refused from now on"),
             Err(why) if self.config.sandbox.required => return Err(RunError::Sandbox(why)),
-            Err(why) => self.fault("sandbox", why),
+            Err(why) => self.stand("sandbox", why),
         }
         Ok(())
     }
@@ -396,6 +399,7 @@ impl Runner {
         self.meter.frame(latency_us, micros(inference));
         self.once = self.once.saturating_sub(1);
         self.condition.started();
+        self.condition.set(Cause::CameraLost, None);
         self.pace(began, inference);
     }
 
@@ -473,6 +477,13 @@ impl Runner {
             self.next.telemetry = now + period;
             let telemetry = self.telemetry();
             self.tell(Event::Telemetry(telemetry));
+            for (part, text) in &self.standing {
+                let event = Event::Fault {
+                    part: (*part).into(),
+                    text: text.clone(),
+                };
+                self.links.publish(&Outgoing::Event(Arc::new(event)));
+            }
         }
         self.settle();
     }
@@ -588,6 +599,17 @@ impl Runner {
         });
     }
 
+    /// Reports a fault that lasts.
+    fn stand(&mut self, part: &'static str, text: String) {
+        self.standing.push((part, text.clone()));
+        self.fault(part, text);
+    }
+
+    /// A lasting fault is over.
+    fn lift(&mut self, part: &'static str) {
+        self.standing.retain(|(standing, _)| *standing != part);
+    }
+
     /// Takes over a new configuration, or refuses all of it.
     fn reload(&mut self, reload: &mut Reload<'_>) {
         let refused = match reload() {
@@ -647,6 +669,7 @@ impl Runner {
 
         if let Some(engine) = engine {
             (self.engine, self.path) = (engine, path);
+            self.lift("pack");
         }
         if let Some(prompts) = prompts {
             self.prompts = prompts;

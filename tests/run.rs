@@ -226,11 +226,7 @@ fn commands_hold_from_one_frame_on_and_every_report_says_which_prompts_it_is_of(
     for _ in 0..5 {
         let report = client.report();
         let names: Vec<&str> = (report["detections"].as_array().expect("a list").iter())
-            .map(|d| {
-                d["results"][0]["hypothesis"]["class_id"]
-                    .as_str()
-                    .expect("a name")
-            })
+            .map(|d| d["results"][0]["class_id"].as_str().expect("a name"))
             .collect();
         // between the answer and now, no report of the old set
         assert_eq!(report["prompts_version"], 2);
@@ -277,9 +273,7 @@ fn groups_are_one_answer_and_rejects_take_what_they_beat() {
         let list = report["detections"].as_array().expect("a list").clone();
         list.into_iter()
             .map(|d| {
-                let name = d["results"][0]["hypothesis"]["class_id"]
-                    .as_str()
-                    .expect("a name");
+                let name = d["results"][0]["class_id"].as_str().expect("a name");
                 (name.to_owned(), d["bbox"].clone())
             })
             .collect()
@@ -528,7 +522,7 @@ fn pack_that_fails_its_test(path: &Path) {
 #[test]
 fn a_pack_that_fails_its_self_test_is_left_for_the_previous_one_and_that_is_said() {
     let folder = Folder::new();
-    let config = folder.file("c.toml", looping(PHOTO, ""));
+    let config = folder.file("c.toml", looping(PHOTO, "telemetry.period_s = 0.3"));
     let (pack, socket) = (folder.text("m.tarsier"), folder.text("sock"));
     let arguments = ["--config", &config, "--socket", &socket, "--pack", &pack];
     pack_that_fails_its_test(Path::new(&pack));
@@ -568,7 +562,7 @@ fn network_sockets_are_refused_to_every_thread_and_work_goes_on() {
     let folder = Folder::new();
     let config = folder.file("c.toml", looping(PHOTO, "sandbox.required = true"));
     let socket = folder.text("sock");
-    let program = Program::start(&["--config", &config, "--socket", &socket, "--threads", "1"]);
+    let program = Program::start(&["--config", &config, "--socket", &socket]);
     let mut client = Client::connect(&socket);
     client.report();
     // the program itself tries to open one, now
