@@ -62,6 +62,7 @@ def main():
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--weights", type=Path, help="start from these weights (any precision) instead of random ones")
     p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--results", type=Path, nargs="*", default=[], help="COCO-results JSON of other teachers on the photos of the split")
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     processes = int(os.environ.get("WORLD_SIZE", 1))
@@ -72,7 +73,7 @@ def main():
     out = a.build / "detector"
     out.mkdir(parents=True, exist_ok=True)
 
-    split = Split(a.shared / "data/train.json", COCO80)
+    split = Split(a.shared / "data/train.json", COCO80, a.results)
     store = PhotoStore(split, a.shared / "data/images", out / "photos")
     bank = PromptBank(a.build / "text/prompts.npz", split.names)
     teacher = Teacher(a.shared / "teachers")
