@@ -19,13 +19,12 @@ use std::{
 };
 
 use prost::Message;
-use sha2::{Digest, Sha256};
 use tract_onnx::pb::ModelProto;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use crate::{
     detect::Settings,
-    frame::{FrameError, file::ImageFile},
+    frame::FrameError,
     graph::{
         lower::{WeightsWriter, lower},
         op::{Execution, model_with},
@@ -33,8 +32,11 @@ use crate::{
         qdq::LowerError,
     },
     kernels::isa::{Isa, Level},
-    pack::{ALIGN, Pack, PackError, manifest::Manifest},
-    pipeline::{Pipeline, PipelineError},
+    pack::{ALIGN, Pack, PackError, manifest::Manifest, previous_of},
+    pipeline::{
+        Pipeline, PipelineError,
+        golden::{self, GoldenError, hex},
+    },
     prompt::vocabulary::PARAMETERS,
 };
 
@@ -218,7 +220,7 @@ pub fn build(folder: &Path, output: &Path) -> Result<u64, BuildError> {
     let temporary = output.with_extension("building");
     manifest.golden.clear();
     let written = write(&temporary, &manifest, &sections)
-        .and_then(|_| golden(&Pack::open(&temporary).map_err(BuildError::Pack)?))
+        .and_then(|_| golden_of(&Pack::open(&temporary).map_err(BuildError::Pack)?))
         .and_then(|golden| {
             manifest.golden = golden;
             write(&temporary, &manifest, &sections)
@@ -263,8 +265,41 @@ pub fn verify(pack: &Pack, isa: Isa) -> Result<(), BuildError> {
     digest("golden", &pack.manifest().golden, golden_with(pack, isa)?)
 }
 
+/// Checks a pack and puts it where one is used, by renaming: who has the old one mapped keeps it, and nobody ever sees half a
+/// file. The old one is kept beside it ([`previous_of`]), to be used if the new one fails its self-test.
+///
+/// # Errors
+///
+/// As [`verify`], and if a file cannot be written; then the old one is still in place.
+pub fn install(from: &Path, to: &Path, isa: Isa) -> Result<(), BuildError> {
+    verify(&Pack::open(from).map_err(BuildError::Pack)?, isa)?;
+    let new = to.with_extension("installing");
+    let done = copy_synced(from, &new).and_then(|()| {
+        if to.exists() {
+            let (kept, previous) = (to.with_extension("keeping"), previous_of(to));
+            let _ = fs::remove_file(&kept);
+            fs::hard_link(to, &kept)?;
+            fs::rename(&kept, previous)?;
+        }
+        fs::rename(&new, to)
+    });
+    done.map_err(|source| {
+        let _ = fs::remove_file(&new);
+        BuildError::Output {
+            path: to.to_owned(),
+            source,
+        }
+    })
+}
+
+/// A copy that is on the disk and not only on its way there: boards lose power.
+fn copy_synced(from: &Path, to: &Path) -> io::Result<()> {
+    fs::copy(from, to)?;
+    fs::File::open(to)?.sync_all()
+}
+
 /// The digest of the head's outputs on the golden frame, by the specification's kernels.
-fn golden(pack: &Pack) -> Result<String, BuildError> {
+fn golden_of(pack: &Pack) -> Result<String, BuildError> {
     let scalar = Isa::available().find(|isa| isa.level() == Level::Scalar);
     golden_with(pack, scalar.unwrap_or_else(Isa::best))
 }
@@ -273,11 +308,16 @@ fn golden_with(pack: &Pack, isa: Isa) -> Result<String, BuildError> {
     let execution = Execution { isa, threads: 1 };
     let mut pipeline =
         Pipeline::open(pack, execution, Settings::default()).map_err(BuildError::Pipeline)?;
-    let png = pack.section("golden.png").map_err(BuildError::Pack)?;
-    let image = ImageFile::decode(Path::new("golden.png"), &png).map_err(BuildError::Golden)?;
-    let frame = image.frame(0).map_err(BuildError::Golden)?;
-    let outputs = pipeline.raw_outputs(&frame).map_err(BuildError::Pipeline)?;
-    Ok(hex(&outputs.concat()))
+    golden::digest(pack, &mut pipeline).map_err(|e| match e {
+        GoldenError::Pack(e) => BuildError::Pack(e),
+        GoldenError::Frame(e) => BuildError::Golden(e),
+        GoldenError::Pipeline(e) => BuildError::Pipeline(e),
+        GoldenError::Differs { stated, found } => BuildError::Digest {
+            section: "golden".into(),
+            stated,
+            found,
+        },
+    })
 }
 
 fn write(
@@ -348,13 +388,6 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes
         .chunks_exact(4)
         .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-        .collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|b| format!("{b:02x}"))
         .collect()
 }
 
