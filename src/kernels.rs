@@ -33,7 +33,7 @@ mod arm;
 mod bands;
 pub mod conv;
 pub mod depthwise;
-mod epilogue;
+pub mod epilogue;
 pub mod isa;
 pub mod layout;
 pub mod permute;

@@ -21,6 +21,7 @@ use tarsier::kernels::{
     add::{Add, add},
     conv::{Conv, conv},
     depthwise::{Depthwise, depthwise},
+    epilogue::{Activation, Epilogue},
     layout::{DepthwiseShape, KernelShape, LANE, Planes, bias_s8, pack_depthwise, pack_weights},
     permute::{Permutation, Permute, permute},
     pool::{AveragePool, MaxPool, average_pool, max_pool},
@@ -232,10 +233,12 @@ fn depthwise_speed(
         weights: &pack_depthwise(&weights, &shape),
         bias: &vec![0; channels],
         scale: &vec![1e-2; channels],
-        zero_point: 3,
-        low: 3,
-        high: 255,
-        table: None,
+        epilogue: Epilogue {
+            zero_point: 3,
+            low: 3,
+            high: 255,
+            activation: Activation::None,
+        },
         fill: 3,
     };
     let seconds = best_seconds(|| depthwise(isa, 1, &op, black_box(&x), black_box(&mut y)));
@@ -252,10 +255,12 @@ fn add_speed(isa: Isa, channels: usize, [height, width]: [usize; 2], with_table:
         out: planes,
         scales: [0.7, 0.4],
         zero_points: [5, 99],
-        zero_point: 100,
-        low: 0,
-        high: 255,
-        table: with_table.then_some(&table),
+        epilogue: Epilogue {
+            zero_point: 100,
+            low: 0,
+            high: 255,
+            activation: with_table.then_some(&table).into(),
+        },
         fill: 100,
     };
     let a = bytes(channels / LANE * planes.bytes());
@@ -357,10 +362,12 @@ fn speed(
         bias_s8: &bias_s8(&weights, &bias),
         bias: &bias,
         scale: &vec![1e-3; outputs],
-        zero_point: 3,
-        low: 3,
-        high: 255,
-        table: with_table.then_some(&table),
+        epilogue: Epilogue {
+            zero_point: 3,
+            low: 3,
+            high: 255,
+            activation: with_table.then_some(&table).into(),
+        },
         fill: 3,
     };
     let seconds = best_seconds(|| conv(isa, 1, &op, black_box(&x), black_box(&mut y)));

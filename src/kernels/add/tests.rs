@@ -1,7 +1,10 @@
 //! Scalar against the formula; every level against scalar.
 
 use super::*;
-use crate::{kernels::tests::Random, quant::nearest_byte};
+use crate::{
+    kernels::{epilogue::Activation, tests::Random},
+    quant::nearest_byte,
+};
 
 /// Planes of one picture's size with any border.
 fn planes(random: &mut Random, size: [usize; 2]) -> Planes {
@@ -28,8 +31,9 @@ fn naive(op: &Add<'_>, count: usize, a: &[u8], b: &[u8]) -> Vec<u8> {
                 let a = f32::from(a[at(op.a, plane, r, i)]) - f32::from(op.zero_points[0]);
                 let b = f32::from(b[at(op.b, plane, r, i)]) - f32::from(op.zero_points[1]);
                 let steps = a * op.scales[0] + b * op.scales[1];
-                let byte = nearest_byte(steps, op.zero_point, op.low, op.high);
-                y[at(op.out, plane, r, i)] = op.table.map_or(byte, |t| t[usize::from(byte)]);
+                let e = &op.epilogue;
+                let byte = nearest_byte(steps, e.zero_point, e.low, e.high);
+                y[at(op.out, plane, r, i)] = e.table().map_or(byte, |t| t[usize::from(byte)]);
             }
         }
     }
@@ -50,10 +54,12 @@ fn every_level_is_the_formula_at_every_width() {
             out: planes(&mut random, size),
             scales: [(); 2].map(|()| random.below(3000) as f32 / 1000.0),
             zero_points: [random.byte(), random.byte()],
-            zero_point: random.byte(),
-            low: low.min(high),
-            high: low.max(high),
-            table: (width % 2 == 0).then_some(&table),
+            epilogue: Epilogue {
+                zero_point: random.byte(),
+                low: low.min(high),
+                high: low.max(high),
+                activation: (width % 2 == 0).then_some(&table).into(),
+            },
             fill: random.byte(),
         };
         let a = random.bytes(count * op.a.bytes());
@@ -90,10 +96,12 @@ fn every_level_adds_every_pair_of_bytes() {
             out: size,
             scales,
             zero_points,
-            zero_point: 101,
-            low: 0,
-            high: 255,
-            table: None,
+            epilogue: Epilogue {
+                zero_point: 101,
+                low: 0,
+                high: 255,
+                activation: Activation::None,
+            },
             fill: 0,
         };
         let expected = naive(&op, 1, &a, &b);
@@ -119,10 +127,12 @@ fn inputs_of_another_size_are_refused() {
         out: small,
         scales: [1.0; 2],
         zero_points: [0; 2],
-        zero_point: 0,
-        low: 0,
-        high: 255,
-        table: None,
+        epilogue: Epilogue {
+            zero_point: 0,
+            low: 0,
+            high: 255,
+            activation: Activation::None,
+        },
         fill: 0,
     };
     add(scalar(), 1, &op, &[0; 64], &[0; 80], &mut [0; 64]);

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     kernels::{
+        epilogue::Activation,
         layout::{KernelShape, bias_s8, pack_weights},
         tests::Random,
     },
@@ -123,10 +124,12 @@ impl Case {
             bias_s8: &bias_s8(&weights, &bias),
             bias: &bias,
             scale: &scale,
-            zero_point: self.zero_points[1],
-            low: self.bounds[0],
-            high: self.bounds[1],
-            table: self.table.as_deref(),
+            epilogue: Epilogue {
+                zero_point: self.zero_points[1],
+                low: self.bounds[0],
+                high: self.bounds[1],
+                activation: self.table.as_deref().into(),
+            },
             fill: self.fill,
         };
         conv(isa, threads, &op, &x, &mut y);
@@ -305,10 +308,12 @@ fn an_input_that_ends_early_is_refused() {
         bias: &[0; 16],
         bias_s8: &[0; 16],
         scale: &[0.0; 16],
-        zero_point: 0,
-        low: 0,
-        high: 255,
-        table: None,
+        epilogue: Epilogue {
+            zero_point: 0,
+            low: 0,
+            high: 255,
+            activation: Activation::None,
+        },
         fill: 0,
     };
     conv(scalar(), 1, &op, &[0; 79], &mut [0; 80]);

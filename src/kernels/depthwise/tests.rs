@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     kernels::{
+        epilogue::Activation,
         layout::{DepthwiseShape, pack_depthwise},
         tests::Random,
     },
@@ -105,10 +106,12 @@ impl Case {
             weights: &pack_depthwise(&self.weights, shape),
             bias: &bias,
             scale: &scale,
-            zero_point: self.zero_points[1],
-            low: self.bounds[0],
-            high: self.bounds[1],
-            table: self.table.as_deref(),
+            epilogue: Epilogue {
+                zero_point: self.zero_points[1],
+                low: self.bounds[0],
+                high: self.bounds[1],
+                activation: self.table.as_deref().into(),
+            },
             fill: self.fill,
         };
         let mut y = vec![0xAA; shape.blocks() * self.out.bytes()];
@@ -241,10 +244,12 @@ fn a_tap_beyond_its_plane_is_refused() {
         weights: &[0; 16],
         bias: &[0; 16],
         scale: &[0.0; 16],
-        zero_point: 0,
-        low: 0,
-        high: 255,
-        table: None,
+        epilogue: Epilogue {
+            zero_point: 0,
+            low: 0,
+            high: 255,
+            activation: Activation::None,
+        },
         fill: 0,
     };
     depthwise(scalar(), 1, &op, &[0; 48], &mut [0; 48]);

@@ -39,7 +39,7 @@ impl Registers {
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(crate) fn look_up(epilogue: &Epilogue<'_>, fresh: &mut [[u8; LANE]]) {
-    if let Some(table) = epilogue.table {
+    if let Some(table) = epilogue.table() {
         for byte in fresh.as_flattened_mut() {
             *byte = table[usize::from(*byte)];
         }

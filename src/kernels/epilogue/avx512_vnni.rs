@@ -41,7 +41,9 @@ impl Registers {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(crate) fn look_up(epilogue: &Epilogue<'_>, fresh: &mut [[u8; LANE]]) {
-    let Some(table) = epilogue.table else { return };
+    let Some(table) = epilogue.table() else {
+        return;
+    };
     let quarters = table.as_chunks().0;
     let [a, b, c, d] = std::array::from_fn(|q| x86::load_u8x64(&quarters[q]));
     let look_up = |bytes: __m256i| {

@@ -44,7 +44,9 @@ impl Registers {
 #[inline]
 #[target_feature(enable = "neon")]
 pub(crate) fn look_up(epilogue: &Epilogue<'_>, fresh: &mut [[u8; LANE]]) {
-    let Some(table) = epilogue.table else { return };
+    let Some(table) = epilogue.table() else {
+        return;
+    };
     let table = table.as_chunks::<LANE>().0;
     let quarter = |q: usize| {
         let [a, b, c, d] = std::array::from_fn(|i| arm::load_u8x16(&table[4 * q + i]));
