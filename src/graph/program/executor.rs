@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytemuck::AnyBitPattern;
 
-use super::{Epilogue, Kind, Operation, Place, Program, ProgramError, View, Window};
+use super::{Activation, Epilogue, Kind, Operation, Place, Program, ProgramError, View, Window};
 use crate::kernels::{
     self,
     add::{Add, add},
@@ -148,12 +148,17 @@ fn part<T: AnyBitPattern>(weights: &[u8], at: u32, count: usize) -> &[T] {
 
 /// What a program says about requantisation, with its table.
 fn epilogue<'a>(e: &Epilogue, weights: &'a [u8]) -> kernels::epilogue::Epilogue<'a> {
+    use kernels::epilogue::Activation::{None, Slope, Table};
     let table = |at| weights.get(at as usize..)?.first_chunk();
     kernels::epilogue::Epilogue {
         zero_point: e.zero_point,
         low: e.clamp[0],
         high: e.clamp[1],
-        activation: e.table.and_then(table).into(),
+        activation: match e.activation {
+            Activation::None => None,
+            Activation::Table(at) => table(at).map_or(None, Table),
+            Activation::Slope(slope) => Slope(slope),
+        },
     }
 }
 

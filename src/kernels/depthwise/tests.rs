@@ -1,13 +1,10 @@
 //! Scalar against the definition; every level against scalar.
 
 use super::*;
-use crate::{
-    kernels::{
-        epilogue::Activation,
-        layout::{DepthwiseShape, pack_depthwise},
-        tests::Random,
-    },
-    quant::requantise,
+use crate::kernels::{
+    epilogue::Activation,
+    layout::{DepthwiseShape, pack_depthwise},
+    tests::{Function, Random},
 };
 
 /// A depthwise convolution by its plain parameters and numbers.
@@ -20,7 +17,7 @@ struct Case {
     out: Planes,
     zero_points: [u8; 2],
     bounds: [u8; 2],
-    table: Option<Box<[u8; 256]>>,
+    function: Function,
     fill: u8,
     /// `[channels, height, width]`.
     x: Vec<u8>,
@@ -63,7 +60,7 @@ impl Case {
             },
             zero_points: [random.byte(), zero_point],
             bounds: [low.min(high), low.max(high)],
-            table: (random.below(2) > 0).then(|| Box::new(std::array::from_fn(|_| random.byte()))),
+            function: Function::any(random),
             fill: random.byte(),
             x: random.bytes(channels * size[0] * size[1]),
             weights: (0..channels * shape.taps())
@@ -106,12 +103,7 @@ impl Case {
             weights: &pack_depthwise(&self.weights, shape),
             bias: &bias,
             scale: &scale,
-            epilogue: Epilogue {
-                zero_point: self.zero_points[1],
-                low: self.bounds[0],
-                high: self.bounds[1],
-                activation: self.table.as_deref().into(),
-            },
+            epilogue: self.function.epilogue(self.zero_points[1], self.bounds),
             fill: self.fill,
         };
         let mut y = vec![0xAA; shape.blocks() * self.out.bytes()];
@@ -131,9 +123,8 @@ impl Case {
                 } else {
                     (0, 0.0)
                 };
-                let [low, high] = self.bounds;
-                let byte = requantise(sum, scale, self.zero_points[1], low, high);
-                let byte = self.table.as_ref().map_or(byte, |t| t[usize::from(byte)]);
+                let steps = sum as f32 * scale;
+                let byte = self.function.byte(steps, self.zero_points[1], self.bounds);
                 let at = out.origin() + r * out.row_bytes() + q * LANE;
                 y[channel / LANE * out.bytes() + at + channel % LANE] = byte;
             }
