@@ -26,6 +26,7 @@ class Split:
 
     `names`: the 80 COCO names first (the teacher's order), then every other thing category that has boxes.
     `boxes[i]`: `[n,6]` x0 y0 x1 y1 in the JSON's pixels, index of the name, certainty: 1 for what people labelled.
+    `masks[i]`: for the first of those boxes, one each, what the JSON has in `segmentation` (polygons or RLE) or nothing.
     `results`: what other teachers found (COCO-results JSON; see `add_results`).
     """
 
@@ -37,7 +38,7 @@ class Split:
         index = {n: i for i, n in enumerate(self.names)}
         self.images = self.data["images"]
         place = {im["id"]: i for i, im in enumerate(self.images)}
-        boxes = [[] for _ in self.images]
+        boxes, self.masks = [[] for _ in self.images], [[] for _ in self.images]
         for a in self.data["annotations"]:
             c = cats[a["category_id"]]["name"]
             if a.get("iscrowd") or c not in index or not cats[a["category_id"]]["isthing"]:
@@ -45,6 +46,7 @@ class Split:
             x, y, w, h = a["bbox"]
             if w > 1 and h > 1:
                 boxes[place[a["image_id"]]].append((x, y, x + w, y + h, index[c], 1.0))
+                self.masks[place[a["image_id"]]].append(a.get("segmentation"))
         for file in results:
             self.add_results(file, boxes, index, {k: c["name"] for k, c in cats.items()})
         self.boxes = [np.array(b, np.float32).reshape(-1, 6) for b in boxes]
@@ -149,7 +151,10 @@ class Pictures(torch.utils.data.IterableDataset):
 
     def paste(self, canvas, region, i, rng, longest, boxes_out):
         """Puts photo `i`, its longer side scaled to between `longest[0]` and `longest[1]` pixels, into a region of the canvas,
-        shifted at random, and appends its visible boxes."""
+        shifted at random, and appends its visible boxes.
+
+        Returns which of the photo's boxes those are, and the map [2,3] from the photo's JSON pixels to the canvas.
+        """
         x0, y0, x1, y1 = region
         photo, sx, sy = self.store[i]
         h, w = photo.shape[:2]
@@ -163,6 +168,7 @@ class Pictures(torch.utils.data.IterableDataset):
         m = np.array([[nw / w, 0, x0 + dx], [0, nh / h, y0 + dy]], np.float32)
         if flip:
             m = np.array([[-nw / w, 0, x0 + dx + nw], [0, nh / h, y0 + dy]], np.float32)
+        json_to_canvas = m * np.array([sx, sy, 1], np.float32)
         view = canvas[y0:y1, x0:x1]
         while nw < 0.6 * photo.shape[1]:  # halve first, or it aliases
             photo = cv2.resize(photo, (photo.shape[1] // 2, photo.shape[0] // 2), interpolation=cv2.INTER_AREA)
@@ -172,6 +178,7 @@ class Pictures(torch.utils.data.IterableDataset):
         shift[:, 2] -= (x0, y0)
         cv2.warpAffine(photo, shift, (x1 - x0, y1 - y0), dst=view, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_TRANSPARENT)
         b = self.split.boxes[i]
+        kept = np.zeros(0, int)
         if len(b):
             kx, ky = sx * nw / w, sy * nh / h
             bx = np.stack([b[:, 0] * kx, b[:, 2] * kx], 1)
@@ -183,7 +190,9 @@ class Pictures(torch.utils.data.IterableDataset):
             out[:, 1] = out[:, 1].clip(y0, y1)
             out[:, 3] = out[:, 3].clip(y0, y1)
             seen = (out[:, 2] - out[:, 0]) * (out[:, 3] - out[:, 1])
-            boxes_out.append(out[(seen > 0.25 * area) & (seen > 16)])
+            kept = np.flatnonzero((seen > 0.25 * area) & (seen > 16))
+            boxes_out.append(out[kept])
+        return kept, json_to_canvas
 
     def picture(self, size, rng):
         canvas = np.full((size, size, 3), GREY, np.uint8)

@@ -56,6 +56,12 @@ def load(weights, photos):
     return student
 
 
+def calibration_photos(split, store, size, count):
+    """Letterboxed everyday training photos, uint8 [count,3,size,size], the same ones every time."""
+    pool = np.random.default_rng(0).permutation([i for i, im in enumerate(split.images) if im["source"] in EVERYDAY])
+    return np.stack([letterbox(store[i][0], size)[0].transpose(2, 0, 1) for i in pool[:count]])
+
+
 def share_constants(model):
     """The exporter passes weights that several levels share through Identity; the quantiser would take them for activations."""
     graph = model.graph
@@ -82,8 +88,7 @@ def main():
     out = a.build / "detector"
     split = Split(a.shared / "data/train.json", COCO80)
     store = PhotoStore(split, a.shared / "data/images", out / "photos")
-    pool = np.random.default_rng(0).permutation([i for i, im in enumerate(split.images) if im["source"] in EVERYDAY])
-    photos = np.stack([letterbox(store[i][0], a.size)[0].transpose(2, 0, 1) for i in pool[: max(a.calibration, a.normalisation)]])
+    photos = calibration_photos(split, store, a.size, max(a.calibration, a.normalisation))
     student = load(out / a.weights, photos[: a.normalisation])
     path = out / "detector_fp32.onnx"
     torch.onnx.export(
