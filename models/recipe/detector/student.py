@@ -134,8 +134,31 @@ class Presence(nn.Module):
     def forward(self, x):
         return self.layers(x)
 
+    def convolutions(self):
+        """The same from the features themselves, in operators that the runtime has: what is exported."""
+        return PresenceExported(self.layers)
+
     def logits(self, vector, prompts):
+        """[N,128] and unit rows [C,128] -> [N,C]."""
         return self.log_scale.exp() * vector @ prompts.T + self.bias
+
+
+class PresenceExported(nn.Module):
+    """Presence with pooling written as pooling operators and layers as pointwise convolutions: four features -> [N,128,1,1]."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.layers = nn.Sequential()
+        for layer in layers:
+            if isinstance(layer, nn.Linear):
+                c = nn.Conv2d(layer.in_features, layer.out_features, 1)
+                c.weight.data, c.bias.data = layer.weight.data[:, :, None, None], layer.bias.data
+                self.layers.append(c)
+            elif isinstance(layer, nn.ReLU):
+                self.layers.append(layer)
+
+    def forward(self, features):
+        return self.layers(torch.cat([f(x) for x in features[1:] for f in (lambda t: F.adaptive_avg_pool2d(t, 1), lambda t: F.max_pool2d(t, t.shape[-1]))], 1))
 
 
 class Student(nn.Module):
