@@ -48,4 +48,4 @@ class Frozen:
 
     def logits(self, embedding, prompts):
         """Alignment: [...,128] and unit rows [C,128] -> [...,C]."""
-        return self.student.log_scale.exp() * embedding @ prompts.T + self.student.bias
+        return self.student.log_scale.exp().item() * embedding @ prompts.T + self.student.bias.item()
