@@ -33,7 +33,7 @@ mod arm;
 mod bands;
 pub mod conv;
 pub mod depthwise;
-mod epilogue;
+pub mod epilogue;
 pub mod isa;
 pub mod layout;
 pub mod permute;
@@ -50,6 +50,9 @@ pub use x86::vnni_peak;
 
 #[cfg(test)]
 mod tests {
+    use super::epilogue::{Activation, Epilogue};
+    use crate::quant::nearest_byte;
+
     /// Numbers that look random and are the same in every run (xorshift64*).
     pub(super) struct Random(u64);
 
@@ -76,6 +79,50 @@ mod tests {
         /// A weight: any i8 but -128.
         pub(super) fn weight(&mut self) -> i8 {
             (self.below(255) as i16 - 127) as i8
+        }
+    }
+
+    /// An activation that owns its table.
+    #[derive(Clone, Debug)]
+    pub(super) enum Function {
+        None,
+        Table(Box<[u8; 256]>),
+        Slope(f32),
+    }
+
+    impl Function {
+        /// One of each kind equally often.
+        pub(super) fn any(random: &mut Random) -> Self {
+            match random.below(3) {
+                0 => Self::None,
+                1 => Self::Table(Box::new(std::array::from_fn(|_| random.byte()))),
+                _ => Self::Slope((1 + random.below(1000)) as f32 / 1000.0),
+            }
+        }
+
+        /// As kernels take it, with the byte of zero and the bounds before it.
+        pub(super) fn epilogue(&self, zero_point: u8, [low, high]: [u8; 2]) -> Epilogue<'_> {
+            Epilogue {
+                zero_point,
+                low,
+                high,
+                activation: match self {
+                    Self::None => Activation::None,
+                    Self::Table(table) => Activation::Table(table),
+                    Self::Slope(slope) => Activation::Slope(*slope),
+                },
+            }
+        }
+
+        /// The byte that is stored for steps, by the definition.
+        pub(super) fn byte(&self, steps: f32, zero_point: u8, [low, high]: [u8; 2]) -> u8 {
+            let byte = |steps| nearest_byte(steps, zero_point, low, high);
+            match self {
+                Self::None => byte(steps),
+                Self::Table(table) => table[usize::from(byte(steps))],
+                Self::Slope(slope) if steps < 0.0 => byte(steps * slope),
+                Self::Slope(_) => byte(steps),
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ use tarsier::{
     frame::file::ImageFile,
     graph::{
         op::{Execution, Graph, model_with},
-        program::{DepthwiseWeights, Executor, Kind, Place, Program, View},
+        program::{Activation, DepthwiseWeights, Executor, Kind, Place, Program, View},
     },
     kernels::isa::Isa,
     pack::{ALIGN, Pack},
@@ -670,7 +670,7 @@ fn programs_with_wild_numbers_are_refused_or_harmless() {
                 if let Kind::Conv(window, constants, epilogue) = &mut op.kind {
                     let axis = random.below(2);
                     let (c, weights) = (*constants, constants.weights);
-                    match random.below(12) {
+                    match random.below(13) {
                         0 => window.kernel[axis] = wild,
                         1 => window.stride[axis] = wild,
                         2 => window.pad[axis] = wild,
@@ -678,11 +678,12 @@ fn programs_with_wild_numbers_are_refused_or_harmless() {
                         4 => constants.bias = wild,
                         5 => constants.bias_s8 = wild,
                         6 => constants.scale = wild,
-                        7 => epilogue.table = Some(wild),
-                        8 => epilogue.clamp[axis] = wild as u8,
-                        9 => epilogue.zero_point = wild as u8,
+                        7 => epilogue.activation = Activation::Table(wild),
+                        8 => epilogue.activation = Activation::Slope(f32::from_bits(wild)),
+                        9 => epilogue.clamp[axis] = wild as u8,
+                        10 => epilogue.zero_point = wild as u8,
                         // the same constants for an operation that they were not made for
-                        10 => {
+                        11 => {
                             let c = DepthwiseWeights {
                                 weights,
                                 bias: c.bias,

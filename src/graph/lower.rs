@@ -2,8 +2,9 @@
 //!
 //! | ONNX between two Q/DQ pairs | becomes |
 //! |---|---|
-//! | `Conv` dense or depthwise, with `Relu` or not | one convolution; ReLU is the lower clamp |
-//! | `Add`, with `Relu` or not; `MaxPool`; `GlobalAveragePool` | one call each |
+//! | `Conv` dense or depthwise | one convolution |
+//! | `Add`; `MaxPool`; `GlobalAveragePool` | one call each |
+//! | `Relu`, `LeakyRelu` or `PRelu` with one slope, right behind `Conv` or `Add` | nothing: the lower clamp, or a slope before requantisation |
 //! | any function of one tensor: `LeakyRelu`, `HardSwish`, `Sigmoid` and `Mul`, … | a table of 256 bytes in the call that makes the tensor |
 //! | `Concat` over channels | nothing: its inputs are written next to each other; a copy for one that is in two |
 //! | `Gather` of channels (a shuffle, a slice) | nothing, or one permutation where planes would be half empty |
@@ -24,8 +25,8 @@ use tract_onnx::pb::{
 use super::{
     plan::{ALIGN, Buffer, place},
     program::{
-        ConvWeights, DepthwiseWeights, Epilogue, Kind, Operation, Place, Port, Program, View,
-        Window,
+        Activation, ConvWeights, DepthwiseWeights, Epilogue, Kind, Operation, Place, Port, Program,
+        View, Window,
     },
     qdq::{
         LowerError, Qdq, attribute_int, attribute_ints, attribute_string, floats, integers, refuse,
@@ -36,6 +37,8 @@ use crate::kernels::layout::{
 };
 
 mod activation;
+use activation::Fused;
+
 #[cfg(test)]
 mod tests;
 
@@ -151,6 +154,7 @@ const LOWERED: &[&str] = &[
     "GlobalAveragePool",
     "Identity",
     "MaxPool",
+    "PRelu",
     "Resize",
 ];
 
@@ -246,16 +250,19 @@ impl<'a> Lowering<'a> {
             };
             return self.add_input(&input.name, key, type_of(input)?.1, parameters);
         };
-        let relu = source.op_type == "Relu";
-        if relu {
+        let fused = self.fused(source)?;
+        if let Fused::Relu | Fused::Leaky(_) = fused {
             source = match self.qdq.producer(&source.input[0]) {
-                Some(n) if matches!(n.op_type.as_str(), "Conv" | "Add") => n,
+                Some(n) if matches!(n.op_type.as_str(), "Conv" | "Add") => {
+                    fused.check(source)?;
+                    n
+                }
                 _ => return self.activation(source, key, parameters),
             };
         }
         match source.op_type.as_str() {
-            "Conv" => self.conv(source, key, parameters, relu),
-            "Add" => self.add(source, key, parameters, relu),
+            "Conv" => self.conv(source, key, parameters, fused),
+            "Add" => self.add(source, key, parameters, fused),
             "MaxPool" => self.max_pool(source, key, parameters),
             "GlobalAveragePool" => self.average_pool(source, key, parameters),
             "Concat" => self.concat(source, key, parameters),
@@ -369,7 +376,7 @@ impl<'a> Lowering<'a> {
         node: &'a NodeProto,
         key: &'a str,
         parameters: (f32, i8),
-        relu: bool,
+        fused: Fused,
     ) -> Result<(), LowerError> {
         let value = self.input(node, 0)?;
         let value = self.compact(node, value);
@@ -482,7 +489,7 @@ impl<'a> Lowering<'a> {
             ([out as u32, size[0], size[1]], None)
         };
         let output = self.define(key, node, shape, parameters, kept);
-        let epilogue = self.epilogue(output, relu);
+        let epilogue = self.epilogue(output, fused);
         let kind = match constants {
             Constants::Depthwise(c) => Kind::Depthwise(window, c, epilogue),
             Constants::Dense(c) => Kind::Conv(window, c, epilogue),
@@ -521,13 +528,18 @@ impl<'a> Lowering<'a> {
         Ok(biases)
     }
 
-    /// Requantisation to a tensor, before any activation but ReLU.
-    fn epilogue(&self, output: usize, relu: bool) -> Epilogue {
+    /// Requantisation to a tensor, behind what is fused and before any table.
+    fn epilogue(&self, output: usize, fused: Fused) -> Epilogue {
         let zero_point = self.tensors[output].unsigned_zero();
+        let (low, activation) = match fused {
+            Fused::Nothing => (0, Activation::None),
+            Fused::Relu => (zero_point, Activation::None),
+            Fused::Leaky(slope) => (0, Activation::Slope(slope)),
+        };
         Epilogue {
             zero_point,
-            clamp: [if relu { zero_point } else { 0 }, 255],
-            table: None,
+            clamp: [low, 255],
+            activation,
         }
     }
 
@@ -547,7 +559,7 @@ impl<'a> Lowering<'a> {
         node: &'a NodeProto,
         key: &'a str,
         parameters: (f32, i8),
-        relu: bool,
+        fused: Fused,
     ) -> Result<(), LowerError> {
         let (mut a, mut b) = (self.input(node, 0)?, self.input(node, 1)?);
         if a.lanes != b.lanes {
@@ -570,7 +582,7 @@ impl<'a> Lowering<'a> {
         }
         let scales = [&a, &b].map(|v| self.tensors[v.tensor].scale / parameters.0);
         let output = self.define(key, node, shape, parameters, Some(a.lanes));
-        let epilogue = self.epilogue(output, relu);
+        let epilogue = self.epilogue(output, fused);
         self.tensors[b.tensor].last = self.drafts.len() as u32;
         // the view of the second tensor is filled in when every tensor has its place
         let unplaced = self.view(b.tensor, Place::Arena(0));

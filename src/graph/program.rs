@@ -160,14 +160,25 @@ pub struct Window {
 }
 
 /// From a sum to the byte that is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Epilogue {
     /// The byte that stands for zero where the sum is requantised: the output's, unless a table follows.
     pub zero_point: u8,
     /// Least and greatest requantised byte.
     pub clamp: [u8; 2],
-    /// Where in the weights section 256 bytes lie that replace the requantised ones: an activation function.
-    pub table: Option<u32>,
+    /// An activation function that is no clamp.
+    pub activation: Activation,
+}
+
+/// An activation function in an [`Epilogue`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Activation {
+    /// None; in bytes as the `None` of an optional table, which stood here before there were slopes.
+    None,
+    /// Where in the weights section 256 bytes lie that replace the requantised ones.
+    Table(u32),
+    /// Leaky ReLU before requantisation: what sums below zero count, more than 0 and at most 1.
+    Slope(f32),
 }
 
 /// One kernel call.

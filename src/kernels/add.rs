@@ -36,15 +36,8 @@ pub struct Add<'a> {
     pub scales: [f32; 2],
     /// The byte that stands for zero in each input.
     pub zero_points: [u8; 2],
-    /// The byte that stands for zero when sums become bytes.
-    pub zero_point: u8,
-    /// The least such byte; the zero point after a ReLU.
-    pub low: u8,
-    /// The greatest such byte.
-    pub high: u8,
-    /// What is stored for each such byte, if not the byte itself: an activation
-    /// that is no clamp.
-    pub table: Option<&'a [u8; 256]>,
+    /// From sums to bytes.
+    pub epilogue: Epilogue<'a>,
     /// The byte of the output's border, which stands for zero there.
     pub fill: u8,
 }
@@ -72,12 +65,7 @@ pub fn add(isa: Isa, threads: usize, op: &Add<'_>, a: &[u8], b: &[u8], y: &mut [
     let terms = Terms {
         scales: op.scales,
         zero_points: op.zero_points,
-        epilogue: Epilogue {
-            zero_point: op.zero_point,
-            low: op.low,
-            high: op.high,
-            table: op.table,
-        },
+        epilogue: op.epilogue,
     };
     bands(threads, op.out, op.fill, y, &|mut band: Band<'_>| {
         let plane = band.plane;
@@ -97,7 +85,7 @@ impl Add<'_> {
         assert_eq!(size(self.a), size(self.out), "sizes of pictures");
         assert_eq!(size(self.b), size(self.out), "sizes of pictures");
         assert!(!size(self.out).contains(&0), "an empty plane");
-        assert!(self.low <= self.high, "{}..={}", self.low, self.high);
+        self.epilogue.check();
         assert_eq!(y % self.out.bytes(), 0, "whole planes");
         let planes = y / self.out.bytes();
         assert_eq!(a, planes * self.a.bytes(), "bytes of the first input");

@@ -61,15 +61,8 @@ pub struct Conv<'a> {
     pub bias_s8: &'a [i32],
     /// Per output channel `s_in · s_w / s_out`, finite.
     pub scale: &'a [f32],
-    /// The byte that stands for zero when sums become bytes.
-    pub zero_point: u8,
-    /// The least such byte; the zero point after a ReLU.
-    pub low: u8,
-    /// The greatest such byte.
-    pub high: u8,
-    /// What is stored for each such byte, if not the byte itself: an activation
-    /// that is no clamp.
-    pub table: Option<&'a [u8; 256]>,
+    /// From sums to bytes.
+    pub epilogue: Epilogue<'a>,
     /// The byte of the output's border, which stands for zero there.
     pub fill: u8,
 }
@@ -124,7 +117,7 @@ impl Conv<'_> {
         assert_eq!(self.bias_s8.len(), channels, "one signed bias per channel");
         assert!(matches!(self.groups, 1 | 3 | 4), "{} groups", self.groups);
         assert!(self.pixel_step > 0, "pixels lie at different places");
-        assert!(self.low <= self.high, "{}..={}", self.low, self.high);
+        self.epilogue.check();
         let steps = self.offsets.len() * self.groups;
         assert_eq!(self.weights.len(), channels * GROUP * steps, "weights");
         let Planes { height, width, .. } = self.out;
@@ -254,12 +247,7 @@ impl Pass<'_> {
                 bias: &bias[channels.clone()],
             },
             scale: &op.scale[channels],
-            epilogue: Epilogue {
-                zero_point: op.zero_point,
-                low: op.low,
-                high: op.high,
-                table: op.table,
-            },
+            epilogue: op.epilogue,
         };
         let functions = self.tiles.functions[group.blocks - 1][self.kind];
         let mut done = 0;

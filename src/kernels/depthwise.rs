@@ -51,15 +51,8 @@ pub struct Depthwise<'a> {
     pub bias: &'a [i32],
     /// Per channel `s_in · s_w / s_out`, finite.
     pub scale: &'a [f32],
-    /// The byte that stands for zero when sums become bytes.
-    pub zero_point: u8,
-    /// The least such byte; the zero point after a ReLU.
-    pub low: u8,
-    /// The greatest such byte.
-    pub high: u8,
-    /// What is stored for each such byte, if not the byte itself: an activation
-    /// that is no clamp.
-    pub table: Option<&'a [u8; 256]>,
+    /// From sums to bytes.
+    pub epilogue: Epilogue<'a>,
     /// The byte of the output's border, which stands for zero there.
     pub fill: u8,
 }
@@ -94,12 +87,7 @@ pub fn depthwise(isa: Isa, threads: usize, op: &Depthwise<'_>, x: &[u8], y: &mut
             weights: &op.weights.as_chunks().0[block * taps..][..taps],
             bias: &op.bias.as_chunks().0[block],
             scale: &op.scale.as_chunks().0[block],
-            epilogue: Epilogue {
-                zero_point: op.zero_point,
-                low: op.low,
-                high: op.high,
-                table: op.table,
-            },
+            epilogue: op.epilogue,
         };
         // SAFETY: the function is that of a level that this CPU was proven to
         // have, which is all that it asks of its caller.
@@ -119,7 +107,7 @@ impl Depthwise<'_> {
         let taps = self.offsets.len();
         assert!((1..=MAX_TAPS).contains(&taps), "{taps} taps");
         assert_eq!(self.weights.len(), channels * taps, "weights");
-        assert!(self.low <= self.high, "{}..={}", self.low, self.high);
+        self.epilogue.check();
         let Planes { height, width, .. } = self.out;
         assert!(height > 0 && width > 0, "an empty plane");
         let last_base = (height - 1) * self.row_step + (width - 1) * self.pixel_step;

@@ -21,6 +21,7 @@ use tarsier::kernels::{
     add::{Add, add},
     conv::{Conv, conv},
     depthwise::{Depthwise, depthwise},
+    epilogue::{Activation, Epilogue},
     layout::{DepthwiseShape, KernelShape, LANE, Planes, bias_s8, pack_depthwise, pack_weights},
     permute::{Permutation, Permute, permute},
     pool::{AveragePool, MaxPool, average_pool, max_pool},
@@ -73,12 +74,17 @@ fn main() {
     };
     let mut most = peak();
     heading("convolution, GMAC/s");
-    for (layer, table) in LAYERS.iter().map(|layer| (layer, false)).chain(TABLES) {
+    let plain = LAYERS.iter().map(|layer| (layer, Function::None));
+    for (layer, function) in plain.chain(FUNCTIONS) {
         let &(inputs, outputs, [ky, kx], stride, [height, width]) = layer;
-        let table_too = if table { " table" } else { "" };
-        let name = format!("{ky}x{kx}/{stride} {inputs}->{outputs} @{height}x{width}{table_too}");
+        let with = match function {
+            Function::None => "",
+            Function::Table => " table",
+            Function::Slope => " leaky",
+        };
+        let name = format!("{ky}x{kx}/{stride} {inputs}->{outputs} @{height}x{width}{with}");
         row(name, &mut |isa| {
-            let speed = speed(isa, layer, table);
+            let speed = speed(isa, layer, function);
             most = peak().zip(most).map(|(now, most)| most.max(now));
             let share = most.filter(|_| isa.level() == Level::Avx512Vnni);
             let share = share.map(|peak| format!(" ({:2.0} %)", 100.0 * speed / peak));
@@ -104,8 +110,32 @@ fn main() {
     }
 }
 
-/// Layers that are measured once more with a table after them.
-const TABLES: [(&Layer, bool); 3] = [(&LAYERS[3], true), (&LAYERS[7], true), (&LAYERS[9], true)];
+/// An activation that is no clamp.
+#[derive(Clone, Copy)]
+enum Function {
+    None,
+    Table,
+    Slope,
+}
+
+impl Function {
+    const fn of(self, table: &[u8; 256]) -> Activation<'_> {
+        match self {
+            Self::None => Activation::None,
+            Self::Table => Activation::Table(table),
+            Self::Slope => Activation::Slope(0.1),
+        }
+    }
+}
+
+/// Layers that are measured once more with such a one.
+const FUNCTIONS: [(&Layer, Function); 5] = [
+    (&LAYERS[3], Function::Table),
+    (&LAYERS[7], Function::Table),
+    (&LAYERS[9], Function::Table),
+    (&LAYERS[7], Function::Slope),
+    (&LAYERS[9], Function::Slope),
+];
 
 /// A depthwise layer: channels, taps, stride, height and width of the input.
 type DepthwiseLayer = (usize, [usize; 2], usize, [usize; 2]);
@@ -130,13 +160,13 @@ type Other = (
 
 const OTHERS: &[Other] = &[
     ("add", 64, [40, 40], |isa, channels, height, width| {
-        add_speed(isa, channels, [height, width], false)
+        add_speed(isa, channels, [height, width], Function::None)
     }),
     (
         "add, table",
         64,
         [40, 40],
-        |isa, channels, height, width| add_speed(isa, channels, [height, width], true),
+        |isa, channels, height, width| add_speed(isa, channels, [height, width], Function::Table),
     ),
     ("max 2x2/2", 64, [80, 80], |_, channels, height, width| {
         max_speed(channels, [height, width], 2, 2)
@@ -196,7 +226,7 @@ fn bytes(count: usize) -> Vec<u8> {
     (0..count).map(|i| (i * 29) as u8).collect()
 }
 
-/// An activation that is no clamp.
+/// A table of anything.
 fn table() -> [u8; 256] {
     std::array::from_fn(|i| (i * i / 255) as u8)
 }
@@ -232,10 +262,12 @@ fn depthwise_speed(
         weights: &pack_depthwise(&weights, &shape),
         bias: &vec![0; channels],
         scale: &vec![1e-2; channels],
-        zero_point: 3,
-        low: 3,
-        high: 255,
-        table: None,
+        epilogue: Epilogue {
+            zero_point: 3,
+            low: 3,
+            high: 255,
+            activation: Activation::None,
+        },
         fill: 3,
     };
     let seconds = best_seconds(|| depthwise(isa, 1, &op, black_box(&x), black_box(&mut y)));
@@ -243,7 +275,7 @@ fn depthwise_speed(
 }
 
 /// GB/s of an addition.
-fn add_speed(isa: Isa, channels: usize, [height, width]: [usize; 2], with_table: bool) -> f64 {
+fn add_speed(isa: Isa, channels: usize, [height, width]: [usize; 2], function: Function) -> f64 {
     let planes = bordered(height, width);
     let table = table();
     let op = Add {
@@ -252,10 +284,12 @@ fn add_speed(isa: Isa, channels: usize, [height, width]: [usize; 2], with_table:
         out: planes,
         scales: [0.7, 0.4],
         zero_points: [5, 99],
-        zero_point: 100,
-        low: 0,
-        high: 255,
-        table: with_table.then_some(&table),
+        epilogue: Epilogue {
+            zero_point: 100,
+            low: 0,
+            high: 255,
+            activation: function.of(&table),
+        },
         fill: 100,
     };
     let a = bytes(channels / LANE * planes.bytes());
@@ -317,7 +351,7 @@ fn permute_speed(isa: Isa, map: impl Iterator<Item = usize>, [height, width]: [u
 fn speed(
     isa: Isa,
     &(inputs, outputs, [ky, kx], stride, [height, width]): &Layer,
-    with_table: bool,
+    function: Function,
 ) -> f64 {
     let shape = KernelShape {
         out_channels: outputs,
@@ -357,10 +391,12 @@ fn speed(
         bias_s8: &bias_s8(&weights, &bias),
         bias: &bias,
         scale: &vec![1e-3; outputs],
-        zero_point: 3,
-        low: 3,
-        high: 255,
-        table: with_table.then_some(&table),
+        epilogue: Epilogue {
+            zero_point: 3,
+            low: 3,
+            high: 255,
+            activation: function.of(&table),
+        },
         fill: 3,
     };
     let seconds = best_seconds(|| conv(isa, 1, &op, black_box(&x), black_box(&mut y)));

@@ -1,3 +1,8 @@
+//! Activation functions: those that an operation does before it rounds, and tables.
+//!
+//! ReLU and leaky ReLU right behind a convolution or an addition, with no quantisation between, belong to its requantisation
+//! ([`Fused`]): nothing is rounded before them.
+//!
 //! A function of one quantised tensor is a table: its value for each of 256 bytes.
 //!
 //! Whatever chain of operators stands between a `DequantizeLinear` and the next `QuantizeLinear`, if all of it depends on one
@@ -6,7 +11,7 @@
 
 use tract_onnx::pb::NodeProto;
 
-use super::{Kind, Lowering, Value};
+use super::{Activation, Kind, Lowering, Value};
 use crate::graph::qdq::{LowerError, attribute_float, floats, refuse};
 
 /// Whether an operator can be part of such a function.
@@ -14,8 +19,37 @@ pub(super) fn is_function(op_type: &str) -> bool {
     op_type == "Mul" || function(op_type).is_some()
 }
 
+/// What an operation does to its sums before it rounds them.
+#[derive(Clone, Copy)]
+pub(super) enum Fused {
+    /// Nothing.
+    Nothing,
+    /// ReLU.
+    Relu,
+    /// Leaky ReLU with this slope.
+    Leaky(f32),
+}
+
+impl Fused {
+    /// Refuses what no epilogue does.
+    pub(super) fn check(self, node: &NodeProto) -> Result<(), LowerError> {
+        match self {
+            Self::Leaky(slope) if !(slope > 0.0 && slope <= 1.0) => refuse(
+                &node.name,
+                format!(
+                    "a slope of {slope}; 0 to 1 is lowered, others where the input is quantised"
+                ),
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Of one variable, given the attributes `alpha` and `beta`.
 type Function = fn(f64, Option<f64>, Option<f64>) -> f64;
+
+/// The slope of a `LeakyRelu` that states none.
+const LEAKY: f32 = 0.01;
 
 /// What an operator of one variable computes.
 fn function(op_type: &str) -> Option<Function> {
@@ -23,7 +57,7 @@ fn function(op_type: &str) -> Option<Function> {
         "Relu" => |x, _, _| x.max(0.0),
         "LeakyRelu" => |x, alpha, _| {
             if x < 0.0 {
-                alpha.unwrap_or(0.01) * x
+                alpha.unwrap_or(f64::from(LEAKY)) * x
             } else {
                 x
             }
@@ -47,6 +81,32 @@ struct Expression<'a> {
 }
 
 impl<'a> Lowering<'a> {
+    /// What `node` is to the operation before it, if there is no quantisation between.
+    pub(super) fn fused(&self, node: &NodeProto) -> Result<Fused, LowerError> {
+        let slope = match node.op_type.as_str() {
+            "Relu" => return Ok(Fused::Relu),
+            "LeakyRelu" => attribute_float(node, "alpha").map_or(LEAKY, |alpha| alpha as f32),
+            "PRelu" => match node.input.get(1).map(|slope| self.qdq.constant(slope)) {
+                Some(slope) => match floats(slope?)?.as_slice() {
+                    &[slope] => slope,
+                    slopes => {
+                        return refuse(
+                            &node.name,
+                            format!("{} slopes; one is lowered", slopes.len()),
+                        );
+                    }
+                },
+                None => return refuse(&node.name, "has no slope"),
+            },
+            _ => return Ok(Fused::Nothing),
+        };
+        Ok(if slope == 0.0 {
+            Fused::Relu
+        } else {
+            Fused::Leaky(slope)
+        })
+    }
+
     /// The function whose last node is `node` becomes the table of the operation behind it.
     pub(super) fn activation(
         &mut self,
@@ -68,11 +128,11 @@ impl<'a> Lowering<'a> {
             .find(|d| d.output == value.tensor);
         let table = draft.and_then(|d| match &mut d.kind {
             Kind::Conv(_, _, e) | Kind::Depthwise(_, _, e) | Kind::Add(_, _, e) => {
-                Some(&mut e.table)
+                Some(&mut e.activation)
             }
             _ => None,
         });
-        let Some(table @ None) = table.filter(|_| only_here) else {
+        let Some(table @ Activation::None) = table.filter(|_| only_here) else {
             return refuse(
                 &node.name,
                 format!(
@@ -84,7 +144,7 @@ impl<'a> Lowering<'a> {
             let q = (v / f64::from(scale)).round_ties_even() + f64::from(zero_point);
             (q.clamp(-128.0, 127.0) as i8).cast_unsigned() ^ 0x80
         };
-        *table = Some(
+        *table = Activation::Table(
             self.weights
                 .put(&values.iter().map(byte).collect::<Vec<u8>>()),
         );

@@ -129,6 +129,9 @@ impl Builder {
 const IN: (f32, i8) = (0.05, -11);
 const OUT: (f32, i8) = (0.4, 7);
 
+/// No activation: a slope of one.
+const NOTHING: (&str, f32) = ("", 1.0);
+
 /// Weights and biases that reach most bytes of the output.
 fn parameters(out: usize, inputs: usize, k: usize) -> (Vec<i8>, Vec<i32>, Vec<f32>) {
     let weights = (0..out * inputs * k * k).map(|i| ((i * 37 + i / 5 * 11) % 255) as i32 - 127);
@@ -139,8 +142,12 @@ fn parameters(out: usize, inputs: usize, k: usize) -> (Vec<i8>, Vec<i32>, Vec<f3
     (weights.map(|w| w as i8).collect(), biases, scales)
 }
 
-/// A graph of one convolution `[32, 7, 9]` -> `[16, …]`, its weights as given.
-fn one_convolution(weights: &[i8], relu: bool, attributes: &[(&str, &[i64])]) -> GraphProto {
+/// A graph of one convolution `[32, 7, 9]` -> `[16, …]`, its weights as given, and an activation of this kind and slope.
+fn one_convolution(
+    weights: &[i8],
+    activation: (&str, f32),
+    attributes: &[(&str, &[i64])],
+) -> GraphProto {
     let mut b = Builder::default();
     let (_, biases, scales) = parameters(16, 32, 3);
     let x = b.input("x", DataType::Float, &[1, 32, 7, 9]);
@@ -151,9 +158,25 @@ fn one_convolution(weights: &[i8], relu: bool, attributes: &[(&str, &[i64])]) ->
     let products: Vec<f32> = scales.iter().map(|s| s * IN.0).collect();
     let bias = b.dequantised("b", DataType::Int32, &[16], raw, &products);
     let mut y = b.node("Conv", "conv", &[&x, &w, &bias], attributes);
-    if relu {
-        y = b.node("Relu", "relu", &[&y], &[]);
-    }
+    y = match activation {
+        ("", _) => y,
+        ("LeakyRelu", slope) => {
+            let y = b.node("LeakyRelu", "leaky", &[&y], &[]);
+            let node = b.0.node.last_mut().expect("just pushed");
+            node.attribute.push(AttributeProto {
+                name: "alpha".to_owned(),
+                f: slope,
+                ..Default::default()
+            });
+            y
+        }
+        ("PRelu", slope) => {
+            let raw = slope.to_le_bytes().into();
+            let slope = b.constant("slope", DataType::Float, &[1, 1, 1], raw);
+            b.node("PRelu", "leaky", &[&y, &slope], &[])
+        }
+        (kind, _) => b.node(kind, "activation", &[&y], &[]),
+    };
     let y = b.qdq(&y, OUT.0, OUT.1);
     b.0.output.push(Builder::info(&y, DataType::Float, &[]));
     b.0
@@ -220,8 +243,8 @@ fn run(graph: &GraphProto, x: &[i8]) -> Vec<i8> {
     results.swap_remove(0)
 }
 
-/// The same convolution in `f64` over dequantised values, quantised at the end.
-fn plainly(x: &[i8], weights: &[i8], relu: bool, stride: usize, pad: usize) -> Vec<i8> {
+/// The same convolution, what lies below zero times `slope`, quantised at the end.
+fn plainly(x: &[i8], weights: &[i8], slope: f32, stride: usize, pad: usize) -> Vec<i8> {
     let (_, biases, scales) = parameters(16, 32, 3);
     let (h, w) = (7, 9);
     let side = |n: usize| (n + 2 * pad - 3) / stride + 1;
@@ -241,7 +264,8 @@ fn plainly(x: &[i8], weights: &[i8], relu: bool, stride: usize, pad: usize) -> V
                     }
                 }
                 let real = sum as f32 * (IN.0 * scales[c] / OUT.0);
-                let low = if relu { 0.0 } else { -128.0 - f32::from(OUT.1) };
+                let real = if real < 0.0 { slope * real } else { real };
+                let low = -128.0 - f32::from(OUT.1);
                 out.push(
                     (real.clamp(low, 127.0 - f32::from(OUT.1)).round_ties_even() + f32::from(OUT.1))
                         as i8,
@@ -261,24 +285,28 @@ fn picture() -> Vec<i8> {
 #[test]
 fn a_convolution_equals_one_written_plainly() {
     let (weights, x) = (parameters(16, 32, 3).0, picture());
-    for (relu, stride, pad) in [
-        (false, 1, 1),
-        (true, 1, 1),
-        (true, 2, 1),
-        (false, 2, 0),
-        (true, 1, 2),
+    for (activation, stride, pad) in [
+        (NOTHING, 1, 1),
+        (("Relu", 0.0), 1, 1),
+        (("Relu", 0.0), 2, 1),
+        (NOTHING, 2, 0),
+        (("Relu", 0.0), 1, 2),
+        (("LeakyRelu", 0.1), 1, 1),
+        (("LeakyRelu", 0.0), 2, 0),
+        (("LeakyRelu", 1.0), 2, 0),
+        (("PRelu", 0.35), 2, 1),
     ] {
         let (s, p) = (stride as i64, pad as i64);
         let graph = one_convolution(
             &weights,
-            relu,
+            activation,
             &[("strides", &[s, s]), ("pads", &[p, p, p, p])],
         );
         let found = run(&graph, &x);
         assert_eq!(
             found,
-            plainly(&x, &weights, relu, stride, pad),
-            "relu {relu}, stride {stride}, padding {pad}"
+            plainly(&x, &weights, activation.1, stride, pad),
+            "{activation:?}, stride {stride}, padding {pad}"
         );
         assert!(
             found.iter().max() > found.iter().min(),
@@ -378,7 +406,7 @@ fn what_is_not_lowered_is_refused_by_name() {
     };
     let pads: (&str, &[i64]) = ("pads", &[1, 1, 1, 1]);
 
-    let mut graph = one_convolution(&weights, false, &[pads]);
+    let mut graph = one_convolution(&weights, NOTHING, &[pads]);
     graph.node.push(NodeProto {
         name: "odd one".into(),
         op_type: "Softmax".into(),
@@ -391,25 +419,44 @@ fn what_is_not_lowered_is_refused_by_name() {
 
     let message = refused(&one_convolution(
         &weights,
-        false,
+        NOTHING,
         &[pads, ("dilations", &[2, 2])],
     ));
     assert!(
         message.contains("conv") && message.contains("dilated"),
         "{message}"
     );
-    let message = refused(&one_convolution(&weights, false, &[pads, ("group", &[32])]));
+    let message = refused(&one_convolution(
+        &weights,
+        NOTHING,
+        &[pads, ("group", &[32])],
+    ));
     assert!(
         message.contains("dense and depthwise convolution"),
         "{message}"
     );
 
+    for (kind, slope) in [("LeakyRelu", 1.5), ("LeakyRelu", -0.1), ("PRelu", f32::NAN)] {
+        let message = refused(&one_convolution(&weights, (kind, slope), &[pads]));
+        assert!(
+            message.contains(&format!("a slope of {slope}")),
+            "{message}"
+        );
+    }
+    let mut graph = one_convolution(&weights, ("PRelu", 0.5), &[pads]);
+    let slope = graph.initializer.iter_mut().find(|t| t.name == "slope");
+    let slope = slope.expect("a slope");
+    slope.dims[0] = 2;
+    slope.raw_data.extend(0.25f32.to_le_bytes());
+    let message = refused(&graph);
+    assert!(message.contains("2 slopes"), "{message}");
+
     let mut extreme = weights.clone();
     extreme[40] = -128;
-    let message = refused(&one_convolution(&extreme, false, &[pads]));
+    let message = refused(&one_convolution(&extreme, NOTHING, &[pads]));
     assert!(message.contains("weight -128"), "{message}");
 
-    let mut graph = one_convolution(&weights, false, &[pads]);
+    let mut graph = one_convolution(&weights, NOTHING, &[pads]);
     let bias_scale = graph
         .initializer
         .iter_mut()
@@ -419,7 +466,7 @@ fn what_is_not_lowered_is_refused_by_name() {
     let message = refused(&graph);
     assert!(message.contains("is not input × weight scale"), "{message}");
 
-    let mut graph = one_convolution(&weights, false, &[pads]);
+    let mut graph = one_convolution(&weights, NOTHING, &[pads]);
     graph.initializer.retain(|t| t.name != "w");
     assert_eq!(refused(&graph), "cannot lower w: is not a constant");
 

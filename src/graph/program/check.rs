@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::{
-    Epilogue, Kind, MAX_PORTS, Operation, Place, Port, Program, ProgramError, View, Window,
+    Activation, Epilogue, Kind, MAX_PORTS, Operation, Place, Port, Program, ProgramError, View,
+    Window,
 };
 use crate::kernels::{
     depthwise,
@@ -339,20 +340,23 @@ fn check_epilogue(op: &Operation, epilogue: &Epilogue, weights: &[u8]) -> Result
     let Epilogue {
         zero_point,
         clamp,
-        table,
+        activation,
     } = *epilogue;
     if clamp[0] > clamp[1] {
         return Err(invalid(&op.name, format!("clamps to {clamp:?}")));
     }
-    match table {
-        None if zero_point != op.output.zero_point => {
+    match activation {
+        Activation::Slope(slope) if !(slope > 0.0 && slope <= 1.0) => {
+            Err(invalid(&op.name, format!("a slope of {slope}")))
+        }
+        Activation::None | Activation::Slope(_) if zero_point != op.output.zero_point => {
             let reason = format!(
                 "zero is {zero_point} in its sums and {} in its output",
                 op.output.zero_point
             );
             Err(invalid(&op.name, reason))
         }
-        Some(at) if weights.len() < (at as usize).saturating_add(256) => {
+        Activation::Table(at) if weights.len() < (at as usize).saturating_add(256) => {
             let reason = format!(
                 "its table ends at byte {} of a weights section of {}",
                 u64::from(at) + 256,

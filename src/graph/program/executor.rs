@@ -4,8 +4,9 @@ use std::fmt;
 
 use bytemuck::AnyBitPattern;
 
-use super::{Epilogue, Kind, Operation, Place, Program, ProgramError, View, Window};
+use super::{Activation, Epilogue, Kind, Operation, Place, Program, ProgramError, View, Window};
 use crate::kernels::{
+    self,
     add::{Add, add},
     conv::{Conv, conv},
     depthwise::{Depthwise, depthwise},
@@ -145,6 +146,22 @@ fn part<T: AnyBitPattern>(weights: &[u8], at: u32, count: usize) -> &[T] {
     bytemuck::cast_slice(&weights[at as usize..][..count * size_of::<T>()])
 }
 
+/// What a program says about requantisation, with its table.
+fn epilogue<'a>(e: &Epilogue, weights: &'a [u8]) -> kernels::epilogue::Epilogue<'a> {
+    use kernels::epilogue::Activation::{None, Slope, Table};
+    let table = |at| weights.get(at as usize..)?.first_chunk();
+    kernels::epilogue::Epilogue {
+        zero_point: e.zero_point,
+        low: e.clamp[0],
+        high: e.clamp[1],
+        activation: match e.activation {
+            Activation::None => None,
+            Activation::Table(at) => table(at).map_or(None, Table),
+            Activation::Slope(slope) => Slope(slope),
+        },
+    }
+}
+
 /// One kernel call.
 fn run_operation(
     op: &Operation,
@@ -157,10 +174,6 @@ fn run_operation(
     let (from, to) = (op.input.planes(), op.output.planes());
     let fill = op.output.zero_point;
     let x = readable.view(&op.input);
-    let activation = |e: &Epilogue| {
-        e.table
-            .and_then(|at| weights.get(at as usize..)?.first_chunk::<256>())
-    };
     let channels = op.output.blocks() * LANE;
     match (&op.kind, table) {
         (Kind::Conv(window, c, e), Table::Offsets(offsets)) => {
@@ -175,10 +188,7 @@ fn run_operation(
                 bias: part(weights, c.bias, channels),
                 bias_s8: part(weights, c.bias_s8, channels),
                 scale: part(weights, c.scale, channels),
-                zero_point: e.zero_point,
-                low: e.clamp[0],
-                high: e.clamp[1],
-                table: activation(e),
+                epilogue: epilogue(e, weights),
                 fill,
             };
             conv(isa, threads, &call, x, y);
@@ -194,10 +204,7 @@ fn run_operation(
                 weights: part(weights, c.weights, channels * taps),
                 bias: part(weights, c.bias, channels),
                 scale: part(weights, c.scale, channels),
-                zero_point: e.zero_point,
-                low: e.clamp[0],
-                high: e.clamp[1],
-                table: activation(e),
+                epilogue: epilogue(e, weights),
                 fill,
             };
             depthwise(isa, threads, &call, x, y);
@@ -209,10 +216,7 @@ fn run_operation(
                 out: to,
                 scales: *scales,
                 zero_points: [op.input.zero_point, other.zero_point],
-                zero_point: e.zero_point,
-                low: e.clamp[0],
-                high: e.clamp[1],
-                table: activation(e),
+                epilogue: epilogue(e, weights),
                 fill,
             };
             add(isa, threads, &call, x, readable.view(other), y);

@@ -10,7 +10,23 @@ use crate::kernels::{
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(super) fn row(terms: &Terms<'_>, a: &[[u8; LANE]], b: &[[u8; LANE]], y: &mut [[u8; LANE]]) {
-    let epilogue = Registers::new(&terms.epilogue);
+    if terms.epilogue.slope().is_some() {
+        sums::<true>(terms, a, b, y);
+    } else {
+        sums::<false>(terms, a, b, y);
+    }
+}
+
+/// The same with or without a slope.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn sums<const LEAKY: bool>(
+    terms: &Terms<'_>,
+    a: &[[u8; LANE]],
+    b: &[[u8; LANE]],
+    y: &mut [[u8; LANE]],
+) {
+    let epilogue = Registers::<LEAKY>::new(&terms.epilogue);
     let scales = terms.scales.map(|scale| _mm512_set1_ps(scale));
     let zeros = terms
         .zero_points

@@ -12,7 +12,23 @@ use crate::kernels::{
 
 #[target_feature(enable = "neon")]
 pub(super) fn row(terms: &Terms<'_>, a: &[[u8; LANE]], b: &[[u8; LANE]], y: &mut [[u8; LANE]]) {
-    let epilogue = Registers::new(&terms.epilogue);
+    if terms.epilogue.slope().is_some() {
+        sums::<true>(terms, a, b, y);
+    } else {
+        sums::<false>(terms, a, b, y);
+    }
+}
+
+/// The same with or without a slope.
+#[inline]
+#[target_feature(enable = "neon")]
+fn sums<const LEAKY: bool>(
+    terms: &Terms<'_>,
+    a: &[[u8; LANE]],
+    b: &[[u8; LANE]],
+    y: &mut [[u8; LANE]],
+) {
+    let epilogue = Registers::<LEAKY>::new(&terms.epilogue);
     let scales = terms.scales.map(|scale| vdupq_n_f32(scale));
     let zeros = terms.zero_points.map(|zero| vdupq_n_u8(zero));
     for ((a, b), y) in a.iter().zip(b).zip(y.iter_mut()) {

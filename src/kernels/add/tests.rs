@@ -1,7 +1,10 @@
 //! Scalar against the formula; every level against scalar.
 
 use super::*;
-use crate::{kernels::tests::Random, quant::nearest_byte};
+use crate::kernels::{
+    epilogue::Activation,
+    tests::{Function, Random},
+};
 
 /// Planes of one picture's size with any border.
 fn planes(random: &mut Random, size: [usize; 2]) -> Planes {
@@ -17,7 +20,7 @@ fn scalar() -> Isa {
 }
 
 /// The formula, byte by byte.
-fn naive(op: &Add<'_>, count: usize, a: &[u8], b: &[u8]) -> Vec<u8> {
+fn naive(op: &Add<'_>, function: &Function, count: usize, a: &[u8], b: &[u8]) -> Vec<u8> {
     let mut y = vec![op.fill; count * op.out.bytes()];
     let at = |planes: Planes, plane: usize, r: usize, i: usize| {
         plane * planes.bytes() + planes.origin() + r * planes.row_bytes() + i
@@ -28,8 +31,8 @@ fn naive(op: &Add<'_>, count: usize, a: &[u8], b: &[u8]) -> Vec<u8> {
                 let a = f32::from(a[at(op.a, plane, r, i)]) - f32::from(op.zero_points[0]);
                 let b = f32::from(b[at(op.b, plane, r, i)]) - f32::from(op.zero_points[1]);
                 let steps = a * op.scales[0] + b * op.scales[1];
-                let byte = nearest_byte(steps, op.zero_point, op.low, op.high);
-                y[at(op.out, plane, r, i)] = op.table.map_or(byte, |t| t[usize::from(byte)]);
+                let e = &op.epilogue;
+                y[at(op.out, plane, r, i)] = function.byte(steps, e.zero_point, [e.low, e.high]);
             }
         }
     }
@@ -42,7 +45,7 @@ fn every_level_is_the_formula_at_every_width() {
     for width in 1..=20 {
         let size = [1 + random.below(4), width];
         let count = 1 + random.below(3);
-        let table: [u8; 256] = std::array::from_fn(|_| random.byte());
+        let function = Function::any(&mut random);
         let [low, high] = [random.byte(), random.byte()];
         let op = Add {
             a: planes(&mut random, size),
@@ -50,15 +53,12 @@ fn every_level_is_the_formula_at_every_width() {
             out: planes(&mut random, size),
             scales: [(); 2].map(|()| random.below(3000) as f32 / 1000.0),
             zero_points: [random.byte(), random.byte()],
-            zero_point: random.byte(),
-            low: low.min(high),
-            high: low.max(high),
-            table: (width % 2 == 0).then_some(&table),
+            epilogue: function.epilogue(random.byte(), [low.min(high), low.max(high)]),
             fill: random.byte(),
         };
         let a = random.bytes(count * op.a.bytes());
         let b = random.bytes(count * op.b.bytes());
-        let expected = naive(&op, count, &a, &b);
+        let expected = naive(&op, &function, count, &a, &b);
         for isa in Isa::available() {
             for threads in [1, 2, 5] {
                 let mut y = vec![0xAA; expected.len()];
@@ -90,13 +90,15 @@ fn every_level_adds_every_pair_of_bytes() {
             out: size,
             scales,
             zero_points,
-            zero_point: 101,
-            low: 0,
-            high: 255,
-            table: None,
+            epilogue: Epilogue {
+                zero_point: 101,
+                low: 0,
+                high: 255,
+                activation: Activation::None,
+            },
             fill: 0,
         };
-        let expected = naive(&op, 1, &a, &b);
+        let expected = naive(&op, &Function::None, 1, &a, &b);
         for isa in Isa::available() {
             let mut y = vec![0; size.bytes()];
             add(isa, 1, &op, &a, &b, &mut y);
@@ -119,10 +121,12 @@ fn inputs_of_another_size_are_refused() {
         out: small,
         scales: [1.0; 2],
         zero_points: [0; 2],
-        zero_point: 0,
-        low: 0,
-        high: 255,
-        table: None,
+        epilogue: Epilogue {
+            zero_point: 0,
+            low: 0,
+            high: 255,
+            activation: Activation::None,
+        },
         fill: 0,
     };
     add(scalar(), 1, &op, &[0; 64], &[0; 80], &mut [0; 64]);

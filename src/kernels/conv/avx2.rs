@@ -17,7 +17,22 @@ fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     y: &mut [&mut [u8]; MAX_BLOCKS],
 ) {
     let sums = sums::<P, NB, G, STEP>(&tile.operands);
-    let epilogue = Registers::new(&tile.epilogue);
+    if tile.epilogue.slope().is_some() {
+        store::<P, NB, true>(tile, &sums, y);
+    } else {
+        store::<P, NB, false>(tile, &sums, y);
+    }
+}
+
+/// Requantises a tile's sums into its planes.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn store<const P: usize, const NB: usize, const LEAKY: bool>(
+    tile: &Tile<'_>,
+    sums: &[[[__m256i; 2]; NB]; P],
+    y: &mut [&mut [u8]; MAX_BLOCKS],
+) {
+    let epilogue = Registers::<LEAKY>::new(&tile.epilogue);
     for (b, y) in y.iter_mut().take(NB).enumerate() {
         let scale = tile.scale(b).as_chunks().0;
         let y = &mut y.as_chunks_mut().0[..P];

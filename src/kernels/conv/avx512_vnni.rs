@@ -18,7 +18,22 @@ fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     y: &mut [&mut [u8]; MAX_BLOCKS],
 ) {
     let sums = sums::<P, NB, G, STEP>(&tile.operands);
-    let epilogue = Registers::new(&tile.epilogue);
+    if tile.epilogue.slope().is_some() {
+        store::<P, NB, true>(tile, &sums, y);
+    } else {
+        store::<P, NB, false>(tile, &sums, y);
+    }
+}
+
+/// Requantises a tile's sums into its planes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn store<const P: usize, const NB: usize, const LEAKY: bool>(
+    tile: &Tile<'_>,
+    sums: &[[__m512i; NB]; P],
+    y: &mut [&mut [u8]; MAX_BLOCKS],
+) {
+    let epilogue = Registers::<LEAKY>::new(&tile.epilogue);
     for (b, y) in y.iter_mut().take(NB).enumerate() {
         let scale = x86::load_f32x16(tile.scale(b));
         let y = &mut y.as_chunks_mut().0[..P];

@@ -27,7 +27,22 @@ pub(super) fn store<const P: usize, const NB: usize>(
     sums: &[[[int32x4_t; 4]; NB]; P],
     y: &mut [&mut [u8]; MAX_BLOCKS],
 ) {
-    let epilogue = Registers::new(&tile.epilogue);
+    if tile.epilogue.slope().is_some() {
+        requantise::<P, NB, true>(tile, sums, y);
+    } else {
+        requantise::<P, NB, false>(tile, sums, y);
+    }
+}
+
+/// The same with or without a slope.
+#[inline]
+#[target_feature(enable = "neon")]
+fn requantise<const P: usize, const NB: usize, const LEAKY: bool>(
+    tile: &Tile<'_>,
+    sums: &[[[int32x4_t; 4]; NB]; P],
+    y: &mut [&mut [u8]; MAX_BLOCKS],
+) {
+    let epilogue = Registers::<LEAKY>::new(&tile.epilogue);
     for (b, y) in y.iter_mut().take(NB).enumerate() {
         let scale = tile.scale(b).as_chunks().0;
         let y = &mut y.as_chunks_mut().0[..P];

@@ -1,12 +1,10 @@
 //! Scalar against a convolution written from its definition; every level against scalar.
 
 use super::*;
-use crate::{
-    kernels::{
-        layout::{KernelShape, bias_s8, pack_weights},
-        tests::Random,
-    },
-    quant::requantise,
+use crate::kernels::{
+    epilogue::Activation,
+    layout::{KernelShape, bias_s8, pack_weights},
+    tests::{Function, Random},
 };
 
 /// A convolution by its plain parameters.
@@ -19,7 +17,7 @@ struct Case {
     out_border: usize,
     zero_points: [u8; 2],
     bounds: [u8; 2],
-    table: Option<Box<[u8; 256]>>,
+    function: Function,
     fill: u8,
 }
 
@@ -51,7 +49,7 @@ impl Case {
             out_border: random.below(3),
             zero_points: [random.byte(), zero_point],
             bounds: [low, high],
-            table: (random.below(2) > 0).then(|| Box::new(std::array::from_fn(|_| random.byte()))),
+            function: Function::any(random),
             fill: random.byte(),
         }
     }
@@ -123,10 +121,7 @@ impl Case {
             bias_s8: &bias_s8(&weights, &bias),
             bias: &bias,
             scale: &scale,
-            zero_point: self.zero_points[1],
-            low: self.bounds[0],
-            high: self.bounds[1],
-            table: self.table.as_deref(),
+            epilogue: self.function.epilogue(self.zero_points[1], self.bounds),
             fill: self.fill,
         };
         conv(isa, threads, &op, &x, &mut y);
@@ -136,24 +131,17 @@ impl Case {
     /// The output planes, by the definition of convolution.
     fn naive(&self, data: &Data) -> Vec<u8> {
         let (shape, out) = (&self.shape, self.out());
-        let zero_out = self.zero_points[1];
         let mut y = vec![self.fill; shape.out_blocks() * out.bytes()];
         for channel in 0..shape.out_blocks() * LANE {
             for (r, q) in (0..out.height).flat_map(|r| (0..out.width).map(move |q| (r, q))) {
-                let byte = if channel < shape.out_channels {
+                let steps = if channel < shape.out_channels {
                     let sum = self.sum(data, channel, r, q) + i64::from(data.bias[channel]);
                     let sum = i32::try_from(sum).expect("a sum of 32 bits");
-                    requantise(
-                        sum,
-                        data.scale[channel],
-                        zero_out,
-                        self.bounds[0],
-                        self.bounds[1],
-                    )
+                    sum as f32 * data.scale[channel]
                 } else {
-                    requantise(0, 0.0, zero_out, self.bounds[0], self.bounds[1])
+                    0.0
                 };
-                let byte = self.table.as_ref().map_or(byte, |t| t[usize::from(byte)]);
+                let byte = self.function.byte(steps, self.zero_points[1], self.bounds);
                 let at = out.origin() + r * out.row_bytes() + q * LANE;
                 y[channel / LANE * out.bytes() + at + channel % LANE] = byte;
             }
@@ -305,10 +293,12 @@ fn an_input_that_ends_early_is_refused() {
         bias: &[0; 16],
         bias_s8: &[0; 16],
         scale: &[0.0; 16],
-        zero_point: 0,
-        low: 0,
-        high: 255,
-        table: None,
+        epilogue: Epilogue {
+            zero_point: 0,
+            low: 0,
+            high: 255,
+            activation: Activation::None,
+        },
         fill: 0,
     };
     conv(scalar(), 1, &op, &[0; 79], &mut [0; 80]);

@@ -21,7 +21,18 @@ pub(super) fn rows(plane: &Plane<'_>, band: &mut Band<'_>) {
     let mut pairs = [([0; 2], [_mm256_setzero_si256(); 4]); MAX_PAIRS];
     let pairs = &mut pairs[..plane.offsets.len().div_ceil(2)];
     prepare(plane, pairs);
-    let level = Level::new(plane, pairs);
+    if plane.epilogue.slope().is_some() {
+        rows_of_steps::<true>(plane, pairs, band);
+    } else {
+        rows_of_steps::<false>(plane, pairs, band);
+    }
+}
+
+/// The same with or without a slope.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn rows_of_steps<const LEAKY: bool>(plane: &Plane<'_>, pairs: &[Pair], band: &mut Band<'_>) {
+    let level = Level::<LEAKY>::new(plane, pairs);
     match plane.pixel_step {
         16 => level.rows::<16>(plane, band),
         _ => level.rows::<0>(plane, band),
@@ -32,14 +43,14 @@ pub(super) fn rows(plane: &Plane<'_>, band: &mut Band<'_>) {
 type Pair = ([usize; 2], [__m256i; 4]);
 
 /// A plane's constants; register `k` holds channels `4k .. 4k + 4` in each half.
-struct Level<'a> {
+struct Level<'a, const LEAKY: bool> {
     pairs: &'a [Pair],
     bias: [__m256i; 4],
     scale: [__m256; 4],
-    epilogue: Registers,
+    epilogue: Registers<LEAKY>,
 }
 
-impl<'a> Level<'a> {
+impl<'a, const LEAKY: bool> Level<'a, LEAKY> {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn new(plane: &Plane<'_>, pairs: &'a [Pair]) -> Self {

@@ -20,7 +20,18 @@ pub(super) fn rows(plane: &Plane<'_>, band: &mut Band<'_>) {
     let mut groups = [([0; 4], [_mm512_setzero_si512(); 4]); MAX_GROUPS];
     let groups = &mut groups[..plane.offsets.len().div_ceil(4)];
     prepare(plane, groups);
-    let level = Level::new(plane, groups);
+    if plane.epilogue.slope().is_some() {
+        rows_of_steps::<true>(plane, groups, band);
+    } else {
+        rows_of_steps::<false>(plane, groups, band);
+    }
+}
+
+/// The same with or without a slope.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn rows_of_steps<const LEAKY: bool>(plane: &Plane<'_>, groups: &[Group], band: &mut Band<'_>) {
+    let level = Level::<LEAKY>::new(plane, groups);
     match plane.pixel_step {
         16 => level.rows::<16>(plane, band),
         32 => level.rows::<32>(plane, band),
@@ -32,14 +43,14 @@ pub(super) fn rows(plane: &Plane<'_>, band: &mut Band<'_>) {
 type Group = ([usize; 4], [__m512i; 4]);
 
 /// A plane's constants; register `k` holds channels `4k .. 4k + 4` in each quarter.
-struct Level<'a> {
+struct Level<'a, const LEAKY: bool> {
     groups: &'a [Group],
     bias: [__m512i; 4],
     scale: [__m512; 4],
-    epilogue: Registers,
+    epilogue: Registers<LEAKY>,
 }
 
-impl<'a> Level<'a> {
+impl<'a, const LEAKY: bool> Level<'a, LEAKY> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
     fn new(plane: &Plane<'_>, groups: &'a [Group]) -> Self {

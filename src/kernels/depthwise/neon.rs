@@ -17,7 +17,18 @@ use crate::kernels::{
 
 #[target_feature(enable = "neon")]
 pub(super) fn rows(plane: &Plane<'_>, band: &mut Band<'_>) {
-    let level = Level::new(plane);
+    if plane.epilogue.slope().is_some() {
+        tiles::<true>(plane, band);
+    } else {
+        tiles::<false>(plane, band);
+    }
+}
+
+/// The same with or without a slope.
+#[inline]
+#[target_feature(enable = "neon")]
+fn tiles<const LEAKY: bool>(plane: &Plane<'_>, band: &mut Band<'_>) {
+    let level = Level::<LEAKY>::new(plane);
     let step = plane.pixel_step;
     let row = if step == LANE { row_of_taps(plane) } else { 0 };
     for (row_index, y) in band.rows() {
@@ -58,13 +69,13 @@ fn row_of_taps(plane: &Plane<'_>) -> usize {
 }
 
 /// A plane's constants; register `q` holds channels `4q .. 4q + 4`.
-struct Level {
+struct Level<const LEAKY: bool> {
     bias: [int32x4_t; 4],
     scale: [float32x4_t; 4],
-    epilogue: Registers,
+    epilogue: Registers<LEAKY>,
 }
 
-impl Level {
+impl<const LEAKY: bool> Level<LEAKY> {
     #[inline]
     #[target_feature(enable = "neon")]
     fn new(plane: &Plane<'_>) -> Self {

@@ -1,12 +1,10 @@
 //! Scalar against the definition; every level against scalar.
 
 use super::*;
-use crate::{
-    kernels::{
-        layout::{DepthwiseShape, pack_depthwise},
-        tests::Random,
-    },
-    quant::requantise,
+use crate::kernels::{
+    epilogue::Activation,
+    layout::{DepthwiseShape, pack_depthwise},
+    tests::{Function, Random},
 };
 
 /// A depthwise convolution by its plain parameters and numbers.
@@ -19,7 +17,7 @@ struct Case {
     out: Planes,
     zero_points: [u8; 2],
     bounds: [u8; 2],
-    table: Option<Box<[u8; 256]>>,
+    function: Function,
     fill: u8,
     /// `[channels, height, width]`.
     x: Vec<u8>,
@@ -62,7 +60,7 @@ impl Case {
             },
             zero_points: [random.byte(), zero_point],
             bounds: [low.min(high), low.max(high)],
-            table: (random.below(2) > 0).then(|| Box::new(std::array::from_fn(|_| random.byte()))),
+            function: Function::any(random),
             fill: random.byte(),
             x: random.bytes(channels * size[0] * size[1]),
             weights: (0..channels * shape.taps())
@@ -105,10 +103,7 @@ impl Case {
             weights: &pack_depthwise(&self.weights, shape),
             bias: &bias,
             scale: &scale,
-            zero_point: self.zero_points[1],
-            low: self.bounds[0],
-            high: self.bounds[1],
-            table: self.table.as_deref(),
+            epilogue: self.function.epilogue(self.zero_points[1], self.bounds),
             fill: self.fill,
         };
         let mut y = vec![0xAA; shape.blocks() * self.out.bytes()];
@@ -128,9 +123,8 @@ impl Case {
                 } else {
                     (0, 0.0)
                 };
-                let [low, high] = self.bounds;
-                let byte = requantise(sum, scale, self.zero_points[1], low, high);
-                let byte = self.table.as_ref().map_or(byte, |t| t[usize::from(byte)]);
+                let steps = sum as f32 * scale;
+                let byte = self.function.byte(steps, self.zero_points[1], self.bounds);
                 let at = out.origin() + r * out.row_bytes() + q * LANE;
                 y[channel / LANE * out.bytes() + at + channel % LANE] = byte;
             }
@@ -241,10 +235,12 @@ fn a_tap_beyond_its_plane_is_refused() {
         weights: &[0; 16],
         bias: &[0; 16],
         scale: &[0.0; 16],
-        zero_point: 0,
-        low: 0,
-        high: 255,
-        table: None,
+        epilogue: Epilogue {
+            zero_point: 0,
+            low: 0,
+            high: 255,
+            activation: Activation::None,
+        },
         fill: 0,
     };
     depthwise(scalar(), 1, &op, &[0; 48], &mut [0; 48]);

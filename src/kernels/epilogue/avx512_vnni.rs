@@ -5,17 +5,19 @@ use std::arch::x86_64::*;
 use super::Epilogue;
 use crate::kernels::{layout::LANE, x86};
 
-/// An epilogue's constants in registers.
-pub(crate) struct Registers {
+/// An epilogue's constants in registers; `LEAKY` if it has a slope.
+pub(crate) struct Registers<const LEAKY: bool> {
+    slope: __m512,
     bounds: [__m512; 2],
     zero_point: __m512i,
 }
 
-impl Registers {
+impl<const LEAKY: bool> Registers<LEAKY> {
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(crate) fn new(epilogue: &Epilogue<'_>) -> Self {
         Self {
+            slope: _mm512_set1_ps(epilogue.slope().unwrap_or(1.0)),
             bounds: epilogue.bounds().map(|bound| _mm512_set1_ps(bound)),
             zero_point: _mm512_set1_epi32(i32::from(epilogue.zero_point)),
         }
@@ -26,6 +28,11 @@ impl Registers {
     #[target_feature(enable = "avx512f")]
     pub(crate) fn bytes(&self, steps: __m512) -> __m512i {
         const NEAREST_EVEN: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+        let steps = if LEAKY {
+            _mm512_max_ps(steps, _mm512_mul_ps(steps, self.slope))
+        } else {
+            steps
+        };
         let [low, high] = self.bounds;
         let steps = _mm512_min_ps(_mm512_max_ps(steps, low), high);
         let steps = _mm512_cvt_roundps_epi32::<NEAREST_EVEN>(steps);
@@ -41,7 +48,9 @@ impl Registers {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(crate) fn look_up(epilogue: &Epilogue<'_>, fresh: &mut [[u8; LANE]]) {
-    let Some(table) = epilogue.table else { return };
+    let Some(table) = epilogue.table() else {
+        return;
+    };
     let quarters = table.as_chunks().0;
     let [a, b, c, d] = std::array::from_fn(|q| x86::load_u8x64(&quarters[q]));
     let look_up = |bytes: __m256i| {

@@ -5,17 +5,19 @@ use std::arch::aarch64::*;
 use super::Epilogue;
 use crate::kernels::{arm, layout::LANE};
 
-/// An epilogue's constants in registers.
-pub(crate) struct Registers {
+/// An epilogue's constants in registers; `LEAKY` if it has a slope.
+pub(crate) struct Registers<const LEAKY: bool> {
+    slope: float32x4_t,
     bounds: [float32x4_t; 2],
     zero_point: int32x4_t,
 }
 
-impl Registers {
+impl<const LEAKY: bool> Registers<LEAKY> {
     #[inline]
     #[target_feature(enable = "neon")]
     pub(crate) fn new(epilogue: &Epilogue<'_>) -> Self {
         Self {
+            slope: vdupq_n_f32(epilogue.slope().unwrap_or(1.0)),
             bounds: epilogue.bounds().map(|bound| vdupq_n_f32(bound)),
             zero_point: vdupq_n_s32(i32::from(epilogue.zero_point)),
         }
@@ -27,6 +29,11 @@ impl Registers {
     pub(crate) fn bytes(&self, steps: [float32x4_t; 4]) -> uint8x16_t {
         let [low, high] = self.bounds;
         let [a, b, c, d] = steps.map(|steps| {
+            let steps = if LEAKY {
+                vmaxq_f32(steps, vmulq_f32(steps, self.slope))
+            } else {
+                steps
+            };
             let steps = vminq_f32(vmaxq_f32(steps, low), high);
             vreinterpretq_s16_s32(vaddq_s32(vcvtnq_s32_f32(steps), self.zero_point))
         });
@@ -44,7 +51,9 @@ impl Registers {
 #[inline]
 #[target_feature(enable = "neon")]
 pub(crate) fn look_up(epilogue: &Epilogue<'_>, fresh: &mut [[u8; LANE]]) {
-    let Some(table) = epilogue.table else { return };
+    let Some(table) = epilogue.table() else {
+        return;
+    };
     let table = table.as_chunks::<LANE>().0;
     let quarter = |q: usize| {
         let [a, b, c, d] = std::array::from_fn(|i| arm::load_u8x16(&table[4 * q + i]));
