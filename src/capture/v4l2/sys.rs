@@ -274,6 +274,7 @@ mod tests {
         let file = File::open("/dev/null").expect("a device");
         let error = exchange::<QUERYCAP, _>(&file, &mut Capability::default())
             .expect_err("it is no camera");
-        assert_eq!(error.raw_os_error(), Some(25), "{error}");
+        // ENOTTY from a kernel, ENOSYS from an emulator that does not know the request
+        assert!(matches!(error.raw_os_error(), Some(25 | 38)), "{error}");
     }
 }
