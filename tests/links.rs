@@ -30,6 +30,8 @@ use tarsier::{
     },
 };
 
+#[path = "links/clients.rs"]
+mod clients;
 #[path = "links/feed.rs"]
 mod feed;
 #[path = "links/place.rs"]
