@@ -58,6 +58,7 @@
 //! sentences with the picture, presence, tracks, cameras and links are designed for and not there yet.
 
 pub mod build;
+pub mod capture;
 pub mod detect;
 pub mod draw;
 pub mod frame;
@@ -73,5 +74,6 @@ pub mod prompt;
 pub mod protocol;
 pub mod quant;
 pub mod report;
+pub mod run;
 pub mod scene;
 pub mod text;
