@@ -38,6 +38,8 @@ mod feed;
 mod place;
 #[path = "links/report.rs"]
 mod report;
+#[path = "links/watch.rs"]
+mod watch;
 
 use feed::feeder;
 use place::{Folder, pty};

@@ -5,14 +5,14 @@ use std::{
     fs::File,
     io::{BufRead, BufReader, Read, Write},
     path::PathBuf,
-    process::{Child, Command as Process, Stdio},
+    process::{Command as Process, Stdio},
     thread,
 };
 
 use serde_json::{Value, json};
 
 use super::{
-    feed::feeder,
+    feed::{Feeding, feed},
     place::{Folder, pty},
     report::NAMES,
 };
@@ -40,27 +40,6 @@ fn available(program: &str) -> Option<Process> {
     assert!(!required, "no {program}");
     eprintln!("SKIPPED: no {program}");
     None
-}
-
-/// A running program that ends with its test.
-struct Running(Child);
-
-impl Running {
-    fn start(process: &mut Process) -> Self {
-        Self(process.spawn().expect("a program"))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// The feeder without a test program's chatter.
-fn feed(options: &str) -> Running {
-    Running::start(feeder(options).stdout(Stdio::null()))
 }
 
 /// What a client printed, line by line.
@@ -448,4 +427,73 @@ assert b.texts('["a, b", "c"]') == ["a, b", "c"] and b.texts("a, b") == ["a", "b
         stderr.contains("setup.bash") && stderr.contains("vision-msgs"),
         "{stderr}"
     );
+}
+
+#[test]
+fn clients_read_what_the_program_itself_reports_on_both_links() {
+    let Some(mut python) = python() else { return };
+    let folder = Folder::new();
+    let Some(reader) = read_reports(&folder) else {
+        return;
+    };
+    let (path, photos) = (folder.path("socket"), client("../../models/sample"));
+    let (master, device) = pty();
+    let config = folder.path("board.toml");
+    let text = format!(
+        "[source]\nkind = \"files\"\npath = {photos:?}\nrepeat = true\nfps = 20\n\
+         [engine]\nthreads = 1\n\
+         [prompts]\nlist = [\"cat\", \"person\"]\nthreshold = 0.02\n\
+         [[links.socket]]\npath = {path:?}\n\
+         [[links.serial]]\npath = {device:?}\nspeed = 4000000\n"
+    );
+    std::fs::write(&config, text).expect("a file");
+    let program = Process::new(env!("CARGO_BIN_EXE_tarsier"))
+        .args(["run", "--pack"])
+        .arg(client("../../models/tarsier-s.tarsier"))
+        .arg("--config")
+        .arg(&config)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program");
+    let _program = Feeding::from(program);
+    super::until("the socket", || path.exists());
+    python
+        .arg(client("tarsier_client.py"))
+        .arg(&path)
+        .args(["--command", r#"{"command":"get_prompts"}"#])
+        .args(["--count", "10"]);
+    let messages = messages(python);
+    assert_eq!(
+        messages[0]["answer"]["prompts"]["names"],
+        json!(["cat", "person"])
+    );
+    let reports = of_type(&messages, "report");
+    assert_eq!(reports.len(), 10);
+    let names = reports
+        .iter()
+        .flat_map(|r| r["detections"].as_array().expect("a list"))
+        .map(|d| d["results"][0]["class_id"].as_str().expect("a name"));
+    assert!(names.clone().count() > 0 && names.clone().all(|n| n == "cat" || n == "person"));
+
+    let mut reader = Process::new(reader)
+        .stdin(Stdio::from(master))
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the reader");
+    let lines = BufReader::new(reader.stdout.take().expect("a pipe")).lines();
+    let run = reports[0]["run"].as_u64().expect("a number");
+    let mut read = 0;
+    for line in lines {
+        let line = line.expect("text");
+        if line.starts_with("report ") {
+            assert!(line.contains(&format!(" of run {run}: ")), "{line}");
+            read += 1;
+        }
+        if read == 10 {
+            break;
+        }
+    }
+    assert_eq!(read, 10);
+    let _ = reader.kill();
+    let _ = reader.wait();
 }

@@ -5,7 +5,11 @@
 //! Options: `--socket PATH`, `--activated PATH`, `--serial TTY`, `--json TTY`, `--text TTY`, `--reports N`, `--fps N`. It waits
 //! until every link is open and has a client, then sends N reports (default: no end), and ends. Commands are acknowledged.
 
-use std::{process::Command as Process, sync::Arc, time::Duration};
+use std::{
+    process::{Child, Command as Process, Stdio},
+    sync::Arc,
+    time::Duration,
+};
 
 use tarsier::{
     link::{LinkConfig, Links, SerialConfig, SocketConfig, TextConfig, config::Payload},
@@ -20,14 +24,36 @@ const ARGUMENTS: &str = "TARSIER_TEST_FEED";
 pub(crate) fn feeder(options: &str) -> Process {
     let mut program = Process::new(std::env::current_exe().expect("this program"));
     program
-        .args(["--ignored", "--exact", "feed::feed", "--nocapture"])
+        .args(["--ignored", "--exact", "feed::program", "--nocapture"])
         .env(ARGUMENTS, options);
     program
 }
 
+/// The program as it runs, without a test program's chatter; it ends when this is dropped.
+pub(crate) fn feed(options: &str) -> Feeding {
+    let child = feeder(options).stdout(Stdio::null()).spawn();
+    child.expect("the feeder").into()
+}
+
+/// A program that is killed when its test is over.
+pub(crate) struct Feeding(Child);
+
+impl From<Child> for Feeding {
+    fn from(child: Child) -> Self {
+        Self(child)
+    }
+}
+
+impl Drop for Feeding {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 #[ignore = "the program that other tests run"]
-fn feed() {
+fn program() {
     let options = std::env::var(ARGUMENTS).expect("options");
     let (mut configs, mut reports, mut fps) = (Vec::new(), u64::MAX, 100.0);
     let mut arguments = options.split(' ').map(str::to_owned);
