@@ -27,6 +27,8 @@ struct Terminal {
     /// Kept open, so that what the program wrote last can still be read.
     slave: File,
     child: Child,
+    /// The terminal's settings before the program came.
+    before: String,
     text: Vec<u8>,
 }
 
@@ -44,6 +46,8 @@ impl Terminal {
             ws_ypixel: 0,
         };
         tcsetwinsize(&master, size).expect("a size");
+        let slave = open();
+        let before = settings(&slave);
         let end = || Stdio::from(OwnedFd::from(open()));
         let child = Process::new(PROGRAM)
             .args(arguments)
@@ -54,8 +58,9 @@ impl Terminal {
             .expect("the program");
         Self {
             master,
-            slave: open(),
+            slave,
             child,
+            before,
             text: Vec::new(),
         }
     }
@@ -96,6 +101,10 @@ impl Terminal {
     }
 }
 
+fn settings(tty: &File) -> String {
+    format!("{:?}", tcgetattr(tty).expect("settings"))
+}
+
 fn fed(folder: &Folder, options: &str) -> (Feeding, String) {
     let path = folder.path("socket");
     let text = path.to_str().expect("UTF-8").to_owned();
@@ -111,7 +120,6 @@ fn the_table_is_live_and_q_or_a_signal_leave_the_terminal_as_it_was() {
     let (_feeding, path) = fed(&folder, "--fps 37");
     for how in ["q", "\u{3}", "TERM", "HUP"] {
         let mut terminal = Terminal::start(&["watch", &path]);
-        let before = format!("{:?}", tcgetattr(&terminal.slave).expect("settings"));
         terminal.shows("\x1b[?1049h");
         terminal.shows("running  ");
         terminal.shows("猫");
@@ -132,11 +140,7 @@ fn the_table_is_live_and_q_or_a_signal_leave_the_terminal_as_it_was() {
             text.ends_with("\x1b[?7h\x1b[?25h\x1b[?1049l"),
             "{how:?}: {text:?}"
         );
-        assert_eq!(
-            format!("{:?}", tcgetattr(&terminal.slave).expect("settings")),
-            before,
-            "{how:?}"
-        );
+        assert_eq!(settings(&terminal.slave), terminal.before, "{how:?}");
     }
 }
 

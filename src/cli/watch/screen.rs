@@ -49,13 +49,12 @@ impl Screen {
         let screen = Self { before, quit };
         if let Some(before) = &screen.before {
             let mut keys = before.clone();
-            // each key at once and unseen; reading does not wait. Ctrl-C stays a signal, and Ctrl-Z nothing: it would leave a
-            // screen behind that nobody draws
+            // each key at once and unseen; reading does not wait. Ctrl-C is a key too, also where this terminal controls nothing,
+            // and Ctrl-Z nothing: it would leave a screen behind that nobody draws
             keys.local_modes
-                .remove(LocalModes::ICANON | LocalModes::ECHO);
+                .remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG);
             keys.special_codes[SpecialCodeIndex::VMIN] = 0;
             keys.special_codes[SpecialCodeIndex::VTIME] = 0;
-            keys.special_codes[SpecialCodeIndex::VSUSP] = 0;
             tcsetattr(io::stdin(), OptionalActions::Now, &keys)?;
         }
         write_out(ENTER)?;
