@@ -64,6 +64,7 @@ pub mod draw;
 pub mod frame;
 pub mod geometry;
 pub mod graph;
+pub mod ground;
 pub mod head;
 pub mod kernels;
 pub mod link;

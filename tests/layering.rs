@@ -15,7 +15,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("sources", &["pack", "frame", "capture", "text"]),
     ("graph", &["graph"]),
     ("prompts", &["prompt"]),
-    ("detect", &["detect"]),
+    ("detect", &["detect", "ground"]),
     ("output", &["report", "draw", "protocol"]),
     ("links", &["link"]),
     ("pipeline", &["pipeline"]),
