@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `manifest.json` | the manifest; digests and `built_by` are filled in here |
 //! | `backbone_qdq.onnx`, `head_qdq.onnx`, `sentence_qdq.onnx` | standard QDQ graphs |
+//! | `ground_qdq.onnx` | where the manifest speaks of grounding: objects beside a sentence to a logit each |
 //! | `vocabulary.tsv` | a line per name: name, `thing` or `stuff`, synonyms separated by `\|` |
 //! | `vocabulary.f32` | f32 little-endian `[names, D]`, unit length |
 //! | `parameters.f32` | if there: f32 `[names, 3]`, a name's own factor and shift of its logits and least score, where the manifest's are not meant |
@@ -141,8 +142,12 @@ pub fn build(folder: &Path, output: &Path) -> Result<u64, BuildError> {
     for (name, section) in [
         ("backbone", "backbone.onnx"),
         ("head", "head.onnx"),
+        ("ground", "ground.onnx"),
         ("sentence", "sentence.onnx"),
     ] {
+        if name == "ground" && manifest.ground.is_none() {
+            continue;
+        }
         let file = format!("{name}_qdq.onnx");
         let model =
             ModelProto::decode(&read(&file)?[..]).map_err(|e| content(&file, e.to_string()))?;

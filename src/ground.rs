@@ -44,6 +44,15 @@ pub struct Object {
     pub location: u32,
 }
 
+/// What a sentence means in a frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Grounding {
+    /// How likely it is that the best object is meant, `0..=1`.
+    pub score: f32,
+    /// That object, unless its score is too low: then the sentence means nothing in the frame.
+    pub object: Option<Object>,
+}
+
 /// How an alignment logit is made of a unit sentence and an embedding, before any calibration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Affinity {

@@ -23,6 +23,7 @@ use crate::{
 };
 
 pub mod golden;
+mod ground;
 
 /// Why a pipeline could not be made or a frame not be done.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub enum PipelineError {
     Detect(DetectError),
     /// The graphs do not fit each other or the manifest.
     Mismatch(String),
+    /// The pack has no network for what was asked.
+    Lacks(&'static str),
 }
 
 impl fmt::Display for PipelineError {
@@ -45,6 +48,7 @@ impl fmt::Display for PipelineError {
             Self::Graph(e) => e.fmt(f),
             Self::Detect(e) => e.fmt(f),
             Self::Mismatch(why) => write!(f, "the pack contradicts itself: {why}"),
+            Self::Lacks(what) => write!(f, "this pack has no {what}"),
         }
     }
 }
@@ -92,6 +96,7 @@ pub struct Pipeline {
     image: Arc<Tensor>,
     backbone: Graph,
     head: Graph,
+    grounder: Option<ground::Grounder>,
     detector: Detector,
     objects: Quant,
     logits: Vec<f32>,
@@ -181,7 +186,9 @@ impl Pipeline {
             graph: "backbone".into(),
             source,
         })?;
+        let grounder = ground::Grounder::open(pack, execution, &backbone.program().outputs)?;
         Ok(Self {
+            grounder,
             letterboxer: Letterboxer::new(
                 Size::new(side, side),
                 manifest.fit,
@@ -233,13 +240,7 @@ impl Pipeline {
         times.letterbox = clock.elapsed();
 
         let outputs = self.network(&mut times)?;
-        let outputs: heapless::Vec<HeadOutput<'_>, 8> = outputs
-            .chunks_exact(2)
-            .map(|pair| HeadOutput {
-                embedding: pair[0].as_bytes(),
-                geometry: pair[1].as_bytes(),
-            })
-            .collect();
+        let outputs = levels_of(&outputs);
 
         let clock = Instant::now();
         let objects = self.detector.propose(&outputs);
@@ -298,6 +299,15 @@ impl Pipeline {
         };
         Ok(outputs.iter().zip(ports).map(values).collect())
     }
+}
+
+/// The head's tensors, two for each level.
+fn levels_of(outputs: &[TValue]) -> heapless::Vec<HeadOutput<'_>, 8> {
+    let levels = outputs.chunks_exact(2).map(|pair| HeadOutput {
+        embedding: pair[0].as_bytes(),
+        geometry: pair[1].as_bytes(),
+    });
+    levels.collect()
 }
 
 /// What the bytes of a port stand for.

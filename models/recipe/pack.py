@@ -32,6 +32,9 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     for part in ("backbone", "head"):
         shutil.copy(a.build / "detector" / f"{part}_qdq.onnx", folder)
+    grounds = (a.build / "detector/ground_qdq.onnx").exists()
+    if grounds:
+        shutil.copy(a.build / "detector/ground_qdq.onnx", folder)
     shutil.copy(a.build / "text/encoder_qdq.onnx", folder / "sentence_qdq.onnx")
     shutil.copy(a.build / "text/tokenizer.txt", folder)
     shutil.copy(a.golden, folder / "golden.png")
@@ -61,6 +64,8 @@ def main():
     rows.tofile(folder / "vocabulary.f32")
 
     alignment = json.load(open(a.build / "detector/alignment.json"))
+    # grounding compares logits as they were in its training: before any calibration
+    ground = {"ground": {"scale": alignment["scale"], "bias": alignment["bias"], **json.load(open(a.build / "detector/ground.json"))}} if grounds else {}
     parameters = folder / "parameters.f32"
     parameters.unlink(missing_ok=True)
     if not a.uncalibrated:
@@ -73,7 +78,7 @@ def main():
     manifest = {
         "format": 2, "name": "tarsier-s", "version": a.version, "built_by": "", "input_px": 320, "embedding": int(rows.shape[1]),
         "strides": [8, 16, 32, 64], "alignment_scale": alignment["scale"], "alignment_bias": alignment["bias"],
-        "threshold": a.threshold, "licence": "MIT OR Apache-2.0",
+        "threshold": a.threshold, **ground, "licence": "MIT OR Apache-2.0",
         "training_data": "6,609 photos from COCO val2017 and 23 smaller public sets, distilled from NanoDet-Plus-m and all-MiniLM-L6-v2; see models/README.md",
         "metrics": json.load(open(a.metrics)) if a.metrics else {}, "golden": "", "sha256": {},
     }

@@ -160,14 +160,14 @@ impl Detect {
 }
 
 /// Where drawn copies go: photos of one name from several folders do not overwrite one another, nor any photo itself.
-struct Drawn<'a> {
+pub(super) struct Drawn<'a> {
     folder: Option<&'a Path>,
     photos: HashSet<PathBuf>,
     used: HashSet<PathBuf>,
 }
 
 impl<'a> Drawn<'a> {
-    fn new(folder: Option<&'a Path>, photos: &[PathBuf]) -> Self {
+    pub(super) fn new(folder: Option<&'a Path>, photos: &[PathBuf]) -> Self {
         let real = photos.iter().filter_map(|p| p.canonicalize().ok());
         Self {
             folder,
@@ -180,7 +180,7 @@ impl<'a> Drawn<'a> {
         }
     }
 
-    fn path_for(&mut self, photo: &Path) -> Result<Option<PathBuf>, Failure> {
+    pub(super) fn path_for(&mut self, photo: &Path) -> Result<Option<PathBuf>, Failure> {
         let Some(folder) = self.folder else {
             return Ok(None);
         };

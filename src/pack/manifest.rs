@@ -46,6 +46,9 @@ pub struct Manifest {
     pub alignment_bias: f32,
     /// Score from which a detection is reported if nothing else is asked.
     pub threshold: f32,
+    /// How sentences are compared with a frame's objects, where the pack has a network for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ground: Option<Ground>,
     /// The licence of the weights.
     pub licence: String,
     /// What the model was trained on.
@@ -56,6 +59,18 @@ pub struct Manifest {
     pub golden: String,
     /// SHA-256 of every other section, hexadecimal.
     pub sha256: BTreeMap<String, String>,
+}
+
+/// What the grounding network was trained with.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ground {
+    /// Factor of the dot product of unit sentence and object embedding, before any calibration.
+    pub scale: f32,
+    /// Added to it.
+    pub bias: f32,
+    /// Least logit of an object that is meant.
+    pub gate: f32,
 }
 
 impl Manifest {

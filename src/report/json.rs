@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Serialize, Serializer};
 
 use super::{Json, px, score};
+use crate::geometry::BBox;
 use crate::scene::{Detection, Names, Report};
 
 /// Writes a line of JSON per frame.
@@ -141,19 +142,12 @@ impl<'a> Detections<'a> {
 
 impl Serialize for Detections<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.detections.iter().map(|detection| {
-            let (x, y) = detection.bbox.center();
-            Detection2d {
-                bbox: BoundingBox2d {
-                    center: Point2d { x: px(x), y: px(y) },
-                    size_x: px(detection.bbox.width()),
-                    size_y: px(detection.bbox.height()),
-                },
-                results: [Hypothesis {
-                    class_id: self.names.name(detection.prompt),
-                    score: score(detection.score),
-                }],
-            }
+        serializer.collect_seq(self.detections.iter().map(|detection| Detection2d {
+            bbox: BoundingBox2d::new(&detection.bbox),
+            results: [Hypothesis {
+                class_id: self.names.name(detection.prompt),
+                score: score(detection.score),
+            }],
         }))
     }
 }
@@ -164,11 +158,23 @@ struct Detection2d<'a> {
     results: [Hypothesis<'a>; 1],
 }
 
+/// A box as ROS has it: centre and size, in pixels.
 #[derive(Serialize)]
-struct BoundingBox2d {
+pub(super) struct BoundingBox2d {
     center: Point2d,
     size_x: f32,
     size_y: f32,
+}
+
+impl BoundingBox2d {
+    pub(super) fn new(bbox: &BBox) -> Self {
+        let (x, y) = bbox.center();
+        Self {
+            center: Point2d { x: px(x), y: px(y) },
+            size_x: px(bbox.width()),
+            size_y: px(bbox.height()),
+        }
+    }
 }
 
 #[derive(Serialize)]

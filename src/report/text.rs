@@ -67,7 +67,7 @@ impl<W: Write> TextWriter<W> {
 }
 
 /// The frame's file, or its number.
-struct Whence<'a>(Option<&'a str>, u64);
+pub(super) struct Whence<'a>(pub(super) Option<&'a str>, pub(super) u64);
 
 impl fmt::Display for Whence<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,7 +79,7 @@ impl fmt::Display for Whence<'_> {
 }
 
 /// A text with its control characters and line breaks escaped.
-struct OneLine<'a>(&'a str);
+pub(super) struct OneLine<'a>(pub(super) &'a str);
 
 impl fmt::Display for OneLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
