@@ -10,12 +10,15 @@ use std::{
 
 /// Layers, lowest first, and the top-level modules of each. Parts of a module belong to its layer.
 const LAYERS: [(&str, &[&str]); 12] = [
-    ("values", &["geometry", "head", "odds", "quant", "scene"]),
+    (
+        "values",
+        &["geometry", "head", "mask", "odds", "quant", "scene"],
+    ),
     ("kernels", &["kernels"]),
     ("sources", &["pack", "frame", "capture", "text"]),
     ("graph", &["graph"]),
     ("prompts", &["prompt"]),
-    ("detect", &["detect", "ground"]),
+    ("detect", &["detect", "ground", "segment"]),
     ("output", &["report", "draw", "protocol"]),
     ("links", &["link"]),
     ("pipeline", &["pipeline"]),
