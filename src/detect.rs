@@ -237,6 +237,18 @@ impl Detector {
         }
     }
 
+    /// The level of a location, and its index there.
+    #[must_use]
+    pub fn place(&self, location: u32) -> (usize, usize) {
+        decode::place(&self.levels, location)
+    }
+
+    /// `[O, dimension]`: the embeddings that the last [`propose`](Self::propose) gave.
+    #[must_use]
+    pub fn embeddings(&self) -> &[u8] {
+        self.proposals.objects()
+    }
+
     /// What the last [`propose`](Self::propose) took, best first.
     pub fn candidates<'a>(
         &'a self,

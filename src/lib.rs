@@ -54,8 +54,8 @@
 //!
 //! # What it does not do
 //!
-//! No network, no GPU, no training. No float networks: what is not int8 is refused when a pack is built. Masks, stuff, fusion of
-//! sentences with the picture, presence, tracks, cameras and links are designed for and not there yet.
+//! No network, no GPU, no training. No float networks: what is not int8 is refused when a pack is built. Stuff and tracks
+//! are designed for and not there yet.
 
 pub mod build;
 pub mod capture;

@@ -6,12 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tract_onnx::prelude::{DatumType, IntoTValue, TValue, Tensor, tvec};
+use tract_onnx::prelude::{DatumType, IntoTValue, TValue, TVec, Tensor, tvec};
 
 use crate::{
     detect::{Alignment, DetectError, Detector, Field, HeadLevel, HeadOutput, Settings},
     frame::{Frame, letterbox::Letterboxer},
-    geometry::Size,
+    geometry::{Letterbox, Size},
     graph::op::{Execution, Graph, GraphError},
     graph::program::{Port, nhwc_from_planes},
     head::HeadForm,
@@ -24,6 +24,8 @@ use crate::{
 
 pub mod golden;
 mod ground;
+mod masks;
+mod presence;
 
 /// Why a pipeline could not be made or a frame not be done.
 #[derive(Debug)]
@@ -97,6 +99,11 @@ pub struct Pipeline {
     backbone: Graph,
     head: Graph,
     grounder: Option<ground::Grounder>,
+    masker: Option<masks::Masker>,
+    senser: Option<presence::Senser>,
+    /// What the backbone made of the last frame, and how that frame lay in the input.
+    features: TVec<TValue>,
+    letterbox: Option<Letterbox>,
     detector: Detector,
     objects: Quant,
     logits: Vec<f32>,
@@ -114,16 +121,8 @@ impl Pipeline {
         execution: Execution,
         settings: Settings,
     ) -> Result<Self, PipelineError> {
-        let load = |name: &str| -> Result<Graph, PipelineError> {
-            let onnx = pack.section(&format!("{name}.onnx"))?;
-            Ok(Graph::load(
-                name,
-                &onnx,
-                |section| pack.find(section),
-                execution,
-            )?)
-        };
-        let (backbone, head) = (load("backbone")?, load("head")?);
+        let backbone = load(pack, "backbone", execution)?;
+        let head = load(pack, "head", execution)?;
         let manifest = pack.manifest();
         let mismatch = |why: String| Err(PipelineError::Mismatch(why));
 
@@ -158,10 +157,7 @@ impl Pipeline {
             .zip(&head.program().inputs)
             .enumerate()
         {
-            if from.view.tensor_shape() != to.view.tensor_shape()
-                || from.view.channels != to.view.channels
-                || (from.scale, from.view.zero_point) != (to.scale, to.view.zero_point)
-            {
+            if !same(from, to) {
                 return mismatch(format!(
                     "feature {i} leaves the backbone otherwise than the head takes it"
                 ));
@@ -186,9 +182,16 @@ impl Pipeline {
             graph: "backbone".into(),
             source,
         })?;
-        let grounder = ground::Grounder::open(pack, execution, &backbone.program().outputs)?;
+        let features = &backbone.program().outputs;
+        let grounder = ground::Grounder::open(pack, execution, features)?;
+        let masker = masks::Masker::open(pack, execution, features)?;
+        let senser = presence::Senser::open(pack, execution, features, quant(embedding))?;
         Ok(Self {
             grounder,
+            masker,
+            senser,
+            features: TVec::new(),
+            letterbox: None,
             letterboxer: Letterboxer::new(
                 Size::new(side, side),
                 manifest.fit,
@@ -237,6 +240,9 @@ impl Pipeline {
         let clock = Instant::now();
         let plane = Arc::make_mut(&mut self.image);
         let letterbox = self.letterboxer.write(frame, plane.as_bytes_mut());
+        self.letterbox = Some(letterbox);
+        report.masks.clear();
+        report.presences.clear();
         times.letterbox = clock.elapsed();
 
         let outputs = self.network(&mut times)?;
@@ -271,12 +277,13 @@ impl Pipeline {
         times: &mut StageTimes,
     ) -> Result<impl std::ops::Deref<Target = [TValue]> + use<>, PipelineError> {
         let clock = Instant::now();
-        let features = self
+        self.features.clear();
+        self.features = self
             .backbone
             .run(tvec!(Arc::clone(&self.image).into_tvalue()))?;
         times.backbone = clock.elapsed();
         let clock = Instant::now();
-        let outputs = self.head.run(features)?;
+        let outputs = self.head.run(self.features.clone())?;
         times.head = clock.elapsed();
         Ok(outputs)
     }
@@ -310,6 +317,32 @@ fn levels_of(outputs: &[TValue]) -> heapless::Vec<HeadOutput<'_>, 8> {
     levels.collect()
 }
 
+/// The planes of a port, and what their bytes stand for.
+const fn field(port: &Port) -> Field {
+    Field {
+        planes: port.view.planes(),
+        quant: quant(port),
+    }
+}
+
+/// Whether what leaves the backbone is what this input takes.
+fn same(from: &Port, to: &Port) -> bool {
+    from.view.tensor_shape() == to.view.tensor_shape()
+        && from.view.channels == to.view.channels
+        && (from.scale, from.view.zero_point) == (to.scale, to.view.zero_point)
+}
+
+/// A graph of the pack.
+fn load(pack: &Pack, name: &str, execution: Execution) -> Result<Graph, PipelineError> {
+    let onnx = pack.section(&format!("{name}.onnx"))?;
+    Ok(Graph::load(
+        name,
+        &onnx,
+        |section| pack.find(section),
+        execution,
+    )?)
+}
+
 /// What the bytes of a port stand for.
 const fn quant(port: &Port) -> Quant {
     Quant {
@@ -333,10 +366,6 @@ fn levels(
             strides.len()
         ));
     }
-    let field = |port: &Port| Field {
-        planes: port.view.planes(),
-        quant: quant(port),
-    };
     let mut levels = heapless::Vec::new();
     for (pair, &stride) in outputs.chunks_exact(2).zip(strides) {
         let (embedding, geometry) = (&pair[0].view, &pair[1].view);

@@ -45,7 +45,7 @@ const TRACT: [&str; 5] = [
     "build.rs",
     "graph/",
     "pipeline.rs",
-    "pipeline/ground.rs",
+    "pipeline/",
     "prompt/sentence.rs",
 ];
 

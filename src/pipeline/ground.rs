@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tract_onnx::prelude::{DatumType, IntoTValue, Tensor, tvec};
 
-use super::{Pipeline, PipelineError, quant};
+use super::{Pipeline, PipelineError, field, load};
 use crate::{
     detect::Field,
     frame::Frame,
@@ -44,8 +44,7 @@ impl Grounder {
         else {
             return Ok(None);
         };
-        let onnx = pack.section("ground.onnx")?;
-        let graph = Graph::load("ground", &onnx, |section| pack.find(section), execution)?;
+        let graph = load(pack, "ground", execution)?;
         let width = features.first().map_or(0, |port| port.view.channels);
         let scene = Scene::new(*embedding as usize, width as usize);
         let side = SIDE as u32;
@@ -151,13 +150,5 @@ impl Grounder {
                 .filter(|&(_, logit)| logit >= gate)
                 .map(|(object, _)| object),
         })
-    }
-}
-
-/// The planes of a port, and what their bytes stand for.
-const fn field(port: &Port) -> Field {
-    Field {
-        planes: port.view.planes(),
-        quant: quant(port),
     }
 }
