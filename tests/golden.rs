@@ -130,6 +130,26 @@ fn every_int8_tensor_equals_onnxruntimes_on_every_level() {
                 &digests,
             );
 
+            for (name, first) in [("masks", 0), ("presence", 1)] {
+                let graph = load(&pack, name, execution);
+                compare(name, &graph, isa, threads, &features[first..], &digests);
+            }
+
+            let ground = load(&pack, "ground", execution);
+            let view = ground.program().inputs[0].view;
+            let (planes, mut state) = (view.planes(), 1u32);
+            let mut objects = vec![view.zero_point; view.bytes()];
+            for channel in 0..view.channels as usize {
+                for pixel in 0..planes.height * planes.width {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    let (row, column) = (pixel / planes.width, pixel % planes.width);
+                    let at = planes.origin() + row * planes.row_bytes() + column * LANE;
+                    objects[channel / LANE * planes.bytes() + at + channel % LANE] =
+                        (state >> 24) as u8;
+                }
+            }
+            compare("ground", &ground, isa, threads, &[objects], &digests);
+
             let sentence = load(&pack, "sentence", execution);
             let view = sentence.program().inputs[0].view;
             let tokens = pack.section("tokens.rows").expect("token rows");

@@ -66,10 +66,10 @@ fn photos_are_reported_one_by_one_and_none_is_lost() {
         .iter()
         .map(|r| (&r["width"], &r["height"]))
         .collect();
-    assert_eq!(reports.len(), 3, "{sizes:?}");
-    assert_eq!(reports[2]["dropped"]["late"], 0);
+    assert_eq!(reports.len(), 4, "{sizes:?}");
+    assert_eq!(reports[3]["dropped"]["late"], 0);
     let sequences: Vec<u64> = reports.iter().map(sequence).collect();
-    assert_eq!(sequences, [0, 1, 2]);
+    assert_eq!(sequences, [0, 1, 2, 3]);
     assert!(log.contains("stopping: the source ended"), "{log}");
 }
 

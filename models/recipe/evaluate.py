@@ -30,15 +30,23 @@ STRIDES = (8, 16, 32, 64)
 SYNONYMS = {"couch": "sofa", "dog": "puppy", "bicycle": "bike", "car": "automobile", "motorcycle": "motorbike", "airplane": "plane", "tv": "television", "cell phone": "mobile phone"}
 
 
-def through_binary(a, files, names=COCO80, threshold=None):
+def through_binary(a, files, names=COCO80, threshold=None, *more):
     """Results of `tarsier detect --format coco` on the photos, at the pack's own thresholds if none is given."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as prompts:
         prompts.write("\n".join(names))
         prompts.flush()
         command = [a.tarsier, "detect", "--pack", a.pack, "--prompts", prompts.name, "--encode-unknown", "--format", "coco", "--threads", str(a.threads)]
         command += [] if threshold is None else ["--threshold", str(threshold)]
-        done = subprocess.run([*map(str, command), *map(str, files)], stdout=subprocess.PIPE, check=True)
+        done = subprocess.run([*map(str, command), *more, *map(str, files)], stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout)
+
+
+def presences(a, files):
+    """{(photo, name): there} of `tarsier detect --absent`."""
+    command = [a.tarsier, "detect", "--pack", a.pack, "--absent", "--format", "json", "--threads", str(a.threads)]
+    done = subprocess.run([*map(str, command), *map(str, files)], stdout=subprocess.PIPE, check=True)
+    frames = [json.loads(line) for line in done.stdout.splitlines()]
+    return {(Path(f["file_name"]).name, p["class_id"]): p["there"] for f in frames for p in f["presence"]}
 
 
 def nms(boxes, scores, limit):
@@ -91,6 +99,28 @@ def through_fp32(a, files):
     return results
 
 
+def mask_ap(a, files, truth, found, by_file, ids, evaluated):
+    """Mask AP over the photos whose every box has a mask."""
+    from pycocotools.coco import COCO
+
+    masked = {n["image_id"] for n in truth["annotations"]} - {n["image_id"] for n in truth["annotations"] if not n.get("segmentation")}
+    if not masked:
+        return "no photo has masks"
+    coco = COCO()
+    coco.dataset = {**truth, "images": [im for im in truth["images"] if im["id"] in masked], "annotations": [n for n in truth["annotations"] if n["image_id"] in masked]}
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    results = [{"image_id": by_file[r["file_name"]], "category_id": ids[r["category_name"]], "segmentation": r["segmentation"], "score": r["score"]} for r in found]
+    results = [r for r in results if r["image_id"] in masked]
+    out = {"photos": len(masked)}
+    for kind in ("segm", "bbox"):
+        e = evaluated(results if kind == "segm" else [{"image_id": by_file[r["file_name"]], "category_id": ids[r["category_name"]], "bbox": r["bbox"], "score": r["score"]} for r in found if by_file[r["file_name"]] in masked], COCO80, kind, coco, sorted(masked))
+        with contextlib.redirect_stdout(io.StringIO()):
+            e.summarize()
+        out.update({f"{kind} {k}": round(100 * float(v), 2) for k, v in zip(("AP", "AP50", "AP75"), e.stats)})
+    return out
+
+
 def as_shipped(e, chosen, ids):
     """Precision, recall (IoU at least 0.5) and IL_MCC of what is reported."""
     right = wrong = total = 0
@@ -139,10 +169,10 @@ def main():
     coco.dataset = truth
     coco.createIndex()
 
-    def evaluated(results, names):
+    def evaluated(results, names, kind="bbox", coco=coco, photos=sorted(chosen)):
         with contextlib.redirect_stdout(io.StringIO()):
-            e = COCOeval(coco, coco.loadRes(results), "bbox")
-            e.params.imgIds, e.params.catIds = sorted(chosen), sorted(ids[n] for n in names)
+            e = COCOeval(coco, coco.loadRes(results), kind)
+            e.params.imgIds, e.params.catIds = photos, sorted(ids[n] for n in names)
             e.evaluate()
             e.accumulate()
         return e
@@ -167,6 +197,13 @@ def main():
                 pr = evaluated(other_found, [name]).eval["precision"][:, :, 0, 0, 2] if other_found else np.zeros(1)
                 loss[f"{other} for {name}"] = [round(100 * float(pr.mean()), 2), round(ap[name], 2)]
         more["AP by synonym, by name"] = loss
+        there = presences(a, files)
+        has = {(im["file_name"], n): False for im in truth["images"] for n in ids}
+        name_of, file_of = {k: n for n, k in ids.items()}, {im["id"]: im["file_name"] for im in truth["images"]}
+        has.update({(file_of[n["image_id"]], name_of[n["category_id"]]): True for n in truth["annotations"]})
+        both = np.array([(v, there[Path(f).name, n]) for (f, n), v in has.items()]).T
+        more["IL_MCC of --absent"] = round(float(np.corrcoef(*both)[0, 1]), 3)
+        more["masks"] = mask_ap(a, files, truth, through_binary(a, files, COCO80, a.threshold, "--masks"), by_file, ids, evaluated)
         for k, v in more.items():
             print(f"{k}: {v}")
     if a.output:

@@ -1,4 +1,5 @@
-"""Golden outputs by onnxruntime: every int8 tensor of the detector on one frame, and of the sentence encoder on one sentence.
+"""Golden outputs by onnxruntime: every int8 tensor of the detector, masks and presence on one frame, of the sentence encoder on one
+sentence, and of grounding on random bytes.
 
     python golden.py        # build/pack/*_qdq.onnx -> ../golden/tensors.tsv
 
@@ -92,11 +93,28 @@ def compare(model, theirs, feeds):
             rows.append((source.name, ours[q.output[0]], np.count_nonzero(d), int(d.max())))
         elif source.op_type == "Concat":
             ours[q.output[0]] = np.concatenate([ours[i] for i in inputs], 1)
+        elif source.op_type == "MaxPool":  # over the whole plane
+            ours[q.output[0]] = ours[inputs[0]].max((2, 3), keepdims=True)
+        elif source.op_type == "GlobalAveragePool":
+            x, s_x, z_x = ours[inputs[0]], *(value[i] for i in producer[source.input[0]].input[1:3])
+            sums = (x.astype(np.int64) - int(z_x)).sum((2, 3), keepdims=True).astype(np.float32)
+            factor = np.float32(s_x) / (np.float32(x.shape[2] * x.shape[3]) * np.float32(value[q.input[1]]))
+            z_y = int(value[q.input[2]])
+            ours[q.output[0]] = (np.rint(np.clip(sums * factor, -128 - z_y, 127 - z_y)) + z_y).astype(np.int8)
         elif source.op_type == "Resize":
             ours[q.output[0]] = ours[inputs[0]].repeat(2, 2).repeat(2, 3)
         else:  # Identity, or a tensor quantised twice
             ours[q.output[0]] = ours[inputs[0]] if inputs else ours[source.input[0]]
     return ours, rows
+
+
+def random_bytes(count):
+    """The same bytes as tests/golden.rs makes: the highest of a linear congruential generator (Numerical Recipes)."""
+    out, state = np.zeros(count, np.uint8), 1
+    for i in range(count):
+        state = (state * 1664525 + 1013904223) % 2**32
+        out[i] = state >> 24
+    return out
 
 
 def main():
@@ -113,8 +131,12 @@ def main():
     ids = Tokenizer.read(a.build / "text/tokenizer.txt").encode(a.sentence)
     table = np.load(a.build / "text/token_table.npy")
     padded = (list(ids) + [0] * 32)[:32]
-    feeds = {"image": image, "tokens": table[padded].T[None, :, None].astype(np.float32)}
-    for name, wanted in (("backbone", ["image"]), ("head", FEATURES), ("sentence", ["tokens"])):
+    ground = onnx.load(folder / "ground_qdq.onnx")
+    scale, zero = (constants(ground)[n] for n in next(n for n in ground.graph.node if n.op_type == "QuantizeLinear" and n.input[0] == "objects").input[1:3])
+    shape = [d.dim_value for d in ground.graph.input[0].type.tensor_type.shape.dim]
+    objects = (random_bytes(int(np.prod(shape))).reshape(shape).astype(np.float32) - 128 - int(zero)) * np.float32(scale)
+    feeds = {"objects": objects, "image": image, "tokens": table[padded].T[None, :, None].astype(np.float32)}
+    for name, wanted in (("backbone", ["image"]), ("head", FEATURES), ("masks", FEATURES), ("presence", FEATURES[1:]), ("ground", ["objects"]), ("sentence", ["tokens"])):
         given = {k: feeds[k] for k in wanted}
         model, theirs = run(folder / f"{name}_qdq.onnx", given)
         ours, rows = compare(model, theirs, given)
