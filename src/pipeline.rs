@@ -183,6 +183,7 @@ impl Pipeline {
             letterboxer: Letterboxer::new(
                 Size::new(side, side),
                 manifest.fit,
+                manifest.shrink,
                 view.border as usize,
                 manifest.border,
             ),
