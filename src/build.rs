@@ -6,6 +6,7 @@
 //! | `backbone_qdq.onnx`, `head_qdq.onnx`, `sentence_qdq.onnx` | standard QDQ graphs |
 //! | `vocabulary.tsv` | a line per name: name, `thing` or `stuff`, synonyms separated by `\|` |
 //! | `vocabulary.f32` | f32 little-endian `[names, D]`, unit length |
+//! | `parameters.f32` | if there: f32 `[names, 3]`, a name's own factor and shift of its logits and least score, where the manifest's are not meant |
 //! | `names.f32` | of a closed vocabulary: f32 `[names, T]`, the names in the space of sentences |
 //! | `tokenizer.txt` | a subword per line |
 //! | `tokens.f32` | f32 little-endian `[subwords, E]` |
@@ -18,13 +19,12 @@ use std::{
 };
 
 use prost::Message;
-use sha2::{Digest, Sha256};
 use tract_onnx::pb::ModelProto;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use crate::{
     detect::Settings,
-    frame::{FrameError, file::ImageFile},
+    frame::FrameError,
     graph::{
         lower::{WeightsWriter, lower},
         op::{Execution, model_with},
@@ -32,8 +32,12 @@ use crate::{
         qdq::LowerError,
     },
     kernels::isa::{Isa, Level},
-    pack::{ALIGN, Pack, PackError, manifest::Manifest},
-    pipeline::{Pipeline, PipelineError},
+    pack::{ALIGN, Pack, PackError, manifest::Manifest, previous_of},
+    pipeline::{
+        Pipeline, PipelineError,
+        golden::{self, GoldenError, hex},
+    },
+    prompt::vocabulary::PARAMETERS,
 };
 
 /// Why a pack could not be built or did not pass its checks.
@@ -173,7 +177,21 @@ pub fn build(folder: &Path, output: &Path) -> Result<u64, BuildError> {
             format!("{} floats for {names} names of {dimension}", vectors.len()),
         ));
     }
-    let (rows, parameters) = vocabulary(&vectors, &manifest);
+    let own = if folder.join("parameters.f32").exists() {
+        floats(&read("parameters.f32")?)
+    } else {
+        let common = [
+            manifest.alignment_scale,
+            manifest.alignment_bias,
+            manifest.threshold,
+        ];
+        common.repeat(names)
+    };
+    if own.len() != names * PARAMETERS || !own.iter().all(|v| v.is_finite()) {
+        let reason = format!("not {names} times {PARAMETERS} finite floats");
+        return Err(content("parameters.f32", reason));
+    }
+    let (rows, parameters) = vocabulary(&vectors, dimension, &own);
     sections.push(("vocabulary.tsv", table));
     sections.push(("vocabulary.rows", rows));
     sections.push(("vocabulary.parameters", parameters));
@@ -202,7 +220,7 @@ pub fn build(folder: &Path, output: &Path) -> Result<u64, BuildError> {
     let temporary = output.with_extension("building");
     manifest.golden.clear();
     let written = write(&temporary, &manifest, &sections)
-        .and_then(|_| golden(&Pack::open(&temporary).map_err(BuildError::Pack)?))
+        .and_then(|_| golden_of(&Pack::open(&temporary).map_err(BuildError::Pack)?))
         .and_then(|golden| {
             manifest.golden = golden;
             write(&temporary, &manifest, &sections)
@@ -247,8 +265,41 @@ pub fn verify(pack: &Pack, isa: Isa) -> Result<(), BuildError> {
     digest("golden", &pack.manifest().golden, golden_with(pack, isa)?)
 }
 
+/// Checks a pack and puts it where one is used, by renaming: who has the old one mapped keeps it, and nobody ever sees half a
+/// file. The old one is kept beside it ([`previous_of`]), to be used if the new one fails its self-test.
+///
+/// # Errors
+///
+/// As [`verify`], and if a file cannot be written; then the old one is still in place.
+pub fn install(from: &Path, to: &Path, isa: Isa) -> Result<(), BuildError> {
+    verify(&Pack::open(from).map_err(BuildError::Pack)?, isa)?;
+    let new = to.with_extension("installing");
+    let done = copy_synced(from, &new).and_then(|()| {
+        if to.exists() {
+            let (kept, previous) = (to.with_extension("keeping"), previous_of(to));
+            let _ = fs::remove_file(&kept);
+            fs::hard_link(to, &kept)?;
+            fs::rename(&kept, previous)?;
+        }
+        fs::rename(&new, to)
+    });
+    done.map_err(|source| {
+        let _ = fs::remove_file(&new);
+        BuildError::Output {
+            path: to.to_owned(),
+            source,
+        }
+    })
+}
+
+/// A copy that is on the disk and not only on its way there: boards lose power.
+fn copy_synced(from: &Path, to: &Path) -> io::Result<()> {
+    fs::copy(from, to)?;
+    fs::File::open(to)?.sync_all()
+}
+
 /// The digest of the head's outputs on the golden frame, by the specification's kernels.
-fn golden(pack: &Pack) -> Result<String, BuildError> {
+fn golden_of(pack: &Pack) -> Result<String, BuildError> {
     let scalar = Isa::available().find(|isa| isa.level() == Level::Scalar);
     golden_with(pack, scalar.unwrap_or_else(Isa::best))
 }
@@ -257,11 +308,16 @@ fn golden_with(pack: &Pack, isa: Isa) -> Result<String, BuildError> {
     let execution = Execution { isa, threads: 1 };
     let mut pipeline =
         Pipeline::open(pack, execution, Settings::default()).map_err(BuildError::Pipeline)?;
-    let png = pack.section("golden.png").map_err(BuildError::Pack)?;
-    let image = ImageFile::decode(Path::new("golden.png"), &png).map_err(BuildError::Golden)?;
-    let frame = image.frame(0).map_err(BuildError::Golden)?;
-    let outputs = pipeline.raw_outputs(&frame).map_err(BuildError::Pipeline)?;
-    Ok(hex(&outputs.concat()))
+    golden::digest(pack, &mut pipeline).map_err(|e| match e {
+        GoldenError::Pack(e) => BuildError::Pack(e),
+        GoldenError::Frame(e) => BuildError::Golden(e),
+        GoldenError::Pipeline(e) => BuildError::Pipeline(e),
+        GoldenError::Differs { stated, found } => BuildError::Digest {
+            section: "golden".into(),
+            stated,
+            found,
+        },
+    })
 }
 
 fn write(
@@ -292,17 +348,16 @@ fn write(
     Ok(bytes.len() as u64)
 }
 
-/// Unit vectors to i8 rows with a scale each; scale, bias and threshold as little-endian floats.
-fn vocabulary(vectors: &[f32], manifest: &Manifest) -> (Vec<u8>, Vec<u8>) {
+/// Unit vectors to i8 rows; a row's factor, shift and threshold as little-endian floats, its step folded into the factor.
+fn vocabulary(vectors: &[f32], dimension: usize, own: &[f32]) -> (Vec<u8>, Vec<u8>) {
     let (mut rows, mut parameters) = (Vec::new(), Vec::new());
-    for vector in vectors.chunks_exact(manifest.embedding as usize) {
+    for (vector, own) in vectors
+        .chunks_exact(dimension)
+        .zip(own.chunks_exact(PARAMETERS))
+    {
         let (row, step) = i8_row(vector);
         rows.extend(row);
-        for value in [
-            step * manifest.alignment_scale,
-            manifest.alignment_bias,
-            manifest.threshold,
-        ] {
+        for value in [step * own[0], own[1], own[2]] {
             parameters.extend(value.to_le_bytes());
         }
     }
@@ -336,9 +391,23 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
         .collect()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_times_its_factor_is_the_vector_times_the_names_own() {
+        let vectors = [0.6, -0.8, 1.0, 0.0];
+        let own = [2.0, -1.0, 0.4, 3.0, -2.0, 0.7];
+        let (rows, parameters) = vocabulary(&vectors, 2, &own);
+        let parameters = floats(&parameters);
+        for (i, (vector, row)) in vectors.chunks(2).zip(rows.chunks(2)).enumerate() {
+            let [factor, shift, least] = [0, 1, 2].map(|k| parameters[i * PARAMETERS + k]);
+            assert_eq!([shift, least], [own[i * 3 + 1], own[i * 3 + 2]]);
+            for (v, r) in vector.iter().zip(row) {
+                let was = own[i * 3] * v;
+                assert!((f32::from(r.cast_signed()) * factor - was).abs() < 0.01 * own[i * 3]);
+            }
+        }
+    }
 }

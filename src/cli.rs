@@ -21,6 +21,7 @@ use tarsier::{
 mod bench;
 mod detect;
 mod pack;
+mod run;
 
 /// Exit codes, as in sysexits(3).
 pub(crate) mod exit {
@@ -34,10 +35,14 @@ pub(crate) mod exit {
     pub(crate) const UNAVAILABLE: u8 = 69;
     /// A bug: something that was checked failed all the same.
     pub(crate) const SOFTWARE: u8 = 70;
+    /// The system refuses a thread or a signal handler.
+    pub(crate) const SYSTEM: u8 = 71;
     /// An output file or folder cannot be made.
     pub(crate) const CANNOT_CREATE: u8 = 73;
     /// Output could not be written.
     pub(crate) const IO: u8 = 74;
+    /// The configuration is wrong.
+    pub(crate) const CONFIG: u8 = 78;
 }
 
 /// What ends the program early: a message for stderr and an exit code.
@@ -91,7 +96,8 @@ pub(crate) fn code_of(e: &FrameError) -> u8 {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 64 wrong arguments, unknown name or empty prompt; 65 damaged photo, pack or prompt file; \
-66 file missing or unreadable; 69 this CPU lacks the instruction set; 70 a bug; 73 cannot create an output; 74 cannot write.";
+66 file missing or unreadable; 69 this CPU lacks the instruction set, or this system the sandbox that is required; 70 a bug; 71 the system refuses a thread; \
+73 cannot create an output or a socket; 74 cannot write; 78 wrong configuration.";
 
 /// Names, boxes and more from pictures, without a network.
 #[derive(Debug, Parser)]
@@ -108,6 +114,8 @@ pub(crate) struct Arguments {
 enum Command {
     /// Find the named things in photos.
     Detect(detect::Detect),
+    /// Look at frames as they come and report over links, until told to stop.
+    Run(run::Run),
     /// Measure stages, operators, memory and start-up on this machine.
     Bench(bench::Bench),
     /// Build, look into, or check a model pack.
@@ -115,8 +123,20 @@ enum Command {
     Pack(pack::Pack),
 }
 
+impl Arguments {
+    /// What is said on stderr if the environment does not say otherwise. A service says what it does; a command only what is wrong.
+    pub(crate) fn log_filter(&self) -> &'static str {
+        match (&self.command, self.verbose) {
+            (Command::Run(_), true) => "debug",
+            (Command::Run(_), false) => "warn,tarsier=info",
+            (_, true) => "info",
+            (_, false) => "warn",
+        }
+    }
+}
+
 /// Where the model is and how it runs.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Engine {
     /// The model pack. Default: $TARSIER_PACK, else models/tarsier-s.tarsier, else /usr/share/tarsier/tarsier-s.tarsier.
     #[arg(long, value_name = "FILE")]
@@ -161,6 +181,7 @@ fn unit_interval(text: &str) -> Result<f32, String> {
 pub(crate) fn run(arguments: &Arguments, started: Instant) -> Result<u8, Failure> {
     match &arguments.command {
         Command::Detect(c) => c.engine.in_pool(|execution| c.run(execution)),
+        Command::Run(c) => c.run(),
         Command::Bench(c) => c.engine.in_pool(|execution| c.run(execution, started)),
         Command::Pack(c) => c.run(),
     }

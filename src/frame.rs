@@ -16,7 +16,7 @@ use std::time::SystemTime;
 use crate::geometry::Size;
 
 pub mod file;
-mod jpeg;
+pub(crate) mod jpeg;
 pub mod letterbox;
 
 /// RGB pixels, when they were captured, and their number in the stream.

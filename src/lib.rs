@@ -21,7 +21,8 @@
 //! | graphs | [`graph`]: QDQ ONNX to an int8 program, run as an operator in a tract plan |
 //! | prompts | [`prompt`]: names and sentences to rows |
 //! | detection | [`detect`]: proposals, boxes, selection |
-//! | edges | [`report`], [`draw`] |
+//! | edges | [`report`], [`draw`], [`protocol`] (messages as values and bytes) |
+//! | links | [`link`]: threads that send and receive them |
 //! | whole | [`pipeline`], [`build`] (makes packs, on the host) |
 //!
 //! A module imports only from layers above it in this table; `tests/layering.rs` holds that.
@@ -57,6 +58,7 @@
 //! sentences with the picture, presence, tracks, cameras and links are designed for and not there yet.
 
 pub mod build;
+pub mod capture;
 pub mod detect;
 pub mod draw;
 pub mod frame;
@@ -64,11 +66,14 @@ pub mod geometry;
 pub mod graph;
 pub mod head;
 pub mod kernels;
+pub mod link;
 pub mod odds;
 pub mod pack;
 pub mod pipeline;
 pub mod prompt;
+pub mod protocol;
 pub mod quant;
 pub mod report;
+pub mod run;
 pub mod scene;
 pub mod text;

@@ -16,8 +16,7 @@ fn main() -> ExitCode {
             return ExitCode::from(if e.use_stderr() { cli::exit::USAGE } else { 0 });
         }
     };
-    let level = if arguments.verbose { "info" } else { "warn" };
-    let filter = env_logger::Env::new().filter_or("TARSIER_LOG", level);
+    let filter = env_logger::Env::new().filter_or("TARSIER_LOG", arguments.log_filter());
     env_logger::Builder::from_env(filter)
         .format_timestamp(None)
         .format_target(false)

@@ -33,6 +33,14 @@ pub mod map;
 /// Entries start on multiples of this many bytes.
 pub const ALIGN: usize = 64;
 
+/// Where the pack that was in use before is kept when another one is installed.
+#[must_use]
+pub fn previous_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".previous");
+    name.into()
+}
+
 /// Why a pack was refused.
 #[derive(Debug)]
 #[non_exhaustive]

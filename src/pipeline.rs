@@ -22,6 +22,8 @@ use crate::{
     scene::Report,
 };
 
+pub mod golden;
+
 /// Why a pipeline could not be made or a frame not be done.
 #[derive(Debug)]
 #[non_exhaustive]

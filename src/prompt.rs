@@ -236,6 +236,15 @@ impl PromptSet {
         self.table.align()
     }
 
+    /// Sets the least score of a detection for one prompt.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such prompt.
+    pub fn set_threshold(&mut self, prompt: usize, threshold: f32) {
+        self.thresholds[prompt] = odds::logit(threshold);
+    }
+
     /// Least logit of a detection, per prompt.
     #[must_use]
     pub fn thresholds(&self) -> &[f32] {

@@ -9,21 +9,24 @@ use std::{
 };
 
 /// Layers, lowest first, and the top-level modules of each. Parts of a module belong to its layer.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("values", &["geometry", "head", "odds", "quant", "scene"]),
     ("kernels", &["kernels"]),
-    ("sources", &["pack", "frame", "text"]),
+    ("sources", &["pack", "frame", "capture", "text"]),
     ("graph", &["graph"]),
     ("prompts", &["prompt"]),
     ("detect", &["detect"]),
-    ("output", &["report", "draw"]),
+    ("output", &["report", "draw", "protocol"]),
+    ("links", &["link"]),
     ("pipeline", &["pipeline"]),
     ("build", &["build"]),
+    ("run", &["run"]),
     ("command line", &["cli", "main", "lib"]),
 ];
 
 /// The files that may hold `unsafe`.
-const UNSAFE: [&str; 8] = [
+const UNSAFE: [&str; 9] = [
+    "capture/v4l2/sys.rs",
     "kernels/add.rs",
     "kernels/align.rs",
     "kernels/arm.rs",

@@ -1,4 +1,6 @@
-"""COCO box AP of the shipped binary (int8), or of the fp32 export, on a COCO-format split.
+"""Numbers of the shipped binary (int8), or of the fp32 export, on a COCO-format split: box AP; and, for the binary, what a user sees at
+the pack's own thresholds (precision, recall, and IL_MCC: Matthews' correlation of "a photo of this has at least one box" with "it has
+one in truth", over all photos and names), and what is lost when a name is asked for by a synonym.
 
     python evaluate.py                                   # ../tarsier-s.tarsier through ../../target/release/tarsier
     python evaluate.py --fp32                            # build/detector/detector_fp32.onnx through onnxruntime, same letterbox and selection
@@ -8,6 +10,8 @@ Prompts are the names of the 80 COCO categories; only photos of the source that 
 """
 
 import argparse
+import contextlib
+import io
 import json
 import subprocess
 import sys
@@ -23,12 +27,16 @@ from teacher import COCO80  # noqa: E402
 STRIDES = (8, 16, 32, 64)
 
 
-def through_binary(a, files):
-    """Results of `tarsier detect --format coco` on the photos."""
+SYNONYMS = {"couch": "sofa", "dog": "puppy", "bicycle": "bike", "car": "automobile", "motorcycle": "motorbike", "airplane": "plane", "tv": "television", "cell phone": "mobile phone"}
+
+
+def through_binary(a, files, names=COCO80, threshold=None):
+    """Results of `tarsier detect --format coco` on the photos, at the pack's own thresholds if none is given."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as prompts:
-        prompts.write("\n".join(COCO80))
+        prompts.write("\n".join(names))
         prompts.flush()
-        command = [a.tarsier, "detect", "--pack", a.pack, "--prompts", prompts.name, "--threshold", str(a.threshold), "--format", "coco", "--threads", str(a.threads)]
+        command = [a.tarsier, "detect", "--pack", a.pack, "--prompts", prompts.name, "--encode-unknown", "--format", "coco", "--threads", str(a.threads)]
+        command += [] if threshold is None else ["--threshold", str(threshold)]
         done = subprocess.run([*map(str, command), *map(str, files)], stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout)
 
@@ -83,6 +91,22 @@ def through_fp32(a, files):
     return results
 
 
+def as_shipped(e, chosen, ids):
+    """Precision, recall (IoU at least 0.5) and IL_MCC of what is reported."""
+    right = wrong = total = 0
+    for m in e.evalImgs:
+        if m and m["aRng"] == e.params.areaRng[0]:
+            matched, ignored = m["dtMatches"][0] > 0, m["dtIgnore"][0]
+            right, wrong = right + int((matched & ~ignored).sum()), wrong + int((~matched & ~ignored).sum())
+            total += int((np.array(m["gtIgnore"]) == 0).sum())
+    pairs = {(i, k): (bool(e._gts[i, k]), bool(e._dts[i, k])) for i in chosen for k in ids.values()}
+    there, said = np.array(list(pairs.values())).T
+    return {
+        "precision": round(right / max(1, right + wrong), 3), "recall": round(right / total, 3), "boxes per photo": round((right + wrong) / len(chosen), 2),
+        "IL_MCC": round(float(np.corrcoef(there, said)[0, 1]), 3),
+    }
+
+
 def main():
     shared = HERE.parents[2] / "shared"
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -92,7 +116,7 @@ def main():
     p.add_argument("--build", default=HERE.parent / "build", type=Path)
     p.add_argument("--pack", default=HERE.parent / "tarsier-s.tarsier", type=Path)
     p.add_argument("--tarsier", default=HERE.parents[1] / "target/release/tarsier", type=Path)
-    p.add_argument("--threshold", type=float, default=0.01)
+    p.add_argument("--threshold", type=float, default=0.001)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--limit", type=int)
     p.add_argument("--fp32", action="store_true")
@@ -109,26 +133,45 @@ def main():
     by_file = {Path(im["file_name"]).name: im["id"] for im in truth["images"]}
     files = [a.images / im["file_name"] for im in truth["images"]]
     print(f"{len(files)} photos, {len(truth['annotations'])} boxes, {'fp32 onnxruntime' if a.fp32 else a.pack}", flush=True)
-    found = through_fp32(a, files) if a.fp32 else through_binary(a, files)
-    results = [{"image_id": by_file[r["file_name"]], "category_id": ids[r["category_name"]], "bbox": r["bbox"], "score": r["score"]} for r in found]
+    found = through_fp32(a, files) if a.fp32 else through_binary(a, files, threshold=a.threshold)
+    as_results = lambda found, of=lambda name: name: [{"image_id": by_file[r["file_name"]], "category_id": ids[of(r["category_name"])], "bbox": r["bbox"], "score": r["score"]} for r in found]
     coco = COCO()
     coco.dataset = truth
     coco.createIndex()
-    e = COCOeval(coco, coco.loadRes(results), "bbox")
-    e.params.imgIds, e.params.catIds = sorted(chosen), sorted(ids.values())
-    e.evaluate()
-    e.accumulate()
+
+    def evaluated(results, names):
+        with contextlib.redirect_stdout(io.StringIO()):
+            e = COCOeval(coco, coco.loadRes(results), "bbox")
+            e.params.imgIds, e.params.catIds = sorted(chosen), sorted(ids[n] for n in names)
+            e.evaluate()
+            e.accumulate()
+        return e
+
+    e = evaluated(as_results(found), COCO80)
     e.summarize()
-    per_name = {}
+    per_name, ap = {}, {}
     for name, k in ids.items():
-        pr = e.eval["precision"][0, :, e.params.catIds.index(k), 0, 2]
+        pr = e.eval["precision"][:, :, e.params.catIds.index(k), 0, 2]
         if (pr > -1).any():
-            per_name[name] = round(100 * float(pr[pr > -1].mean()), 1)
+            per_name[name] = round(100 * float(pr[0][pr[0] > -1].mean()), 1)
+            ap[name] = 100 * float(pr[pr > -1].mean())
     best = sorted(per_name.items(), key=lambda kv: -kv[1])[:15]
     print("AP50 of the best names:", ", ".join(f"{n} {v}" for n, v in best))
+    more = {}
+    if not a.fp32:
+        more = as_shipped(evaluated(as_results(through_binary(a, files)), COCO80), chosen, ids)
+        loss = {}
+        for name, other in SYNONYMS.items():
+            if name in ap:
+                other_found = as_results(through_binary(a, files, [other], a.threshold), lambda _, name=name: name)
+                pr = evaluated(other_found, [name]).eval["precision"][:, :, 0, 0, 2] if other_found else np.zeros(1)
+                loss[f"{other} for {name}"] = [round(100 * float(pr.mean()), 2), round(ap[name], 2)]
+        more["AP by synonym, by name"] = loss
+        for k, v in more.items():
+            print(f"{k}: {v}")
     if a.output:
         keys = ("AP", "AP50", "AP75", "AP small", "AP medium", "AP large")
-        a.output.write_text(json.dumps({**{k: round(100 * float(v), 2) for k, v in zip(keys, e.stats)}, "AP50 by name": per_name}, indent=1))
+        a.output.write_text(json.dumps({**{k: round(100 * float(v), 2) for k, v in zip(keys, e.stats)}, "AP50 by name": per_name, **more}, indent=1))
 
 
 if __name__ == "__main__":

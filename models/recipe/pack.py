@@ -7,6 +7,7 @@ Vocabulary rows are the text teacher's embeddings of the names (the sentence enc
 
 import argparse
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -23,7 +24,8 @@ def main():
     p.add_argument("--output", default=HERE.parent / "tarsier-s.tarsier", type=Path)
     p.add_argument("--golden", default=HERE.parent / "golden/frame.png", type=Path)
     p.add_argument("--version", default="0.1.0")
-    p.add_argument("--threshold", type=float, default=0.3)
+    p.add_argument("--threshold", type=float, default=0.3, help="of names and sentences without a calibration of their own")
+    p.add_argument("--uncalibrated", action="store_true", help="scores as the network gives them: what calibrate.py starts from")
     p.add_argument("--metrics", type=Path, help="JSON object of measured numbers")
     a = p.parse_args()
     folder = a.build / "pack"
@@ -41,7 +43,15 @@ def main():
         if kind == "name":
             name_row.setdefault(owner, i)
     categories = json.load(open(a.build / "text/categories.json"))
-    vocabulary = [(i, c) for i, c in enumerate(categories) if "\t" not in c["name"]]
+    # the runtime compares words, not punctuation: of "bow tie" and "bow-tie" only one could ever be asked for
+    merged = {}
+    for i, c in enumerate(categories):
+        words = " ".join(re.findall(r"\w+", c["name"].replace("_", " ").lower()))
+        if words in merged:
+            merged[words][1]["synonyms"] += c["synonyms"]
+        elif words:
+            merged[words] = (i, c)
+    vocabulary = list(merged.values())
     with open(folder / "vocabulary.tsv", "w") as f:
         for _, c in vocabulary:
             synonyms = [s.replace("\t", " ").replace("|", " ") for s in c["synonyms"]]
@@ -51,6 +61,15 @@ def main():
     rows.tofile(folder / "vocabulary.f32")
 
     alignment = json.load(open(a.build / "detector/alignment.json"))
+    parameters = folder / "parameters.f32"
+    parameters.unlink(missing_ok=True)
+    if not a.uncalibrated:
+        calibration = json.load(open(a.build / "detector/calibration.json"))
+        # sigmoid(factor (scale dot + bias) + shift)
+        own = [{**calibration["common"], "threshold": a.threshold, **calibration["names"].get(c["name"], {})} for _, c in vocabulary]
+        np.array([[o["factor"] * alignment["scale"], o["factor"] * alignment["bias"] + o["shift"], o["threshold"]] for o in own], "<f4").tofile(parameters)
+        common = calibration["common"]
+        alignment = {"scale": common["factor"] * alignment["scale"], "bias": common["factor"] * alignment["bias"] + common["shift"]}
     manifest = {
         "format": 2, "name": "tarsier-s", "version": a.version, "built_by": "", "input_px": 320, "embedding": int(rows.shape[1]),
         "strides": [8, 16, 32, 64], "alignment_scale": alignment["scale"], "alignment_bias": alignment["bias"],

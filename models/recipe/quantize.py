@@ -176,9 +176,15 @@ def detector(folder, tail):
     rows = np.load(folder / "calibration.npz")["image"].astype(np.float32) / 255
 
     def fixed(found):
-        m = max(max(abs(v) for v in found[f"embedding_{s}"]) for s in STRIDES)
-        out = {f"embedding_{s}": (-m * 128 / 127.5, m * 127 / 127.5) for s in STRIDES}
+        out = {}
+
+        def symmetric(*names):
+            m = max(abs(v) for n in names for v in found[n])
+            out.update({n: (-m * 128 / 127.5, m * 127 / 127.5) for n in names})
+
+        symmetric(*(f"embedding_{s}" for s in STRIDES))
         out.update({f"geometry_{s}": (0.0, 8.0) for s in STRIDES})
+        symmetric("prototypes"), symmetric("presence"), symmetric(*(f"coefficients_{s}" for s in STRIDES))
         # the four features go through one head: a common range keeps its scales equal on all levels
         return out
 
@@ -188,7 +194,9 @@ def detector(folder, tail):
     inferred = onnx.shape_inference.infer_shapes(model)
     onnx.save(inferred, whole)
     cut = {"backbone": (["image"], features),
-           "head": (features, [f"{k}_{s}" for s in STRIDES for k in ("embedding", "geometry")])}
+           "head": (features, [f"{k}_{s}" for s in STRIDES for k in ("embedding", "geometry")]),
+           "masks": (features, ["prototypes"] + [f"coefficients_{s}" for s in STRIDES]),
+           "presence": (features[1:], ["presence"])}
     for part, (inputs, outputs) in cut.items():
         onnx.utils.extract_model(str(whole), str(folder / f"{part}_qdq.onnx"), inputs, outputs)
         print(f"{part}_qdq.onnx written")

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use tarsier::{
     build::{self, BuildError},
     graph::op::{Execution, Graph, hosted_operators},
-    pack::Pack as Opened,
+    pack::{Pack as Opened, PackError},
     prompt::vocabulary::Vocabulary,
 };
 
@@ -31,6 +31,13 @@ pub(crate) enum Pack {
         #[arg(long)]
         ops: bool,
     },
+    /// Check a pack and put it where it is used; the one that was there is kept and taken back if the new one fails there.
+    Install {
+        /// The new pack.
+        pack: PathBuf,
+        /// Where `tarsier run` looks for it.
+        to: PathBuf,
+    },
     /// Check every section's SHA-256 and the result of the golden frame.
     Verify {
         /// The pack.
@@ -50,6 +57,10 @@ impl Pack {
                 lines.line(format!("{}: {bytes} bytes", output.display()))?;
             }
             Self::Inspect { pack, ops } => inspect(&open_pack(pack)?, *ops, &mut lines)?,
+            Self::Install { pack, to } => {
+                build::install(pack, to, isa_from(None)?).map_err(failure)?;
+                lines.line(format!("{}: installed", to.display()))?;
+            }
             Self::Verify { pack, isa } => {
                 let isa = isa_from(isa.as_deref())?;
                 build::verify(&open_pack(pack)?, isa).map_err(failure)?;
@@ -75,6 +86,7 @@ fn failure(e: BuildError) -> Failure {
             _ => exit::CANNOT_CREATE,
         },
         BuildError::File { .. } => exit::IO,
+        BuildError::Pack(PackError::Open { .. }) => exit::NO_INPUT,
         _ => exit::DATA,
     };
     fail(code, e)

@@ -14,31 +14,55 @@ const START_OF_IMAGE: u8 = 0xD8;
 const END_OF_IMAGE: u8 = 0xD9;
 const START_OF_SCAN: u8 = 0xDA;
 
+const HUFFMAN_TABLES: u8 = 0xC4;
+
+/// What a walk over the markers found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// It has a scan and an end marker after it.
+    Whole,
+    /// Likewise, but no Huffman tables: cameras leave them out and mean those of T.81, annex K.
+    WithoutTables,
+    /// It does not end.
+    Cut,
+}
+
 /// Whether the JPEG in `bytes` has a scan and an end marker after it.
 ///
 /// Bytes after the end marker (a second picture, a maker's trailer) do not matter.
 pub(super) fn is_whole(bytes: &[u8]) -> bool {
+    health(bytes) != Health::Cut
+}
+
+/// What there is of the JPEG in `bytes`.
+pub(crate) fn health(bytes: &[u8]) -> Health {
+    if !bytes.starts_with(&[0xFF, START_OF_IMAGE]) {
+        return Health::Cut;
+    }
     let mut rest = bytes;
-    let mut scans = 0;
+    let (mut scans, mut tables) = (0, 0);
     while let Some((marker, after)) = next_marker(rest) {
         rest = match marker {
-            END_OF_IMAGE => return scans > 0,
+            END_OF_IMAGE if scans == 0 => return Health::Cut,
+            END_OF_IMAGE if tables == 0 => return Health::WithoutTables,
+            END_OF_IMAGE => return Health::Whole,
             // stuffed zero, TEM, restarts and the start of the image stand alone
             0x00 | 0x01 | 0xD0..=START_OF_IMAGE => after,
             _ => {
                 scans += u32::from(marker == START_OF_SCAN);
+                tables += u32::from(marker == HUFFMAN_TABLES);
                 let Some(segment) = after.first_chunk::<2>() else {
-                    return false;
+                    return Health::Cut;
                 };
                 let length = usize::from(u16::from_be_bytes(*segment));
                 match after.get(length..) {
                     Some(behind) => behind,
-                    None => return false,
+                    None => return Health::Cut,
                 }
             }
         };
     }
-    false
+    Health::Cut
 }
 
 /// The next marker's code and what follows it; anything before it is skipped.

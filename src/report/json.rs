@@ -74,26 +74,30 @@ struct Frame<'a> {
 impl<'a> Frame<'a> {
     fn new(file_name: Option<&'a str>, names: &'a dyn Names, report: &'a Report) -> Self {
         Self {
-            header: Header {
-                seq: report.sequence,
-                stamp: Stamp::new(report.captured),
-            },
+            header: Header::new(report.sequence, report.captured),
             file_name,
             width: report.size.width,
             height: report.size.height,
             dropped: report.dropped,
-            detections: Detections {
-                names,
-                detections: &report.detections,
-            },
+            detections: Detections::new(names, &report.detections),
         }
     }
 }
 
+/// Number and wall-clock time of a report.
 #[derive(Serialize)]
-struct Header {
+pub(crate) struct Header {
     seq: u64,
     stamp: Stamp,
+}
+
+impl Header {
+    pub(crate) fn new(seq: u64, captured: SystemTime) -> Self {
+        Self {
+            seq,
+            stamp: Stamp::new(captured),
+        }
+    }
 }
 
 /// Seconds since 1970, and nanoseconds that always count forward, as in ROS.
@@ -123,9 +127,16 @@ impl Stamp {
     }
 }
 
-struct Detections<'a> {
+/// Detections as ROS has them; on the wire (`protocol::json`) as well.
+pub(crate) struct Detections<'a> {
     names: &'a dyn Names,
     detections: &'a [Detection],
+}
+
+impl<'a> Detections<'a> {
+    pub(crate) fn new(names: &'a dyn Names, detections: &'a [Detection]) -> Self {
+        Self { names, detections }
+    }
 }
 
 impl Serialize for Detections<'_> {

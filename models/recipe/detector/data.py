@@ -17,6 +17,7 @@ cv2.setNumThreads(0)
 LONGEST = 400  # stored photos are shrunk to this; training pictures are at most 320
 DEPLOYED = 320  # the runtime's picture: whole photos at this size are what the student must know
 GREY = 114
+LEAST_SCORE = 0.3  # other teachers' detections below it are not learnt
 EVERYDAY = ("coco", "voc2012-sample", "openimages-dinesh", "cartucho-map")
 
 
@@ -24,9 +25,12 @@ class Split:
     """One COCO-format file: photos, boxes of things, names.
 
     `names`: the 80 COCO names first (the teacher's order), then every other thing category that has boxes.
+    `boxes[i]`: `[n,6]` x0 y0 x1 y1 in the JSON's pixels, index of the name, certainty: 1 for what people labelled.
+    `masks[i]`: for the first of those boxes, one each, what the JSON has in `segmentation` (polygons or RLE) or nothing.
+    `results`: what other teachers found (COCO-results JSON; see `add_results`).
     """
 
-    def __init__(self, json_path, coco_names):
+    def __init__(self, json_path, coco_names, results=()):
         self.data = json.load(open(json_path))
         cats = {c["id"]: c for c in self.data["categories"]}
         others = sorted({c["name"] for c in cats.values() if c["isthing"] and not c.get("coco80")})
@@ -34,20 +38,57 @@ class Split:
         index = {n: i for i, n in enumerate(self.names)}
         self.images = self.data["images"]
         place = {im["id"]: i for i, im in enumerate(self.images)}
-        boxes = [[] for _ in self.images]
+        boxes, self.masks = [[] for _ in self.images], [[] for _ in self.images]
         for a in self.data["annotations"]:
             c = cats[a["category_id"]]["name"]
             if a.get("iscrowd") or c not in index or not cats[a["category_id"]]["isthing"]:
                 continue
             x, y, w, h = a["bbox"]
             if w > 1 and h > 1:
-                boxes[place[a["image_id"]]].append((x, y, x + w, y + h, index[c]))
-        self.boxes = [np.array(b, np.float32).reshape(-1, 5) for b in boxes]
+                boxes[place[a["image_id"]]].append((x, y, x + w, y + h, index[c], 1.0))
+                self.masks[place[a["image_id"]]].append(a.get("segmentation"))
+        for file in results:
+            self.add_results(file, boxes, index, {k: c["name"] for k, c in cats.items()})
+        self.boxes = [np.array(b, np.float32).reshape(-1, 6) for b in boxes]
         self.exhaustive = torch.zeros(len(self.images), len(self.names), dtype=torch.bool)
         for i, im in enumerate(self.images):
             for n in im.get("exhaustive_categories", []):
                 if n in index:
                     self.exhaustive[i, index[n]] = True
+
+    def add_results(self, file, boxes, index, name_of):
+        """Appends a teacher's detections as labels whose certainty is their score.
+
+        A list of objects as COCO's evaluation and detectron2 (so APE) write them: `image_id` or `image_name`; `category_name`, else
+        `category_id`; `bbox` x y w h in pixels of the photo as the split knows it; `score`. Other fields are not read. What a name that is
+        not the split's, or a photo that is not in it, is counted and said; a box that a label of its name covers already is left out.
+        """
+        place = {im["id"]: i for i, im in enumerate(self.images)}
+        place.update({Path(im["file_name"]).name: i for i, im in enumerate(self.images)})
+        added = known = strange_photo = strange_name = 0
+        for n, r in enumerate(json.load(open(file))):
+            try:
+                photo = Path(r["image_name"]).name if "image_name" in r else r["image_id"]
+                name = r.get("category_name") or name_of.get(r["category_id"])
+                (x, y, w, h), score = map(float, r["bbox"]), float(r["score"])
+            except (KeyError, TypeError, ValueError) as e:
+                raise ValueError(f"{file}: element {n} is no detection: {e!r}") from e
+            i, c = place.get(photo), index.get(name)
+            strange_photo, strange_name = strange_photo + (i is None), strange_name + (c is None)
+            if i is None or c is None or w <= 1 or h <= 1 or score < LEAST_SCORE:
+                continue
+            covered = any(b[4] == c and iou((x, y, x + w, y + h), b) > 0.6 for b in boxes[i])
+            known, added = known + covered, added + (not covered)
+            if not covered:
+                boxes[i].append((x, y, x + w, y + h, c, min(1.0, score)))
+        print(f"{file}: {added} boxes added, {known} labelled already, {strange_photo} of other photos, {strange_name} of other names", flush=True)
+
+
+def iou(a, b):
+    """Intersection over union of two boxes x0 y0 x1 y1 ..."""
+    w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    both = max(0.0, w) * max(0.0, h)
+    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
 class PhotoStore:
@@ -110,7 +151,10 @@ class Pictures(torch.utils.data.IterableDataset):
 
     def paste(self, canvas, region, i, rng, longest, boxes_out):
         """Puts photo `i`, its longer side scaled to between `longest[0]` and `longest[1]` pixels, into a region of the canvas,
-        shifted at random, and appends its visible boxes."""
+        shifted at random, and appends its visible boxes.
+
+        Returns which of the photo's boxes those are, and the map [2,3] from the photo's JSON pixels to the canvas.
+        """
         x0, y0, x1, y1 = region
         photo, sx, sy = self.store[i]
         h, w = photo.shape[:2]
@@ -124,6 +168,7 @@ class Pictures(torch.utils.data.IterableDataset):
         m = np.array([[nw / w, 0, x0 + dx], [0, nh / h, y0 + dy]], np.float32)
         if flip:
             m = np.array([[-nw / w, 0, x0 + dx + nw], [0, nh / h, y0 + dy]], np.float32)
+        json_to_canvas = m * np.array([sx, sy, 1], np.float32)
         view = canvas[y0:y1, x0:x1]
         while nw < 0.6 * photo.shape[1]:  # halve first, or it aliases
             photo = cv2.resize(photo, (photo.shape[1] // 2, photo.shape[0] // 2), interpolation=cv2.INTER_AREA)
@@ -133,18 +178,21 @@ class Pictures(torch.utils.data.IterableDataset):
         shift[:, 2] -= (x0, y0)
         cv2.warpAffine(photo, shift, (x1 - x0, y1 - y0), dst=view, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_TRANSPARENT)
         b = self.split.boxes[i]
+        kept = np.zeros(0, int)
         if len(b):
             kx, ky = sx * nw / w, sy * nh / h
             bx = np.stack([b[:, 0] * kx, b[:, 2] * kx], 1)
             if flip:
                 bx = nw - bx[:, ::-1]
-            out = np.stack([bx[:, 0] + x0 + dx, b[:, 1] * ky + y0 + dy, bx[:, 1] + x0 + dx, b[:, 3] * ky + y0 + dy, b[:, 4]], 1)
+            out = np.stack([bx[:, 0] + x0 + dx, b[:, 1] * ky + y0 + dy, bx[:, 1] + x0 + dx, b[:, 3] * ky + y0 + dy, b[:, 4], b[:, 5]], 1)
             area = (out[:, 2] - out[:, 0]) * (out[:, 3] - out[:, 1])
             out[:, 0::2][:, :2] = out[:, 0::2][:, :2].clip(x0, x1)
             out[:, 1] = out[:, 1].clip(y0, y1)
             out[:, 3] = out[:, 3].clip(y0, y1)
             seen = (out[:, 2] - out[:, 0]) * (out[:, 3] - out[:, 1])
-            boxes_out.append(out[(seen > 0.25 * area) & (seen > 16)])
+            kept = np.flatnonzero((seen > 0.25 * area) & (seen > 16))
+            boxes_out.append(out[kept])
+        return kept, json_to_canvas
 
     def picture(self, size, rng):
         canvas = np.full((size, size, 3), GREY, np.uint8)
@@ -162,7 +210,7 @@ class Pictures(torch.utils.data.IterableDataset):
             # from the whole photo, small, to a part of it as large as the runtime sees it, and a little larger
             self.paste(canvas, (0, 0, size, size), photos[0], rng, (0.8 * size, 1.3 * DEPLOYED), boxes)
         x = jitter_colour(canvas, rng) if rng.random() < 0.8 else canvas
-        boxes = np.concatenate(boxes) if boxes else np.zeros((0, 5))
+        boxes = np.concatenate(boxes) if boxes else np.zeros((0, 6))
         return x, boxes.astype(np.float32), photos, (cx, cy)
 
     def __iter__(self):

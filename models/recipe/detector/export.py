@@ -9,6 +9,7 @@ scale serves all 16 geometry channels and no work is left for the runtime:
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
@@ -16,24 +17,26 @@ import onnx
 import torch
 
 from data import EVERYDAY, PhotoStore, Split, letterbox
-from student import STRIDES, Student
+from student import STRIDES, Masks, Presence, Student
 from teacher import COCO80
 
 HERE = Path(__file__).resolve().parent
 LEVELS = [f"{kind}_{s}" for s in STRIDES for kind in ("embedding", "geometry")]
 FEATURES = [f"feature_{s}" for s in STRIDES]
+MASKS = ["prototypes"] + [f"coefficients_{s}" for s in STRIDES]
 
 
 class Exported(torch.nn.Module):
-    """Flat outputs: features first, then embedding and geometry of each level."""
+    """Flat outputs: features first, then embedding and geometry of each level, masks, presence."""
 
-    def __init__(self, student):
+    def __init__(self, student, masks, presence):
         super().__init__()
-        self.backbone, self.head = student.backbone, student.head
+        self.backbone, self.head, self.masks, self.presence = student.backbone, student.head, masks, presence.convolutions()
 
     def forward(self, image):
         features = self.backbone(image)
-        return (*features, *(t for level in self.head(features) for t in level))
+        prototypes, coefficients = self.masks(features)
+        return (*features, *(t for level in self.head(features) for t in level), prototypes, *coefficients, self.presence(features))
 
 
 def load(weights, photos):
@@ -54,6 +57,12 @@ def load(weights, photos):
         last.weight[5:] = 0
         last.bias[5:] = 0
     return student
+
+
+def calibration_photos(split, store, size, count):
+    """Letterboxed everyday training photos, uint8 [count,3,size,size], the same ones every time."""
+    pool = np.random.default_rng(0).permutation([i for i, im in enumerate(split.images) if im["source"] in EVERYDAY])
+    return np.stack([letterbox(store[i][0], size)[0].transpose(2, 0, 1) for i in pool[:count]])
 
 
 def share_constants(model):
@@ -82,18 +91,22 @@ def main():
     out = a.build / "detector"
     split = Split(a.shared / "data/train.json", COCO80)
     store = PhotoStore(split, a.shared / "data/images", out / "photos")
-    pool = np.random.default_rng(0).permutation([i for i, im in enumerate(split.images) if im["source"] in EVERYDAY])
-    photos = np.stack([letterbox(store[i][0], a.size)[0].transpose(2, 0, 1) for i in pool[: max(a.calibration, a.normalisation)]])
+    photos = calibration_photos(split, store, a.size, max(a.calibration, a.normalisation))
     student = load(out / a.weights, photos[: a.normalisation])
+    masks, presence = Masks(), Presence()
+    masks.load_state_dict(torch.load(out / "masks.pt", weights_only=True))
+    presence.load_state_dict(torch.load(out / "presence.pt", weights_only=True))
     path = out / "detector_fp32.onnx"
     torch.onnx.export(
-        Exported(student), torch.zeros(1, 3, a.size, a.size), str(path), dynamo=False, opset_version=17,
-        input_names=["image"], output_names=FEATURES + LEVELS, do_constant_folding=True,
+        Exported(student, masks.eval(), presence.eval()), torch.zeros(1, 3, a.size, a.size), str(path), dynamo=False, opset_version=17,
+        input_names=["image"], output_names=FEATURES + LEVELS + MASKS + ["presence"], do_constant_folding=True,
     )
     model = share_constants(onnx.load(path))
     onnx.save(model, path)
     onnx.checker.check_model(model)
-    (out / "alignment.json").write_text(f'{{"scale": {student.log_scale.exp().item():.9g}, "bias": {student.bias.item():.9g}}}\n')
+    terms = {"": student, "presence_": presence}
+    alignment = {f"{k}{name}": value for k, m in terms.items() for name, value in (("scale", m.log_scale.exp().item()), ("bias", m.bias.item()))}
+    (out / "alignment.json").write_text(json.dumps(alignment) + "\n")
 
     np.savez(out / "calibration.npz", image=photos[: a.calibration])
     print(f"{path.name}: {len(model.graph.node)} nodes, alignment scale {student.log_scale.exp().item():.3f}, bias {student.bias.item():.3f}")

@@ -1,7 +1,8 @@
 """What the student is asked for at every location: the teacher's answer, corrected where there is a label.
 
     target score [B,L,C]   teacher's sigmoid for the 80 COCO names, 0 for the others;
-                           at labelled locations max(that, quality), quality = IoU of the predicted box, at least QUALITY_FLOOR
+                           at labelled locations max(that, quality x certainty), quality = IoU of the predicted box, at least
+                           QUALITY_FLOOR, certainty = 1, or the score where the label is another teacher's
     target box   [B,L,4]   the label's box at labelled locations, else the teacher's
     valid        [B,L,C]   COCO names: always (the teacher answers). Others: only where the photo lists them as exhaustive,
                            or at a labelled location
@@ -44,7 +45,7 @@ def giou(a, b):
 
 
 def assign(boxes, points, steps):
-    """Labels [n,5] of one picture -> (location, label) pairs: near the box's centre, on the levels that fit its size."""
+    """Labels [n,6] of one picture -> (location, label) pairs: near the box's centre, on the levels that fit its size."""
     if not len(boxes):
         return torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long)
     wh = boxes[:, 2:4] - boxes[:, :2]
@@ -123,7 +124,7 @@ def detection_loss(outputs, prompts, student, strides, size, teacher_out, labels
             with torch.no_grad():
                 quality = giou(boxes[i, at], labels[i][label, :4])[1].clamp(min=QUALITY_FLOOR)
             c = column[labels[i][label, 4].long()]
-            target[i, at, c] = torch.maximum(target[i, at, c], quality)
+            target[i, at, c] = torch.maximum(target[i, at, c], quality * labels[i][label, 5])
             valid[i, at, c] = 1
     best = target.max(-1).values
     norm = best.sum().clamp(min=1)

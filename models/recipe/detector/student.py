@@ -14,8 +14,11 @@ Chosen for int8 on small cores (DESIGN: the network is ours too):
 * channel counts are multiples of 16, the width of a weight block;
 * a fourth level (stride 64) because the dense teacher has one: it costs 2 MMAC and finds what fills the picture.
 
-Places kept for what comes later: mask coefficients and prototypes beside `embedding`, gated fusion between `Backbone` and `Head`
-(which is why the two are exported as separate graphs), presence on the stride-64 feature.
+Beside the head, on the same features, each a graph of its own that runs only where it is asked for (trained after the detector, which
+stays as it is: `train_masks.py`, `train_presence.py`):
+
+      -> masks: prototypes [N,32,S/8,S/8], coefficients [N,32,h,w] per level; mask logit of an object = coefficients . prototypes
+      -> presence [N,128]: what is in the picture at all, compared with prompt rows like an object
 """
 
 import torch
@@ -100,6 +103,62 @@ class Head(nn.Module):
 
     def forward(self, features):
         return [(self.what(f), self.where(f)) for f in features]
+
+
+class Masks(nn.Module):
+    """Features -> prototypes at stride 8, and per level the coefficients that mix them (YOLACT, Bolya et al. 2019, without its tanh)."""
+
+    def __init__(self, neck=64, count=32):
+        super().__init__()
+        self.prototypes = nn.Sequential(Conv(neck, neck, 3), nn.Conv2d(neck, count, 1))
+        self.coefficients = nn.Sequential(Conv(neck, neck), nn.Conv2d(neck, count, 1))
+
+    def forward(self, features):
+        return self.prototypes(features[0]), [self.coefficients(f) for f in features]
+
+
+def pooled(features):
+    """Mean and greatest value of every channel at strides 16, 32, 64: [N,6*64]."""
+    return torch.cat([f(x, (2, 3)) for x in features[1:] for f in (torch.mean, torch.amax)], 1)
+
+
+class Presence(nn.Module):
+    """What is in the whole picture, as a vector that prompts are compared with: pooled features [N,384] -> [N,128]."""
+
+    def __init__(self, inputs=384, width=256):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Dropout(0.2), nn.Linear(width, EMBEDDING))
+        self.log_scale = nn.Parameter(torch.tensor(0.0))
+        self.bias = nn.Parameter(torch.tensor(-3.5))
+
+    def forward(self, x):
+        return self.layers(x)
+
+    def convolutions(self):
+        """The same from the features themselves, in operators that the runtime has: what is exported."""
+        return PresenceExported(self.layers)
+
+    def logits(self, vector, prompts):
+        """[N,128] and unit rows [C,128] -> [N,C]."""
+        return self.log_scale.exp() * vector @ prompts.T + self.bias
+
+
+class PresenceExported(nn.Module):
+    """Presence with pooling written as pooling operators and layers as pointwise convolutions: four features -> [N,128,1,1]."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.layers = nn.Sequential()
+        for layer in layers:
+            if isinstance(layer, nn.Linear):
+                c = nn.Conv2d(layer.in_features, layer.out_features, 1)
+                c.weight.data, c.bias.data = layer.weight.data[:, :, None, None], layer.bias.data
+                self.layers.append(c)
+            elif isinstance(layer, nn.ReLU):
+                self.layers.append(layer)
+
+    def forward(self, features):
+        return self.layers(torch.cat([f(x) for x in features[1:] for f in (lambda t: F.adaptive_avg_pool2d(t, 1), lambda t: F.max_pool2d(t, t.shape[-1]))], 1))
 
 
 class Student(nn.Module):

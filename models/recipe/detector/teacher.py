@@ -5,8 +5,14 @@ nobody labelled. It is read from its ncnn files by `ncnn_torch.py` beside them; 
 """
 
 import sys
+import warnings
 
 import torch
+
+try:
+    import openvino
+except ImportError:
+    openvino = None
 
 COCO80 = (
     "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,parking meter,bench,bird,cat,dog,"
@@ -19,21 +25,49 @@ MEAN = torch.tensor([103.53, 116.28, 123.675]).view(1, 3, 1, 1)
 STD = torch.tensor([57.375, 57.12, 58.395]).view(1, 3, 1, 1)
 
 
+class Heads(torch.nn.Module):
+    """The teacher's four head maps as a tuple, which is what a tracer takes."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return tuple(self.net(x)[0])
+
+
 class Teacher:
-    """`__call__(rgb uint8 [B,3,S,S]) -> scores [B,L,80], boxes [B,L,4] in pixels`, L over strides 8, 16, 32, 64, row-major."""
+    """`__call__(rgb uint8 [B,3,S,S]) -> scores [B,L,80], boxes [B,L,4] in pixels`, L over strides 8, 16, 32, 64, row-major.
+
+    Runs in bfloat16; where OpenVINO is installed, through it, in less than half of the time that PyTorch takes (fused activations).
+    """
 
     def __init__(self, folder):
         sys.path.insert(0, str(folder))
         from ncnn_torch import NcnnDetector
 
-        self.net = NcnnDetector(f"{folder}/nanodet-plus-m_416.param", f"{folder}/nanodet-plus-m_416.bin")
-        self.net = self.net.eval().to(memory_format=torch.channels_last)
+        self.net = Heads(NcnnDetector(f"{folder}/nanodet-plus-m_416.param", f"{folder}/nanodet-plus-m_416.bin")).eval()
+        self.compiled = {}
+        if openvino is None:
+            self.net = self.net.to(memory_format=torch.channels_last)
+
+    def heads(self, x):
+        if openvino is None:
+            with torch.autocast("cpu", torch.bfloat16):
+                return self.net(x.contiguous(memory_format=torch.channels_last))
+        if x.shape not in self.compiled:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", torch.jit.TracerWarning)  # shapes are fixed here
+                model = openvino.convert_model(self.net, example_input=torch.zeros_like(x))
+            model.reshape(list(x.shape))
+            options = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+            self.compiled[x.shape] = openvino.Core().compile_model(model, "CPU", options)
+        answers = self.compiled[x.shape](x.contiguous().numpy())
+        return [torch.from_numpy(answers[i]) for i in range(len(answers))]
 
     @torch.no_grad()
     def __call__(self, rgb):
-        x = ((rgb.flip(1).float() - MEAN) / STD).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
-            heads, _ = self.net(x)
+        heads = self.heads((rgb.flip(1).float() - MEAN) / STD)
         scores, boxes = [], []
         for stride, y in zip((8, 16, 32, 64), heads):
             b, _, h, w = y.shape

@@ -4,7 +4,8 @@
     torchrun --nproc-per-node 2 train.py --threads 1 ...         # gradients averaged over processes: faster even on two cores
 
 The schedule runs on training time, not on steps, because the budget is time: warm-up, constant, then a linear decay to zero in the
-last quarter, during which pictures grow from 224-256 to 320 pixels. Writes build/detector/checkpoint.pt (resumable), stable.pt (the
+last quarter, during which pictures grow from 224-256 to 320 pixels. Small steps learn more per picture: 16 pictures at a learning rate
+of 1.5e-3 brought the validation score loss from 0.1239 to 0.1116 in 16,000 pictures, 64 at 3e-3 to 0.1137. Writes build/detector/checkpoint.pt (resumable), stable.pt (the
 checkpoint before the decay: put it in the place of checkpoint.pt and raise --hours to train on), final.pt (averaged weights), log.csv.
 """
 
@@ -56,12 +57,13 @@ def main():
     p.add_argument("--shared", default=HERE.parents[3] / "shared", type=Path, help="folder with data/ and teachers/")
     p.add_argument("--build", default=HERE.parents[1] / "build", type=Path)
     p.add_argument("--hours", type=float, default=1.5, help="training time in all, over interruptions")
-    p.add_argument("--batch", type=int, default=32, help="pictures per step and process")
-    p.add_argument("--lr", type=float, default=3e-3)
+    p.add_argument("--batch", type=int, default=8, help="pictures per step and process")
+    p.add_argument("--lr", type=float, default=1.5e-3)
     p.add_argument("--steps", type=int, default=10**9, help="stop after so many steps, for trials")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--weights", type=Path, help="start from these weights (any precision) instead of random ones")
     p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--results", type=Path, nargs="*", default=[], help="COCO-results JSON of other teachers on the photos of the split")
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     processes = int(os.environ.get("WORLD_SIZE", 1))
@@ -72,14 +74,15 @@ def main():
     out = a.build / "detector"
     out.mkdir(parents=True, exist_ok=True)
 
-    split = Split(a.shared / "data/train.json", COCO80)
+    split = Split(a.shared / "data/train.json", COCO80, a.results)
     store = PhotoStore(split, a.shared / "data/images", out / "photos")
     bank = PromptBank(a.build / "text/prompts.npz", split.names)
     teacher = Teacher(a.shared / "teachers")
     student = Student().to(memory_format=torch.channels_last)
     if a.weights:
         student.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in torch.load(a.weights, weights_only=True).items()})
-    average = torch.optim.swa_utils.AveragedModel(student, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True)
+    ema = torch.optim.swa_utils.get_ema_multi_avg_fn(0.998 ** (a.batch * processes / 64))  # the mean of some 32,000 pictures
+    average = torch.optim.swa_utils.AveragedModel(student, multi_avg_fn=ema, use_buffers=True)
     matrices = [q for n, q in student.named_parameters() if q.ndim == 4 and "where.1" not in n and "what.2" not in n]
     ids = {id(q) for q in matrices}
     decay = [q for q in student.parameters() if id(q) not in ids and q.ndim == 4]

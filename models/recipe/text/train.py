@@ -1,12 +1,13 @@
 """Stage 4: the student learns the teacher's 128-wide vectors.
 
-    nice python models/recipe/text/train.py [--epochs 6] [--threads 1] [--run name]
+    nice python models/recipe/text/train.py [--epochs 6] [--threads 1] [--run name] [--weights ../../checkpoints/text.pt]
 
 Loss: 1 - cosine to the teacher's vector, plus RELATION × cross-entropy between the student's and the teacher's
 similarities to all teacher vectors of the batch: what a prompt must be told apart from matters as much as where it is.
 Training starts from the ridge solution of "a sentence is the sum of its tokens' rows", whose own score is printed as
 `bag` (Encoder.begin_with). In SPLIT of the strings, words are cut into shorter pieces than needed, so that pieces are practised too.
-A checkpoint is written after each epoch; started again, training continues from it. Measurements: train.jsonl.
+A checkpoint is written after each epoch; started again, training continues from it. `--weights` starts from an encoder's weights,
+without the optimiser's state (../../checkpoints/text.pt are those of the pack). Measurements: train.jsonl.
 """
 
 import json
@@ -125,7 +126,7 @@ def note(options, report: dict) -> None:
 
 
 def main() -> None:
-    options = arguments(__doc__, epochs=6, run="encoder", rate=4e-4)
+    options = arguments(__doc__, epochs=6, run="encoder", rate=4e-4, weights="")
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -148,6 +149,11 @@ def main() -> None:
         optimiser.load_state_dict(state["optimiser"])
         start = state["epoch"]
         print(f"continuing after epoch {start}", flush=True)
+    elif options.weights:
+        state = torch.load(options.weights, map_location=device, weights_only=True)
+        state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+        model.load_state_dict(state)
+        average.load_state_dict(state)
     else:
         bag = ridge(data, len(tokenizer.lines))
         mean_of = lambda ids: F.normalize(torch.stack([bag[i].sum(0) for i in ids]), dim=1)  # noqa: E731

@@ -2,12 +2,7 @@
 
 use std::{fs, path::Path};
 
-/// The process's largest resident set.
-pub(super) fn peak_rss_kb() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
-    line.split_whitespace().nth(1)?.parse().ok()
-}
+pub(super) use tarsier::run::host::{peak_rss_kb, temperature_c as temperature};
 
 /// The board's name from its device tree, or nothing on a PC.
 pub(super) fn board() -> Option<String> {
@@ -61,16 +56,6 @@ pub(super) fn governor() -> Option<String> {
     Some(most.map_or(name.clone(), |khz| {
         format!("{name}, up to {:.2} GHz", khz / 1e6)
     }))
-}
-
-/// The hottest thermal zone, in degrees Celsius.
-pub(super) fn temperature() -> Option<f64> {
-    let zones = fs::read_dir("/sys/class/thermal").ok()?;
-    let degrees = zones.flatten().filter_map(|zone| {
-        let millis: f64 = text(zone.path().join("temp"))?.parse().ok()?;
-        Some(millis / 1e3)
-    });
-    degrees.reduce(f64::max)
 }
 
 /// The kernel's name and release.

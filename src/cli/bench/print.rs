@@ -88,9 +88,9 @@ pub(super) fn json(m: &Measured, out: &mut Lines) -> Result<(), Failure> {
 }
 
 /// A Markdown block for boards/: everything that a reader needs to trust the times.
-pub(super) fn report(m: &Measured, before: Option<f64>, out: &mut Lines) -> Result<(), Failure> {
+pub(super) fn report(m: &Measured, before: Option<f32>, out: &mut Lines) -> Result<(), Failure> {
     let unknown = || "unknown".to_owned();
-    let celsius = |t: Option<f64>| t.map_or_else(unknown, |t| format!("{t:.0} °C"));
+    let celsius = |t: Option<f32>| t.map_or_else(unknown, |t| format!("{t:.0} °C"));
     let frame = m.all_but_decode();
     let p50 = percentile(&frame, 0.5).as_secs_f64().max(1e-9);
     let facts = [

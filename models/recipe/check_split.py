@@ -1,0 +1,47 @@
+"""No validation photo may be among the training photos: compares contents, not names.
+
+    python check_split.py --shared ../../../shared      # exits with 1 and the pairs if there are any
+
+Two photos are the same if their files are, or if the 16x16 grey pictures that they shrink to differ by less than NEAR on average (a
+photo saved again).
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+NEAR = 2.0  # grey levels of 255
+
+
+def prints(folder, split):
+    """File names, SHA-256 of each file, and its 16x16 grey picture."""
+    files = [im["file_name"] for im in json.load(open(split))["images"]]
+    raw = [(folder / f).read_bytes() for f in files]
+    small = [cv2.resize(cv2.imdecode(np.frombuffer(r, np.uint8), cv2.IMREAD_GRAYSCALE), (16, 16), interpolation=cv2.INTER_AREA) for r in raw]
+    return files, [hashlib.sha256(r).hexdigest() for r in raw], np.array(small, np.float32).reshape(len(files), -1)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--shared", default=HERE.parents[2] / "shared", type=Path)
+    a = p.parse_args()
+    train, val = (prints(a.shared / "data/images", a.shared / f"data/{s}.json") for s in ("train", "val"))
+    digests = dict(zip(train[1], train[0]))
+    found = []
+    for name, digest, small in zip(*val):
+        distance = np.abs(train[2] - small).mean(1)
+        nearest = int(distance.argmin())
+        if digest in digests or distance[nearest] < NEAR:
+            found.append(f"{name} is {digests.get(digest, train[0][nearest])} (distance {distance[nearest]:.2f})")
+    print(f"{len(val[0])} validation photos against {len(train[0])} training photos: {len(found)} the same")
+    sys.exit("\n".join(found) or None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""The trained detector as the later stages see it: features, and the objects that the runtime would propose."""
+
+import torch
+
+from data import DEPLOYED, PhotoStore, Split
+from export import calibration_photos, load
+from loss import boxes_from_geometry, grid
+from student import STRIDES
+from teacher import COCO80
+
+PROPOSALS = 300  # the runtime's default
+
+
+class Frozen:
+    """Detector, photos and their split. Everything runs in bfloat16 without gradients."""
+
+    def __init__(self, shared, build, json_name="train.json"):
+        out = build / "detector"
+        train = Split(shared / "data/train.json", COCO80)
+        store = PhotoStore(train, shared / "data/images", out / "photos")
+        self.student = load(out / "final.pt", calibration_photos(train, store, DEPLOYED, 768)).to(memory_format=torch.channels_last)
+        if json_name == "train.json":
+            self.split, self.store = train, store
+        else:
+            self.split = Split(shared / "data" / json_name, COCO80)
+            self.store = PhotoStore(self.split, shared / "data/images", out / json_name.replace(".json", "_photos"))
+        self.points, self.steps = grid(DEPLOYED, STRIDES)
+
+    @torch.no_grad()
+    def features(self, rgb):
+        """uint8 [B,3,S,S] -> four features [B,64,h,w]."""
+        x = rgb.float().div(255).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.student.backbone(x)
+
+    @torch.no_grad()
+    def objects(self, features, count=PROPOSALS):
+        """The `count` locations with the most objectness: embedding [B,K,128], boxes [B,K,4] in pixels, objectness [B,K] (0..8),
+        location [B,K]."""
+        with torch.autocast("cpu", torch.bfloat16):
+            outputs = self.student.head(features)
+        embedding = torch.cat([e.float().flatten(2).transpose(1, 2) for e, _ in outputs], 1)
+        geometry = torch.cat([g.float().flatten(2).transpose(1, 2) for _, g in outputs], 1).clamp(0, 8)
+        objectness, at = geometry[..., 4].topk(count, dim=1)
+        pick = lambda t: t.gather(1, at[..., None].expand(-1, -1, t.shape[-1]))  # noqa: E731
+        boxes = boxes_from_geometry(geometry, self.points, self.steps)
+        return pick(embedding), pick(boxes), objectness, at
+
+    def logits(self, embedding, prompts):
+        """Alignment: [...,128] and unit rows [C,128] -> [...,C]."""
+        return self.student.log_scale.exp().item() * embedding @ prompts.T + self.student.bias.item()

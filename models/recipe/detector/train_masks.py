@@ -1,0 +1,160 @@
+"""Trains the mask branch on the frozen detector: final.pt -> masks.pt.
+
+    python train_masks.py --pictures 40000      # run again to continue after an interruption
+
+Only photos with instance masks are used. At every location that is responsible for a masked object, the object's mask logit is made of
+its coefficients and the prototypes, at stride 8, enlarged to stride 4 as the runtime does, and compared inside the object's box:
+binary cross entropy over the box's area + Dice.
+"""
+
+import argparse
+import random
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pycocotools import mask as rle
+
+from data import DEPLOYED, GREY, PhotoStore, Pictures, Split, jitter_colour
+from export import calibration_photos, load
+from loss import assign, grid
+from student import STRIDES, Masks
+from teacher import COCO80
+
+HERE = Path(__file__).resolve().parent
+MASK_STRIDE = 4  # of the targets; the prototypes' is 8
+PER_PICTURE = 48  # locations that learn, at most
+
+
+def decode(segmentation, height, width):
+    """A COCO segmentation as uint8 [height, width] of 0 and 1."""
+    if isinstance(segmentation, list):
+        segmentation = rle.merge(rle.frPyObjects(segmentation, height, width))
+    elif isinstance(segmentation["counts"], list):
+        segmentation = rle.frPyObjects(segmentation, height, width)
+    return rle.decode(segmentation)
+
+
+class MaskedPictures(Pictures):
+    """Single photos that have masks: uint8 [B,3,S,S], per picture boxes [n,6] and their masks [n,S/4,S/4] in 0..1."""
+
+    def __init__(self, split, store, batch, size, seed):
+        super().__init__(split, store, batch, (size,), 0.0, seed)
+        # annotators of some sets drew one mask around everything of a kind
+        self.pool = [i for i, m in enumerate(split.masks) if any(m) and split.images[i]["source"] not in ("ccp", "human-seg")]
+
+    def picture(self, size, rng):
+        canvas = np.full((size, size, 3), GREY, np.uint8)
+        i, boxes = rng.choice(self.pool), []
+        kept, m = self.paste(canvas, (0, 0, size, size), i, rng, (0.8 * size, 1.6 * DEPLOYED), boxes)
+        boxes = boxes[0] if boxes else np.zeros((0, 6))
+        image = self.split.images[i]
+        have = [n for n, k in enumerate(kept) if k < len(self.split.masks[i]) and self.split.masks[i][k]]
+        side = size // MASK_STRIDE
+        masks = np.zeros((len(have), side, side), np.float32)
+        for n, b in enumerate(have):
+            whole = decode(self.split.masks[i][kept[b]], image["height"], image["width"]) * 255
+            fine = cv2.warpAffine(whole, m.astype(np.float32), (size, size), flags=cv2.INTER_LINEAR)
+            masks[n] = cv2.resize(fine, (side, side), interpolation=cv2.INTER_AREA) / 255.0
+        x = jitter_colour(canvas, rng) if rng.random() < 0.8 else canvas
+        return x, boxes[have].astype(np.float32), masks
+
+    def __iter__(self):
+        rng = random.Random(self.seed)
+        while True:
+            items = [self.picture(self.sizes[0], rng) for _ in range(self.batch)]
+            yield (torch.from_numpy(np.stack([i[0] for i in items])).permute(0, 3, 1, 2),
+                   [torch.from_numpy(i[1]) for i in items], [torch.from_numpy(i[2]) for i in items])
+
+
+def inside(boxes, side):
+    """1 where a pixel's centre of the mask grid lies in the box, [n,side,side]."""
+    c = (torch.arange(side) + 0.5) * MASK_STRIDE
+    x = (c >= boxes[:, None, 0]) & (c <= boxes[:, None, 2])
+    y = (c >= boxes[:, None, 1]) & (c <= boxes[:, None, 3])
+    return (y[:, :, None] & x[:, None, :]).float()
+
+
+def mask_loss(prototypes, coefficients, boxes, masks, points, steps):
+    """Loss of a batch and the mean IoU of what it drew. Lists over pictures; coefficients [B,L,32]."""
+    losses, overlaps = [], []
+    for p, c, b, m in zip(prototypes, coefficients, boxes, masks):
+        at, label = assign(b, points, steps)
+        if not len(at):
+            continue
+        if len(at) > PER_PICTURE:
+            some = torch.randperm(len(at))[:PER_PICTURE]
+            at, label = at[some], label[some]
+        logits = torch.einsum("nk,khw->nhw", c[at], p)
+        logits = F.interpolate(logits[:, None], scale_factor=2, mode="bilinear", align_corners=False)[:, 0]
+        where, target = inside(b, m.shape[-1])[label], m[label]
+        area = where.sum((1, 2)).clamp(min=1)
+        bce = (F.binary_cross_entropy_with_logits(logits, target, reduction="none") * where).sum((1, 2)) / area
+        s = logits.sigmoid() * where
+        both, t = (s * target).sum((1, 2)), target * where
+        dice = 1 - (2 * both + 1) / ((s * s).sum((1, 2)) + (t * t).sum((1, 2)) + 1)
+        losses.append(bce + dice)
+        hard, truth = (logits > 0) & (where > 0), t > 0.5
+        overlaps.append((hard & truth).sum((1, 2)) / (hard | truth).sum((1, 2)).clamp(min=1))
+    return torch.cat(losses).mean(), torch.cat(overlaps).mean().item()
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--shared", default=HERE.parents[3] / "shared", type=Path)
+    p.add_argument("--build", default=HERE.parents[1] / "build", type=Path)
+    p.add_argument("--pictures", type=int, default=40_000)
+    p.add_argument("--batch", type=int, default=16)
+    p.add_argument("--lr", type=float, default=2e-3)
+    p.add_argument("--threads", type=int, default=2)
+    a = p.parse_args()
+    torch.set_num_threads(a.threads)
+    torch.manual_seed(0)
+    out = a.build / "detector"
+    split = Split(a.shared / "data/train.json", COCO80)
+    store = PhotoStore(split, a.shared / "data/images", out / "photos")
+    student = load(out / "final.pt", calibration_photos(split, store, DEPLOYED, 768)).to(memory_format=torch.channels_last)
+    model = Masks().to(memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=a.lr, weight_decay=0.01)
+    checkpoint, seen = out / "masks.checkpoint.pt", 0
+    if checkpoint.exists():
+        c = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(c["model"])
+        optimiser.load_state_dict(c["optimiser"])
+        seen = c["seen"]
+    points, steps = grid(DEPLOYED, STRIDES)
+    pictures = MaskedPictures(split, store, a.batch, DEPLOYED, seen)
+    print(f"{len(pictures.pool)} photos with masks, continuing at picture {seen}", flush=True)
+    sums, began = np.zeros(3), time.time()
+    for rgb, boxes, masks in torch.utils.data.DataLoader(pictures, batch_size=None, num_workers=1, prefetch_factor=4):
+        if seen >= a.pictures:
+            break
+        for g in optimiser.param_groups:
+            g["lr"] = a.lr * min(1, seen / 500 + 0.05) * max(0.0, 1 - seen / a.pictures)
+        x = rgb.float().div(255).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad():
+                features = student.backbone(x)
+            prototypes, coefficients = model(features)
+        coefficients = torch.cat([c.float().flatten(2).transpose(1, 2) for c in coefficients], 1)
+        loss, overlap = mask_loss(prototypes.float(), coefficients, boxes, masks, points, steps)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        seen += len(rgb)
+        sums += (loss.item(), overlap, 1)
+        if sums[2] == 100:
+            print(f"{seen}/{a.pictures} pictures  {100 * a.batch / (time.time() - began):.0f}/s  loss {sums[0] / 100:.3f}  IoU {sums[1] / 100:.3f}", flush=True)
+            sums, began = np.zeros(3), time.time()
+            torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "seen": seen}, checkpoint)
+    model.eval()
+    torch.save(model.state_dict(), out / "masks.pt")
+    checkpoint.unlink(missing_ok=True)
+    print("done", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,522 @@
+//! A picture as it came from a source, and its pixels as RGB.
+//!
+//! YUV is taken as BT.601 with limited range (16 to 235), which is what cameras send where nothing else is agreed; chroma is repeated, not
+//! interpolated, since the picture is about to be shrunk. Fixed point of 8 bits, so every board makes the same bytes.
+
+use std::{fmt, time::SystemTime};
+
+use serde::{Deserialize, Serialize};
+use zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
+use zune_jpeg::JpegDecoder;
+
+use crate::{
+    frame::{Frame, FrameError, file::MAX_PIXELS, jpeg},
+    geometry::Size,
+};
+
+/// How a picture's bytes are laid out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// Red, green, blue, 8 bits each.
+    #[default]
+    Rgb24,
+    /// Y U Y V: two pixels in four bytes.
+    Yuyv,
+    /// A plane of Y, then one of U V at half the width and height.
+    Nv12,
+    /// Planes of Y, U and V, the latter two at half the width and height: what `rpicam-vid --codec yuv420` writes.
+    Yuv420,
+    /// One byte per pixel.
+    Grey,
+    /// A JPEG picture.
+    Jpeg,
+}
+
+impl Form {
+    /// The forms that raw frames can have.
+    pub const RAW: [Self; 5] = [
+        Self::Rgb24,
+        Self::Yuyv,
+        Self::Nv12,
+        Self::Yuv420,
+        Self::Grey,
+    ];
+
+    /// The form of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let all = Self::RAW.into_iter().chain([Self::Jpeg]);
+        all.into_iter().find(|form| form.name() == name)
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Rgb24 => "rgb24",
+            Self::Yuyv => "yuyv",
+            Self::Nv12 => "nv12",
+            Self::Yuv420 => "yuv420",
+            Self::Grey => "grey",
+            Self::Jpeg => "jpeg",
+        }
+    }
+
+    /// How many bytes a frame of this size has; none if there is no such frame, or if it is compressed.
+    #[must_use]
+    pub fn bytes(self, size: Size) -> Option<usize> {
+        let (width, height) = (size.width as usize, size.height as usize);
+        if size.is_empty() || size.pixels() > MAX_PIXELS {
+            return None;
+        }
+        match self {
+            Self::Rgb24 => Some(width * height * 3),
+            Self::Grey => Some(width * height),
+            Self::Yuyv => width.is_multiple_of(2).then_some(width * height * 2),
+            Self::Nv12 | Self::Yuv420 => (width.is_multiple_of(2) && height.is_multiple_of(2))
+                .then_some(width * height * 3 / 2),
+            Self::Jpeg => None,
+        }
+    }
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A rectangle of pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crop {
+    /// Left edge.
+    pub x: u32,
+    /// Top edge.
+    pub y: u32,
+    /// Columns and rows.
+    pub size: Size,
+}
+
+impl Crop {
+    /// What of the rectangle lies in a frame; none if nothing does.
+    #[must_use]
+    pub fn within(self, frame: Size) -> Option<Self> {
+        let width = frame.width.saturating_sub(self.x).min(self.size.width);
+        let height = frame.height.saturating_sub(self.y).min(self.size.height);
+        let size = Size::new(width, height);
+        (!size.is_empty()).then_some(Self { size, ..self })
+    }
+}
+
+/// A picture as it came, in a buffer that is used again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// The bytes, in the layout of `form`.
+    pub bytes: Vec<u8>,
+    /// How they are laid out.
+    pub form: Form,
+    /// Columns and rows; of a JPEG not known before it is decoded, and empty.
+    pub size: Size,
+    /// When its last byte came, or when the camera says that it was taken: `CLOCK_MONOTONIC`.
+    pub captured_ns: u64,
+    /// About the same by the wall clock.
+    pub captured: SystemTime,
+    /// Counts pictures of one source from 0.
+    pub sequence: u64,
+}
+
+impl Default for Picture {
+    fn default() -> Self {
+        Self {
+            bytes: Vec::new(),
+            form: Form::default(),
+            size: Size::new(0, 0),
+            captured_ns: 0,
+            captured: SystemTime::UNIX_EPOCH,
+            sequence: 0,
+        }
+    }
+}
+
+/// Why a picture has no pixels.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PictureError {
+    /// A JPEG that does not end, or that the decoder does not take.
+    Jpeg {
+        /// Its length in bytes.
+        bytes: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Another number of bytes than its size needs.
+    Length {
+        /// What it says it is.
+        form: Form,
+        /// Its size.
+        size: Size,
+        /// How many bytes there are.
+        bytes: usize,
+    },
+    /// Nothing of the region lies in it.
+    Outside {
+        /// The region.
+        crop: Crop,
+        /// The picture's size.
+        size: Size,
+    },
+}
+
+impl fmt::Display for PictureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Jpeg { bytes, reason } => write!(f, "a JPEG of {bytes} bytes: {reason}"),
+            Self::Length { form, size, bytes } => {
+                write!(f, "{bytes} bytes are no {form} frame of {size}")
+            }
+            Self::Outside { crop, size } => write!(
+                f,
+                "the region of {} at {},{} lies outside the frame of {size}",
+                crop.size, crop.x, crop.y
+            ),
+        }
+    }
+}
+
+impl std::error::Error for PictureError {}
+
+impl From<FrameError> for PictureError {
+    fn from(e: FrameError) -> Self {
+        Self::Jpeg {
+            bytes: 0,
+            reason: e.to_string(),
+        }
+    }
+}
+
+/// Makes RGB of pictures; keeps its buffers.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    /// A whole decoded JPEG.
+    whole: Vec<u8>,
+    /// A JPEG with what it lacked.
+    mended: Vec<u8>,
+    /// What is handed out, if it is not the picture itself.
+    rgb: Vec<u8>,
+}
+
+impl Decoder {
+    /// A decoder without buffers yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The picture's pixels, or those of a part of it; and the size of the whole picture.
+    ///
+    /// # Errors
+    ///
+    /// [`PictureError`] if it is damaged or the part lies outside.
+    pub fn frame<'a>(
+        &'a mut self,
+        picture: &'a Picture,
+        crop: Option<Crop>,
+    ) -> Result<(Frame<'a>, Size, Crop), PictureError> {
+        let Self { whole, mended, rgb } = self;
+        let (size, form, bytes) = if picture.form == Form::Jpeg {
+            (
+                decode(&picture.bytes, mended, whole)?,
+                Form::Rgb24,
+                whole.as_slice(),
+            )
+        } else {
+            (picture.size, picture.form, picture.bytes.as_slice())
+        };
+        if form.bytes(size) != Some(bytes.len()) {
+            return Err(PictureError::Length {
+                form,
+                size,
+                bytes: bytes.len(),
+            });
+        }
+        let all = Crop { x: 0, y: 0, size };
+        let part = match crop {
+            Some(crop) => crop
+                .within(size)
+                .ok_or(PictureError::Outside { crop, size })?,
+            None => all,
+        };
+        let pixels = if form == Form::Rgb24 && part == all {
+            bytes
+        } else {
+            convert(form, size, bytes, part, rgb);
+            rgb.as_slice()
+        };
+        let frame = Frame::new(pixels, part.size, picture.sequence, picture.captured)?;
+        Ok((frame, size, part))
+    }
+}
+
+/// Decodes a JPEG into a buffer that is grown at need.
+fn decode(jpeg: &[u8], mended: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<Size, PictureError> {
+    let failed = |reason: String| PictureError::Jpeg {
+        bytes: jpeg.len(),
+        reason,
+    };
+    let jpeg = match jpeg::health(jpeg) {
+        jpeg::Health::Cut => return Err(failed("it is cut short".into())),
+        jpeg::Health::Whole => jpeg,
+        jpeg::Health::WithoutTables => {
+            // a marker by which the decoder knows that the standard's example tables are meant
+            const AVI1: [u8; 18] = *b"\xFF\xE0\0\x10AVI1\0\0\0\0\0\0\0\0\0\0";
+            mended.clear();
+            mended.extend_from_slice(&jpeg[..2]);
+            mended.extend_from_slice(&AVI1);
+            mended.extend_from_slice(&jpeg[2..]);
+            mended
+        }
+    };
+    let options = DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::RGB);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(jpeg), options);
+    decoder
+        .decode_headers()
+        .map_err(|e| failed(e.to_string()))?;
+    let (width, height) = decoder.dimensions().unwrap_or_default();
+    let size = Size::new(width as u32, height as u32);
+    let Some(bytes) = Form::Rgb24.bytes(size) else {
+        return Err(failed(format!("it is {size}")));
+    };
+    out.resize(bytes, 0);
+    decoder
+        .decode_into(out)
+        .map_err(|e| failed(e.to_string()))?;
+    Ok(size)
+}
+
+/// Writes a part of raw pixels as RGB.
+fn convert(form: Form, size: Size, bytes: &[u8], part: Crop, out: &mut Vec<u8>) {
+    let (width, height) = (size.width as usize, size.height as usize);
+    let luma = width * height;
+    let (left, columns) = (part.x as usize, part.size.width as usize);
+    out.resize(columns * part.size.height as usize * 3, 0);
+    let rows = part.y as usize..(part.y + part.size.height) as usize;
+    for (line, row) in out.as_chunks_mut::<3>().0.chunks_mut(columns).zip(rows) {
+        let pixels = line.iter_mut().zip(left..);
+        match form {
+            Form::Rgb24 => {
+                let from = &bytes[(row * width + left) * 3..][..columns * 3];
+                line.as_flattened_mut().copy_from_slice(from);
+            }
+            Form::Grey => {
+                let from = &bytes[row * width..][..width];
+                pixels.for_each(|(to, x)| *to = [from[x]; 3]);
+            }
+            Form::Yuyv => {
+                let from = &bytes[row * width * 2..][..width * 2];
+                pixels.for_each(|(to, x)| {
+                    let pair = x / 2 * 4;
+                    *to = rgb([from[x * 2], from[pair + 1], from[pair + 3]]);
+                });
+            }
+            Form::Nv12 => {
+                let y = &bytes[row * width..][..width];
+                let uv = &bytes[luma + row / 2 * width..][..width];
+                pixels.for_each(|(to, x)| *to = rgb([y[x], uv[x / 2 * 2], uv[x / 2 * 2 + 1]]));
+            }
+            Form::Yuv420 => {
+                let y = &bytes[row * width..][..width];
+                let half = width / 2;
+                let u = &bytes[luma + row / 2 * half..][..half];
+                let v = &bytes[luma + luma / 4 + row / 2 * half..][..half];
+                pixels.for_each(|(to, x)| *to = rgb([y[x], u[x / 2], v[x / 2]]));
+            }
+            Form::Jpeg => unreachable!("decoded before"),
+        }
+    }
+}
+
+/// BT.601, limited range, in 8-bit fixed point.
+fn rgb([y, u, v]: [u8; 3]) -> [u8; 3] {
+    let (y, u, v) = (
+        298 * (i32::from(y) - 16) + 128,
+        i32::from(u) - 128,
+        i32::from(v) - 128,
+    );
+    let byte = |value: i32| (value >> 8).clamp(0, 255) as u8;
+    [
+        byte(y + 409 * v),
+        byte(y - 100 * u - 208 * v),
+        byte(y + 516 * u),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{ExtendedColorType, ImageEncoder, codecs::jpeg::JpegEncoder};
+
+    fn picture(form: Form, size: Size, bytes: Vec<u8>) -> Picture {
+        Picture {
+            bytes,
+            form,
+            size,
+            ..Picture::default()
+        }
+    }
+
+    /// A picture of any form whose left half is black and whose right half is white, with neutral chroma.
+    fn halves(form: Form, size: Size) -> Picture {
+        let bytes = form.bytes(size).expect("a raw form");
+        let white = |at: usize| at % size.width as usize >= size.width as usize / 2;
+        let luma = |at: usize| if white(at) { 235 } else { 16 };
+        let pixels = size.pixels() as usize;
+        let bytes: Vec<u8> = match form {
+            Form::Rgb24 => (0..bytes).map(|i| u8::from(white(i / 3)) * 255).collect(),
+            Form::Grey => (0..bytes).map(|i| u8::from(white(i)) * 255).collect(),
+            Form::Yuyv => (0..bytes)
+                .map(|i| if i % 2 == 0 { luma(i / 2) } else { 128 })
+                .collect(),
+            _ => (0..bytes)
+                .map(|i| if i < pixels { luma(i) } else { 128 })
+                .collect(),
+        };
+        picture(form, size, bytes)
+    }
+
+    #[test]
+    fn every_raw_form_shows_the_same_picture() {
+        let size = Size::new(16, 6);
+        let wanted = halves(Form::Rgb24, size).bytes;
+        let mut decoder = Decoder::new();
+        for form in Form::RAW {
+            let picture = halves(form, size);
+            let (frame, whole, _) = decoder.frame(&picture, None).expect("a frame");
+            assert_eq!((whole, frame.size()), (size, size), "{form}");
+            assert_eq!(frame.pixels(), wanted, "{form}");
+        }
+    }
+
+    #[test]
+    fn colours_are_those_of_bt_601() {
+        // the bars of a test picture at 75 %, as ITU-R BT.801 lists them
+        for (yuv, expected) in [
+            ([180, 128, 128], [191, 191, 191]),
+            ([131, 156, 44], [0, 191, 191]),
+            ([65, 100, 212], [191, 0, 0]),
+            ([35, 212, 114], [0, 0, 191]),
+        ] {
+            let found = rgb(yuv);
+            let near = found
+                .iter()
+                .zip(expected)
+                .all(|(a, b): (_, u8)| a.abs_diff(b) <= 2);
+            assert!(near, "{yuv:?} gives {found:?}, not {expected:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_is_that_part_in_every_form() {
+        let size = Size::new(32, 8);
+        let mut decoder = Decoder::new();
+        for form in Form::RAW {
+            let noise: Vec<u8> = (0..form.bytes(size).expect("raw") as u32)
+                .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+                .collect();
+            let picture = picture(form, size, noise);
+            let whole = decoder
+                .frame(&picture, None)
+                .expect("a frame")
+                .0
+                .pixels()
+                .to_vec();
+            let crop = Crop {
+                x: 5,
+                y: 3,
+                size: Size::new(7, 100),
+            };
+            let (frame, _, part) = decoder.frame(&picture, Some(crop)).expect("a part");
+            assert_eq!(part.size, Size::new(7, 5), "clipped to the frame");
+            for (row, line) in frame.pixels().chunks(7 * 3).enumerate() {
+                assert_eq!(line, &whole[((row + 3) * 32 + 5) * 3..][..7 * 3], "{form}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_outside_the_frame_is_an_error_with_both() {
+        let crop = Crop {
+            x: 16,
+            y: 0,
+            size: Size::new(1, 1),
+        };
+        let picture = halves(Form::Grey, Size::new(16, 4));
+        let error = Decoder::new()
+            .frame(&picture, Some(crop))
+            .expect_err("nothing in it");
+        assert!(error.to_string().contains("16x4"), "{error}");
+    }
+
+    fn jpeg_of(width: u32, height: u32) -> Vec<u8> {
+        let pixels: Vec<u8> = (0..width * height * 3)
+            .map(|i| (i / 3 % width * 255 / width) as u8)
+            .collect();
+        let mut bytes = Vec::new();
+        JpegEncoder::new_with_quality(&mut bytes, 90)
+            .write_image(&pixels, width, height, ExtendedColorType::Rgb8)
+            .expect("a picture");
+        bytes
+    }
+
+    /// A JPEG without its Huffman tables, as many webcams send them: those of the standard are meant.
+    fn without_tables(jpeg: &[u8]) -> Vec<u8> {
+        let mut out = jpeg[..2].to_vec();
+        let mut at = 2;
+        while jpeg[at + 1] != 0xDA {
+            let length = 2 + usize::from(u16::from_be_bytes([jpeg[at + 2], jpeg[at + 3]]));
+            if jpeg[at + 1] != 0xC4 {
+                out.extend(&jpeg[at..at + length]);
+            }
+            at += length;
+        }
+        out.extend(&jpeg[at..]);
+        out
+    }
+
+    #[test]
+    fn a_jpeg_without_huffman_tables_is_decoded_with_those_of_the_standard() {
+        let jpeg = jpeg_of(64, 48);
+        let bare = without_tables(&jpeg);
+        assert!(bare.len() + 400 < jpeg.len(), "the tables are gone");
+        let mut decoder = Decoder::new();
+        let empty = Size::new(0, 0);
+        let decoded: Vec<Vec<u8>> = [jpeg, bare]
+            .into_iter()
+            .map(|bytes| {
+                let picture = picture(Form::Jpeg, empty, bytes);
+                let (frame, size, _) = decoder.frame(&picture, None).expect("a frame");
+                assert_eq!(size, Size::new(64, 48));
+                frame.pixels().to_vec()
+            })
+            .collect();
+        assert_eq!(decoded[0], decoded[1]);
+    }
+
+    #[test]
+    fn a_damaged_picture_is_an_error_and_never_a_panic() {
+        let jpeg = jpeg_of(48, 32);
+        let mut decoder = Decoder::new();
+        for end in 0..jpeg.len() {
+            let cut = picture(Form::Jpeg, Size::new(0, 0), jpeg[..end].to_vec());
+            assert!(decoder.frame(&cut, None).is_err(), "cut after {end} bytes");
+        }
+        // a changed byte may still make a picture; it must not make a panic
+        for at in 2..jpeg.len() {
+            for flip in [0x01, 0x80, 0xFF] {
+                let mut bytes = jpeg.clone();
+                bytes[at] ^= flip;
+                let _ = decoder.frame(&picture(Form::Jpeg, Size::new(0, 0), bytes), None);
+            }
+        }
+        let short = picture(Form::Rgb24, Size::new(4, 4), vec![0; 47]);
+        assert!(decoder.frame(&short, None).is_err());
+    }
+}

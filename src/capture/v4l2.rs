@@ -1,0 +1,263 @@
+//! A camera of the kernel, through mapped buffers.
+//!
+//! Opened without waiting, read through `poll`: a driver that stops delivering costs a timeout and never the thread. A camera that
+//! is pulled out answers `ENODEV` and is lost; opening it again is the caller's business. Pictures are copied out of the driver's
+//! buffers at once (0.1 ms for a VGA frame of YUYV), so that the driver never runs out of them.
+//!
+//! What is asked for first is YUYV up to 640×480, which costs nothing to decode, and above that MJPEG, which is what fits through
+//! USB 2. Cameras behind an image signal processor without a streaming interface of one plane (the Raspberry Pi's own, most of
+//! NXP's and Rockchip's) are read through a pipe instead.
+
+use std::{
+    fs::File,
+    io,
+    os::{fd::AsFd, unix::fs::OpenOptionsExt},
+    time::{Duration, Instant, SystemTime},
+};
+
+use memmap2::Mmap;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::{
+    CaptureError, FrameSource, Next,
+    clock::monotonic_ns,
+    config::SourceConfig,
+    picture::{Form, Picture},
+};
+use crate::geometry::Size;
+
+mod sys;
+
+use sys::{Buffer, Capability, Format, PixFormat, RequestBuffers, StreamParameters, exchange};
+
+/// Buffers asked for: one being filled, one waiting, two for when this thread is late.
+const BUFFERS: u32 = 4;
+
+/// A camera's time stamp is believed if it is younger than this.
+const MAX_AGE_NS: u64 = 5_000_000_000;
+
+/// A streaming camera.
+#[derive(Debug)]
+pub(super) struct Camera {
+    name: String,
+    device: File,
+    buffers: Vec<Mmap>,
+    form: Form,
+    size: Size,
+    /// From one row of YUYV to the next in the driver's buffers.
+    row_bytes: usize,
+    sequence: u64,
+    damaged: u64,
+}
+
+impl Camera {
+    pub(super) fn open(config: &SourceConfig) -> Result<Self, CaptureError> {
+        let name = config.name();
+        let lost = |error| CaptureError::Lost {
+            source: config.name(),
+            error,
+        };
+        let unusable = |reason: String| CaptureError::Unusable {
+            source: config.name(),
+            reason,
+        };
+        let device = File::options()
+            .read(true)
+            .write(true)
+            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+            .open(&config.path)
+            .map_err(lost)?;
+
+        let mut about = Capability::default();
+        exchange::<{ sys::QUERYCAP }, _>(&device, &mut about)
+            .map_err(|e| unusable(format!("is no video device: {e}")))?;
+        let can = if about.capabilities & sys::CAP_DEVICE_CAPS == 0 {
+            about.capabilities
+        } else {
+            about.device_caps
+        };
+        if can & sys::CAP_VIDEO_CAPTURE == 0 {
+            return Err(unusable(
+                if can & sys::CAP_VIDEO_CAPTURE_MPLANE == 0 {
+                    "takes no pictures (many cameras have a second device that does not)"
+                } else {
+                    "delivers planes apart, which is not supported; use its own program and a pipe"
+                }
+                .into(),
+            ));
+        }
+        if can & sys::CAP_STREAMING == 0 {
+            return Err(unusable("cannot stream through mapped buffers".into()));
+        }
+
+        let (form, pix) = negotiate(&device, config).map_err(unusable)?;
+        if let Some(fps) = config.fps {
+            // best effort: many drivers know one rate only
+            let mut rate = StreamParameters::new(1000, (fps * 1000.0) as u32);
+            if let Err(e) = exchange::<{ sys::S_PARM }, _>(&device, &mut rate) {
+                log::info!("{name}: does not take a rate: {e}");
+            }
+        }
+        let buffers = stream(&device).map_err(lost)?;
+        let size = Size::new(pix.width, pix.height);
+        let card = String::from_utf8_lossy(&about.card);
+        log::info!(
+            "{name}: {}, {form} of {size}, {} buffers",
+            card.trim_end_matches('\0'),
+            buffers.len()
+        );
+        Ok(Self {
+            name,
+            device,
+            buffers,
+            form,
+            size,
+            row_bytes: pix.bytesperline as usize,
+            sequence: 0,
+            damaged: 0,
+        })
+    }
+
+    fn lost(&self, error: impl Into<io::Error>) -> CaptureError {
+        CaptureError::Lost {
+            source: self.name.clone(),
+            error: error.into(),
+        }
+    }
+
+    /// A filled buffer, if one comes in time.
+    fn take(&mut self, until: Instant) -> Result<Option<Buffer>, CaptureError> {
+        let left = until.saturating_duration_since(Instant::now());
+        let timeout = Timespec {
+            tv_sec: left.as_secs().min(3600).cast_signed(),
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        let mut fds = [PollFd::from_borrowed_fd(self.device.as_fd(), PollFlags::IN)];
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(None),
+            Ok(_) => {}
+            Err(e) => return Err(self.lost(e)),
+        }
+        let mut buffer = Buffer::mapped(0);
+        match exchange::<{ sys::DQBUF }, _>(&self.device, &mut buffer) {
+            Ok(()) => Ok(Some(buffer)),
+            // woken for nothing
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(e) => Err(self.lost(e)),
+        }
+    }
+
+    /// Copies a buffer's picture; whether it is whole.
+    fn copy(&self, buffer: &Buffer, picture: &mut Picture) -> bool {
+        let Some(map) = self.buffers.get(buffer.index as usize) else {
+            return false;
+        };
+        let Some(bytes) = map.get(..buffer.bytesused as usize) else {
+            return false;
+        };
+        picture.bytes.clear();
+        if self.form == Form::Jpeg {
+            picture.bytes.extend_from_slice(bytes);
+            return !bytes.is_empty();
+        }
+        let row = self.size.width as usize * 2;
+        let rows = bytes.chunks(self.row_bytes.max(row));
+        for line in rows.take(self.size.height as usize) {
+            picture
+                .bytes
+                .extend_from_slice(line.get(..row).unwrap_or_default());
+        }
+        self.form.bytes(self.size) == Some(picture.bytes.len())
+    }
+}
+
+/// Settles on a format that both sides know.
+fn negotiate(device: &File, config: &SourceConfig) -> Result<(Form, PixFormat), String> {
+    let wanted = config.size().unwrap_or(Size::new(640, 480));
+    const MJPEG: [(Form, [u8; 4]); 2] = [(Form::Jpeg, *b"MJPG"), (Form::Jpeg, *b"JPEG")];
+    const YUYV: [(Form, [u8; 4]); 1] = [(Form::Yuyv, *b"YUYV")];
+    let small = wanted.pixels() <= 640 * 480;
+    let order: Vec<_> = match config.format {
+        Some(Form::Yuyv) => YUYV.to_vec(),
+        Some(_) => MJPEG.to_vec(),
+        None if small => [&YUYV[..], &MJPEG].concat(),
+        None => [&MJPEG[..], &YUYV].concat(),
+    };
+    let mut answers = Vec::new();
+    for (form, code) in order {
+        let mut format = Format::new(PixFormat::wish(wanted.width, wanted.height, code));
+        match exchange::<{ sys::S_FMT }, _>(device, &mut format) {
+            Ok(()) if format.pix.value.pixelformat == code => {
+                let pix = format.pix.value;
+                if form == Form::Jpeg || form.bytes(Size::new(pix.width, pix.height)).is_some() {
+                    return Ok((form, pix));
+                }
+                answers.push(format!("{form} of {}x{}", pix.width, pix.height));
+            }
+            Ok(()) => answers.push(String::from_utf8_lossy(&format.pix.value.pixelformat).into()),
+            Err(e) => answers.push(e.to_string()),
+        }
+    }
+    Err(format!(
+        "offers neither of the formats that are read; it answered {}",
+        answers.join(", ")
+    ))
+}
+
+/// Maps buffers, queues them and starts the stream.
+fn stream(device: &File) -> io::Result<Vec<Mmap>> {
+    let mut request = RequestBuffers::mapped(BUFFERS);
+    exchange::<{ sys::REQBUFS }, _>(device, &mut request)?;
+    let mut maps = Vec::new();
+    for index in 0..request.count {
+        let mut buffer = Buffer::mapped(index);
+        exchange::<{ sys::QUERYBUF }, _>(device, &mut buffer)?;
+        maps.push(sys::map(device, &buffer)?);
+        exchange::<{ sys::QBUF }, _>(device, &mut buffer)?;
+    }
+    exchange::<{ sys::STREAMON }, _>(device, &mut { sys::VIDEO_CAPTURE })?;
+    Ok(maps)
+}
+
+/// When a picture was taken, if the driver says so in our clock.
+fn captured_ns(buffer: &Buffer, now: u64) -> u64 {
+    let (seconds, rest) = (
+        u64::try_from(buffer.seconds).unwrap_or(0),
+        u64::try_from(buffer.microseconds).unwrap_or(0),
+    );
+    let stamp = seconds * 1_000_000_000 + rest * 1000;
+    let monotonic = buffer.flags & sys::TIMESTAMP_MASK == sys::TIMESTAMP_MONOTONIC;
+    if monotonic && stamp <= now && now - stamp < MAX_AGE_NS {
+        stamp
+    } else {
+        now
+    }
+}
+
+impl FrameSource for Camera {
+    fn next(&mut self, picture: &mut Picture, patience: Duration) -> Result<Next, CaptureError> {
+        let until = Instant::now() + patience;
+        loop {
+            let Some(mut buffer) = self.take(until)? else {
+                return Ok(Next::Nothing);
+            };
+            let whole = buffer.flags & sys::BUFFER_ERROR == 0 && self.copy(&buffer, picture);
+            exchange::<{ sys::QBUF }, _>(&self.device, &mut buffer).map_err(|e| self.lost(e))?;
+            if !whole {
+                self.damaged += 1;
+                continue;
+            }
+            picture.form = self.form;
+            picture.size = self.size;
+            picture.captured_ns = captured_ns(&buffer, monotonic_ns());
+            picture.captured = SystemTime::now();
+            picture.sequence = self.sequence;
+            self.sequence += 1;
+            return Ok(Next::Frame);
+        }
+    }
+
+    fn damaged(&self) -> u64 {
+        self.damaged
+    }
+}

@@ -1,0 +1,158 @@
+//! `tarsier run`: the firmware's loop.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tarsier::{
+    capture::config::SourceConfig,
+    link::{SerialConfig, SocketConfig},
+    protocol::PromptSpec,
+    run::{self, Options, RunError, config::Config, config::ConfigError},
+};
+
+use super::{COCO_80, Engine, Failure, Lines, exit, fail};
+
+/// Options of `run`. What is given here overrides the file, also when it is read again.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The configuration, TOML; boards/ has one per board. SIGHUP reads it again.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where frames come from: files:PATH, mjpeg:PATH, v4l2:DEVICE, rgb24:640x480:PATH (yuyv, nv12, yuv420, grey); - is standard input.
+    #[arg(long, value_name = "SOURCE")]
+    source: Option<SourceConfig>,
+    /// A name of the vocabulary or any text; repeat it for more. Default: the 80 names of COCO.
+    #[arg(long = "prompt", value_name = "TEXT")]
+    prompts: Vec<String>,
+    /// Least score of a detection, 0 to 1. Default: the pack's.
+    #[arg(long, value_name = "SCORE", value_parser = super::unit_interval)]
+    threshold: Option<f32>,
+    /// Most frames per second. Default: as many as come and can be.
+    #[arg(long, value_name = "FPS")]
+    rate: Option<f32>,
+    /// Also make a Unix socket here: lines of JSON both ways.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Also send frames over this tty, at 115200 bits per second or DEVICE:SPEED.
+    #[arg(long, value_name = "DEVICE")]
+    serial: Option<String>,
+    /// Also write reports to standard output as lines of JSON. Without any link this is what is done.
+    #[arg(long)]
+    print: bool,
+    /// Check the configuration, say whether it is right, and stop.
+    #[arg(long)]
+    check_config: bool,
+    /// Print the configuration with everything that it leaves out, and stop.
+    #[arg(long)]
+    print_config: bool,
+    #[command(flatten)]
+    engine: Engine,
+}
+
+impl Run {
+    pub(crate) fn run(&self) -> Result<u8, Failure> {
+        let config = self.config().map_err(|e| {
+            let code = match e {
+                ConfigError::Read { .. } => exit::NO_INPUT,
+                _ => exit::CONFIG,
+            };
+            fail(code, e)
+        })?;
+        if self.check_config || self.print_config {
+            let mut out = Lines::new();
+            if self.print_config {
+                let text = config.to_toml().map_err(|e| fail(exit::CONFIG, e))?;
+                out.line(text.trim_end())?;
+            } else {
+                let name = self.config.as_ref().map(|p| p.display().to_string());
+                out.line(format!("{}: ok", name.unwrap_or_else(|| "options".into())))?;
+            }
+            out.finish()?;
+            return Ok(0);
+        }
+        let engine = Engine {
+            pack: config.engine.pack.clone(),
+            isa: config.engine.isa.clone(),
+            threads: config.engine.threads,
+        };
+        let pack = engine.path();
+        let print = self.print || config.links.all().is_empty();
+        engine.in_pool(|execution| {
+            let options = Options {
+                config,
+                pack,
+                execution,
+                default_prompts: COCO_80.split(',').collect(),
+                print,
+            };
+            run::run(options, &mut || self.config().map_err(|e| e.to_string())).map_err(failure)
+        })?;
+        Ok(0)
+    }
+
+    /// The file with the options over it.
+    fn config(&self) -> Result<Config, ConfigError> {
+        let mut config = match &self.config {
+            Some(path) => Config::open(path)?,
+            None => Config::default(),
+        };
+        if let Some(source) = &self.source {
+            config.source = Some(source.clone());
+        }
+        if !self.prompts.is_empty() {
+            config.prompts.list = self.prompts.iter().map(|p| spec(p)).collect();
+        }
+        config.prompts.threshold = self.threshold.or(config.prompts.threshold);
+        config.rate.fps = self.rate.or(config.rate.fps);
+        if let Some(path) = &self.socket {
+            config.links.socket.push(SocketConfig::new(path));
+        }
+        if let Some(device) = &self.serial {
+            config.links.serial.push(serial(device));
+        }
+        let (own, file) = (&self.engine, &mut config.engine);
+        file.pack = own.pack.clone().or(file.pack.take());
+        file.isa = own.isa.clone().or(file.isa.take());
+        file.threads = own.threads.or(file.threads);
+        let wrong = |reason| ConfigError::Wrong {
+            path: None,
+            line: None,
+            reason,
+        };
+        config
+            .check()
+            .map_err(|(place, why)| wrong(format!("{} {why}", place.join("."))))?;
+        Ok(config)
+    }
+}
+
+fn spec(text: &str) -> PromptSpec {
+    text.into()
+}
+
+/// `/dev/ttyAMA0` or `/dev/ttyAMA0:921600`.
+fn serial(device: &str) -> SerialConfig {
+    let speed = device
+        .rsplit_once(':')
+        .and_then(|(path, speed)| Some((path, speed.parse().ok()?)));
+    match speed {
+        Some((path, speed)) => SerialConfig {
+            speed,
+            ..SerialConfig::new(path)
+        },
+        None => SerialConfig::new(device),
+    }
+}
+
+fn failure(e: RunError) -> Failure {
+    let code = match &e {
+        RunError::Engine(e) if e.is_missing() => exit::NO_INPUT,
+        RunError::Engine(_) => exit::DATA,
+        RunError::Prompts(_) => exit::CONFIG,
+        RunError::NoSource => exit::USAGE,
+        RunError::Link(_) => exit::CANNOT_CREATE,
+        RunError::Sandbox(_) => exit::UNAVAILABLE,
+        _ => exit::SYSTEM,
+    };
+    fail(code, e)
+}

@@ -1,0 +1,195 @@
+//! Which links there are: plain values, as a configuration file has them.
+//!
+//! ```toml
+//! [[links.socket]]
+//! path = "/run/tarsier/tarsier.sock"
+//! group = "video"
+//!
+//! [[links.serial]]
+//! path = "/dev/ttyAMA0"
+//! speed = 921600
+//!
+//! [[links.text]]
+//! path = "/dev/ttyUSB0"
+//! speed = 115200
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// The links of a configuration, one list per kind: this way a wrong key is reported where it stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LinkTables {
+    /// Unix sockets.
+    pub socket: Vec<SocketConfig>,
+    /// Serial lines with frames.
+    pub serial: Vec<SerialConfig>,
+    /// Serial lines with text.
+    pub text: Vec<TextConfig>,
+}
+
+impl LinkTables {
+    /// All of them in one list.
+    #[must_use]
+    pub fn all(&self) -> Vec<LinkConfig> {
+        let sockets = self.socket.iter().cloned().map(LinkConfig::Socket);
+        let serials = self.serial.iter().cloned().map(LinkConfig::Serial);
+        let texts = self.text.iter().cloned().map(LinkConfig::Text);
+        sockets.chain(serials).chain(texts).collect()
+    }
+}
+
+/// One link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkConfig {
+    /// A Unix stream socket: lines of JSON.
+    Socket(SocketConfig),
+    /// A tty: frames.
+    Serial(SerialConfig),
+    /// A tty: lines of text for a microcontroller.
+    Text(TextConfig),
+}
+
+impl LinkConfig {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Socket(socket) => &socket.path,
+            Self::Serial(serial) => &serial.path,
+            Self::Text(text) => &text.path,
+        }
+    }
+}
+
+/// A Unix stream socket: lines of JSON both ways, any number of clients.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SocketConfig {
+    /// Where it is made.
+    pub path: PathBuf,
+    /// The group that may connect, by name or number; the file's mode is 0660. None: the program's own.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// Users that may connect, by number. With `allow_gids` empty too, whoever the file's mode lets in.
+    #[serde(default)]
+    pub allow_uids: Vec<u32>,
+    /// Groups whose processes may connect, by number (the process's own group, not its further ones).
+    #[serde(default)]
+    pub allow_gids: Vec<u32>,
+    /// Take the socket that systemd passes (the first for the first link that says so), and make `path` only if it passes none.
+    #[serde(default)]
+    pub activation: bool,
+    /// Most clients at once.
+    #[serde(default = "clients")]
+    pub max_clients: u16,
+}
+
+const fn clients() -> u16 {
+    16
+}
+
+impl SocketConfig {
+    /// A socket at a path, everything else as by default.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            group: None,
+            allow_uids: Vec::new(),
+            allow_gids: Vec::new(),
+            activation: false,
+            max_clients: clients(),
+        }
+    }
+}
+
+/// How reports are written into frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Payload {
+    /// Fixed fields, 14 bytes per detection.
+    #[default]
+    Binary,
+    /// The line of JSON that a socket would get.
+    Json,
+}
+
+/// A tty that carries frames.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SerialConfig {
+    /// The device.
+    pub path: PathBuf,
+    /// Bits per second.
+    #[serde(default = "speed")]
+    pub speed: u32,
+    /// What reports look like.
+    #[serde(default)]
+    pub format: Payload,
+    /// A heartbeat goes out when nothing else did for so long; 0: none.
+    #[serde(default = "heartbeat")]
+    pub heartbeat_ms: u32,
+    /// Whether the line has RTS and CTS wired.
+    #[serde(default)]
+    pub flow_control: bool,
+}
+
+const fn speed() -> u32 {
+    115_200
+}
+
+const fn heartbeat() -> u32 {
+    1000
+}
+
+impl SerialConfig {
+    /// A line at 115,200 bits per second, everything else as by default.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            speed: speed(),
+            format: Payload::Binary,
+            heartbeat_ms: heartbeat(),
+            flow_control: false,
+        }
+    }
+}
+
+/// A tty that carries one line of text per detection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextConfig {
+    /// The device.
+    pub path: PathBuf,
+    /// Bits per second.
+    #[serde(default = "speed")]
+    pub speed: u32,
+    /// A heartbeat goes out when nothing else did for so long; 0: none.
+    #[serde(default = "heartbeat")]
+    pub heartbeat_ms: u32,
+    /// Most detections of one report, best first: a slow line is better used for the next frame.
+    #[serde(default = "most")]
+    pub max_detections: u16,
+    /// Whether the line has RTS and CTS wired.
+    #[serde(default)]
+    pub flow_control: bool,
+}
+
+const fn most() -> u16 {
+    16
+}
+
+impl TextConfig {
+    /// A line at 115,200 bits per second, everything else as by default.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            speed: speed(),
+            heartbeat_ms: heartbeat(),
+            max_detections: most(),
+            flow_control: false,
+        }
+    }
+}

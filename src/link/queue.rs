@@ -1,0 +1,383 @@
+//! The bounded queues between the loop and the thread of a link, and what wakes that thread.
+
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use heapless::Deque;
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::Origin;
+use crate::protocol::{Envelope, Event, LinkHealth, Outgoing, Reply, Request};
+
+/// Most reports that wait for a link's thread.
+pub(super) const MAX_REPORTS: usize = 8;
+
+/// Most events and replies that wait for a link's thread.
+const MAX_OTHERS: usize = 64;
+
+/// Most commands that wait for the loop.
+const MAX_COMMANDS: usize = 64;
+
+/// A message for the thread of a link.
+#[derive(Debug)]
+pub(super) enum Item {
+    Report(Arc<Envelope>),
+    Event(Arc<Event>),
+    /// For one client.
+    Reply(u32, Arc<Reply>),
+}
+
+/// How much was given up because the thread did not take it in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Losses {
+    pub(super) reports: u64,
+    pub(super) others: u64,
+}
+
+impl Losses {
+    pub(super) fn add(&mut self, more: Self) {
+        self.reports += more.reports;
+        self.others += more.others;
+    }
+}
+
+/// Reports are kept apart from the rest, because only they are given up for newer ones; stamps keep the order of all.
+#[derive(Debug)]
+struct Waiting {
+    reports: Deque<(u64, Arc<Envelope>), MAX_REPORTS>,
+    others: Deque<(u64, Item), MAX_OTHERS>,
+    stamp: u64,
+    lost: Losses,
+    /// What a reader that comes later must know.
+    state: Option<Arc<Event>>,
+    prompts: Option<Arc<Event>>,
+}
+
+/// What the loop and one link's thread share.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    waiting: Mutex<Waiting>,
+    /// How many reports wait at most: less than [`MAX_REPORTS`] where an old report is worth little.
+    depth: usize,
+    wake: OwnedFd,
+    closing: AtomicBool,
+    pub(super) gauge: Gauge,
+}
+
+impl Outbox {
+    pub(super) fn new(depth: usize) -> std::io::Result<Self> {
+        Ok(Self {
+            waiting: Mutex::new(Waiting {
+                reports: Deque::new(),
+                others: Deque::new(),
+                stamp: 0,
+                lost: Losses::default(),
+                state: None,
+                prompts: None,
+            }),
+            depth: depth.clamp(1, MAX_REPORTS),
+            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            closing: AtomicBool::new(false),
+            gauge: Gauge::default(),
+        })
+    }
+
+    /// Queues a report or an event and wakes the thread. Never waits for more than the thread's own push or pop.
+    pub(super) fn publish(&self, message: &Outgoing) {
+        match message {
+            Outgoing::Report(envelope) => self.push_report(Arc::clone(envelope)),
+            Outgoing::Event(event) => self.push(Item::Event(Arc::clone(event))),
+            // a reply without an addressee is nobody's
+            Outgoing::Reply(_) => {}
+        }
+    }
+
+    fn push_report(&self, envelope: Arc<Envelope>) {
+        let mut waiting = lock(&self.waiting);
+        let stamp = waiting.next_stamp();
+        let mut oldest = None;
+        if waiting.reports.len() >= self.depth {
+            oldest = waiting.reports.pop_front();
+            waiting.lost.reports += 1;
+        }
+        if waiting.reports.push_back((stamp, envelope)).is_err() {
+            waiting.lost.reports += 1;
+        }
+        drop(waiting);
+        // freed outside the lock, if this was the last to hold it
+        drop(oldest);
+        self.wake();
+    }
+
+    /// Queues an event or a reply and wakes the thread.
+    pub(super) fn push(&self, item: Item) {
+        let mut waiting = lock(&self.waiting);
+        let stamp = waiting.next_stamp();
+        if let Item::Event(event) = &item {
+            match **event {
+                Event::State { .. } => waiting.state = Some(Arc::clone(event)),
+                Event::PromptsChanged { .. } => waiting.prompts = Some(Arc::clone(event)),
+                _ => {}
+            }
+        }
+        let mut oldest = None;
+        if waiting.others.is_full() {
+            oldest = waiting.others.pop_front();
+            waiting.lost.others += 1;
+        }
+        if waiting.others.push_back((stamp, item)).is_err() {
+            waiting.lost.others += 1;
+        }
+        drop(waiting);
+        drop(oldest);
+        self.wake();
+    }
+
+    /// The oldest message, if any.
+    pub(super) fn take(&self) -> Option<Item> {
+        let mut waiting = lock(&self.waiting);
+        let report = waiting.reports.front().map(|(stamp, _)| *stamp);
+        let other = waiting.others.front().map(|(stamp, _)| *stamp);
+        if report.is_some_and(|r| other.is_none_or(|o| r < o)) {
+            return waiting.reports.pop_front().map(|(_, e)| Item::Report(e));
+        }
+        waiting.others.pop_front().map(|(_, item)| item)
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        let waiting = lock(&self.waiting);
+        waiting.reports.is_empty() && waiting.others.is_empty()
+    }
+
+    /// What was given up since the last call.
+    pub(super) fn take_losses(&self) -> Losses {
+        std::mem::take(&mut lock(&self.waiting).lost)
+    }
+
+    /// The last events that a reader who comes now must know.
+    pub(super) fn standing(&self) -> impl Iterator<Item = Arc<Event>> {
+        let waiting = lock(&self.waiting);
+        [waiting.state.clone(), waiting.prompts.clone()]
+            .into_iter()
+            .flatten()
+    }
+
+    /// Makes this link know what another one knew.
+    pub(super) fn inherit(&self, other: &Self) {
+        let (state, prompts) = {
+            let other = lock(&other.waiting);
+            (other.state.clone(), other.prompts.clone())
+        };
+        let mut waiting = lock(&self.waiting);
+        (waiting.state, waiting.prompts) = (state, prompts);
+    }
+
+    /// Tells the thread to send what waits, if that is soon done, and to end.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Relaxed);
+        self.wake();
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Relaxed)
+    }
+
+    fn wake(&self) {
+        // a counter that is full wakes as well
+        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    }
+
+    /// Forgets that the thread was woken, before it looks at the queue.
+    pub(super) fn slept(&self) {
+        let mut count = [0; 8];
+        let _ = rustix::io::read(&self.wake, &mut count);
+    }
+}
+
+impl AsFd for Outbox {
+    /// Readable once something was queued since [`Outbox::slept`].
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+}
+
+impl Waiting {
+    fn next_stamp(&mut self) -> u64 {
+        self.stamp += 1;
+        self.stamp
+    }
+}
+
+/// Commands on their way to the loop.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    waiting: Mutex<Deque<(Origin, Request), MAX_COMMANDS>>,
+    came: Condvar,
+}
+
+impl Inbox {
+    /// Queues a command, or hands it back if too many wait.
+    pub(super) fn push(&self, origin: Origin, request: Request) -> Result<(), Request> {
+        let pushed = lock(&self.waiting).push_back((origin, request));
+        self.came.notify_one();
+        pushed.map_err(|(_, request)| request)
+    }
+
+    pub(super) fn take(&self) -> Option<(Origin, Request)> {
+        lock(&self.waiting).pop_front()
+    }
+
+    /// Waits until a command is there, but not longer than this. Whether one is.
+    pub(super) fn wait(&self, longest: Duration) -> bool {
+        let waited = self
+            .came
+            .wait_timeout_while(lock(&self.waiting), longest, |w| w.is_empty());
+        let (waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        !waiting.is_empty()
+    }
+}
+
+/// A lock that a panicking thread gave up holds queues that are whole: they are changed by single pushes and pops.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What [`LinkHealth`] is read from.
+#[derive(Debug, Default)]
+pub(super) struct Gauge {
+    pub(super) up: AtomicBool,
+    pub(super) clients: AtomicU32,
+    pub(super) sent: AtomicU64,
+    pub(super) lost: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    pub(super) commands: AtomicU64,
+    pub(super) garbled: AtomicU64,
+}
+
+impl Gauge {
+    pub(super) fn health(&self, name: &str) -> LinkHealth {
+        LinkHealth {
+            name: name.to_owned(),
+            up: self.up.load(Relaxed),
+            clients: self.clients.load(Relaxed),
+            sent: self.sent.load(Relaxed),
+            lost: self.lost.load(Relaxed),
+            bytes: self.bytes.load(Relaxed),
+            commands: self.commands.load(Relaxed),
+            garbled: self.garbled.load(Relaxed),
+        }
+    }
+}
+
+/// Adds to one of a gauge's counts.
+pub(super) fn count(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Command, State, message::tests::envelope};
+
+    fn report(sequence: u64) -> Outgoing {
+        let mut envelope = envelope();
+        envelope.sequence = sequence;
+        Outgoing::Report(Arc::new(envelope))
+    }
+
+    fn event(version: u32) -> Outgoing {
+        Outgoing::Event(Arc::new(Event::PromptsChanged { version, count: 1 }))
+    }
+
+    fn taken(outbox: &Outbox) -> Vec<String> {
+        std::iter::from_fn(|| outbox.take())
+            .map(|item| match item {
+                Item::Report(e) => format!("report {}", e.sequence),
+                Item::Event(e) => match *e {
+                    Event::PromptsChanged { version, .. } => format!("prompts {version}"),
+                    _ => "event".into(),
+                },
+                Item::Reply(client, reply) => format!("reply {} to {client}", reply.id()),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn messages_come_out_in_the_order_in_which_they_went_in() {
+        let outbox = Outbox::new(8).expect("an eventfd");
+        outbox.publish(&report(1));
+        outbox.publish(&event(2));
+        outbox.push(Item::Reply(7, Arc::new(Reply::done(3))));
+        outbox.publish(&report(4));
+        let expected = ["report 1", "prompts 2", "reply 3 to 7", "report 4"];
+        assert_eq!(taken(&outbox), expected);
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn a_full_queue_gives_up_its_oldest_report_and_counts_it_once() {
+        let outbox = Outbox::new(2).expect("an eventfd");
+        (0..10).for_each(|i| outbox.publish(&report(i)));
+        (0..70).for_each(|i| outbox.publish(&event(i)));
+        let lost = Losses {
+            reports: 8,
+            others: 6,
+        };
+        assert_eq!(outbox.take_losses(), lost);
+        assert_eq!(outbox.take_losses(), Losses::default());
+        let taken = taken(&outbox);
+        assert_eq!(taken[..3], ["report 8", "report 9", "prompts 6"]);
+        assert_eq!(taken.len(), 2 + 64);
+    }
+
+    #[test]
+    fn whoever_comes_later_is_told_the_last_state_and_prompts() {
+        let outbox = Outbox::new(2).expect("an eventfd");
+        let state = |to| {
+            Arc::new(Event::State {
+                from: State::Starting,
+                to,
+                why: String::new(),
+            })
+        };
+        outbox.publish(&Outgoing::Event(state(State::Running)));
+        outbox.publish(&event(1));
+        outbox.publish(&Outgoing::Event(state(State::Paused)));
+        outbox.publish(&event(2));
+        let next = Outbox::new(2).expect("an eventfd");
+        next.inherit(&outbox);
+        for outbox in [outbox, next] {
+            let standing: Vec<_> = outbox.standing().collect();
+            assert_eq!(standing[0], state(State::Paused));
+            assert!(matches!(
+                *standing[1],
+                Event::PromptsChanged { version: 2, .. }
+            ));
+        }
+    }
+
+    #[test]
+    fn commands_beyond_the_queue_are_handed_back() {
+        let inbox = Inbox::default();
+        let origin = Origin { link: 0, client: 0 };
+        assert!(!inbox.wait(Duration::from_millis(1)));
+        for id in 0..MAX_COMMANDS as u32 {
+            let command = Command::Pause {};
+            assert_eq!(inbox.push(origin, Request { id, command }), Ok(()));
+        }
+        let late = Request {
+            id: 99,
+            command: Command::Pause {},
+        };
+        assert_eq!(inbox.push(origin, late.clone()), Err(late));
+        assert!(inbox.wait(Duration::from_secs(60)));
+        assert_eq!(std::iter::from_fn(|| inbox.take()).count(), MAX_COMMANDS);
+    }
+}

@@ -1,0 +1,88 @@
+//! Frames on a tty: binary or JSON reports, JSON commands.
+
+use super::{
+    config::{Payload, SerialConfig},
+    line::{Dialect, Life},
+    queue::Item,
+};
+use crate::protocol::{
+    ErrorCode, Reply, Request, binary,
+    frame::{Deframer, FrameError, Framer, Kind, MAX_PAYLOAD},
+    json,
+};
+
+/// What frames look like on one line.
+#[derive(Debug)]
+pub(super) struct Frames {
+    framer: Framer,
+    deframer: Deframer,
+    format: Payload,
+}
+
+impl Frames {
+    pub(super) const fn new(config: &SerialConfig) -> Self {
+        Self {
+            framer: Framer::new(),
+            deframer: Deframer::new(),
+            format: config.format,
+        }
+    }
+}
+
+impl Dialect for Frames {
+    fn write(&mut self, item: &Item, out: &mut Vec<u8>) {
+        let framer = &mut self.framer;
+        let written = match item {
+            Item::Report(envelope) => match self.format {
+                Payload::Binary => {
+                    framer.frame(Kind::Report, |p| binary::write_report(envelope, p), out)
+                }
+                Payload::Json => {
+                    framer.frame(Kind::JsonReport, |p| json::write_report(envelope, p), out)
+                }
+            },
+            Item::Event(event) => framer.frame(Kind::Event, |p| binary::write_event(event, p), out),
+            Item::Reply(_, reply) => {
+                framer.frame(Kind::Reply, |p| binary::write_reply(reply, p), out)
+            }
+        };
+        if let (Err(FrameError::TooLong), Item::Reply(_, reply)) = (written, item) {
+            let text = format!("the answer is longer than {MAX_PAYLOAD} bytes; ask for less");
+            let reply = Reply::error(reply.id(), ErrorCode::TooLong, text);
+            // this one is short
+            let _ = framer.frame(Kind::Reply, |p| binary::write_reply(&reply, p), out);
+        }
+    }
+
+    fn heartbeat(&mut self, life: &Life, out: &mut Vec<u8>) {
+        let Life {
+            run,
+            state,
+            sent,
+            lost,
+        } = *life;
+        let payload = |p: &mut Vec<u8>| binary::write_heartbeat(run, state, sent, lost, p);
+        // 13 bytes are never too long
+        let _ = self.framer.frame(Kind::Heartbeat, payload, out);
+    }
+
+    fn read(&mut self, bytes: &[u8], take: &mut dyn FnMut(Result<Request, Option<Reply>>)) {
+        self.deframer.push(bytes, |frame| match frame {
+            Ok(frame) if frame.kind == Kind::Command => {
+                take(json::read_request(frame.payload).map_err(Some));
+            }
+            // what a program like this one sends: a loop in the wiring
+            Ok(_) => take(Err(None)),
+            Err(FrameError::Version(v)) => take(Err(Some(Reply::error(
+                0,
+                ErrorCode::Malformed,
+                FrameError::Version(v).to_string(),
+            )))),
+            Err(_) => take(Err(None)),
+        });
+    }
+
+    fn clear(&mut self) {
+        self.deframer.clear();
+    }
+}

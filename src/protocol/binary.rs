@@ -1,0 +1,323 @@
+//! Payloads of fixed fields, for readers that are smaller than a JSON parser.
+//!
+//! A report is [`HEADER`] bytes and [`DETECTION`] bytes per detection; tables of both are in `WIRE.md`. Events and replies begin
+//! with the numbers that a program acts on, and end with the same JSON that a socket would get. All numbers are little-endian.
+
+use std::fmt;
+
+use super::{
+    command::{ErrorCode, Reply},
+    json,
+    message::{Drops, Envelope, Event, State},
+};
+use crate::{
+    geometry::{BBox, Size},
+    scene::MAX_DETECTIONS,
+};
+
+/// Bytes of a report before its detections.
+pub const HEADER: usize = 50;
+
+/// Bytes of one detection.
+pub const DETECTION: usize = 14;
+
+/// Bytes of the longest report.
+pub const MAX_REPORT_BYTES: usize = HEADER + MAX_DETECTIONS * DETECTION;
+
+/// Appends a report.
+///
+/// Counts of lost frames are sent modulo 2³². A prompt is sent by its index; the command `get_prompts` tells its name.
+pub fn write_report(envelope: &Envelope, out: &mut Vec<u8>) {
+    let report = &envelope.report;
+    let bits = fraction_bits(report.size);
+    out.extend(envelope.run.to_le_bytes());
+    out.extend(envelope.sequence.to_le_bytes());
+    out.extend(envelope.prompts_version.to_le_bytes());
+    out.extend(envelope.captured_ns.to_le_bytes());
+    out.extend(envelope.latency_us.to_le_bytes());
+    let Drops {
+        late,
+        damaged,
+        failed,
+    } = envelope.dropped;
+    for lost in [late, damaged, failed] {
+        out.extend((lost as u32).to_le_bytes());
+    }
+    for side in [report.size.width, report.size.height] {
+        out.extend(saturated(side).to_le_bytes());
+    }
+    out.extend([bits, 0]);
+    out.extend(saturated(report.dropped).to_le_bytes());
+    out.extend((report.detections.len() as u16).to_le_bytes());
+    let unit = f32::from(1_u16 << bits);
+    for detection in &report.detections {
+        let (x, y) = detection.bbox.center();
+        let (width, height) = (detection.bbox.width(), detection.bbox.height());
+        out.extend(saturated(detection.prompt).to_le_bytes());
+        out.extend(0_u16.to_le_bytes());
+        // `as` saturates and takes what is not a number for 0
+        out.extend(((detection.score * 65_535.0).round_ties_even() as u16).to_le_bytes());
+        for length in [x, y, width, height] {
+            out.extend(((length * unit).round_ties_even() as u16).to_le_bytes());
+        }
+    }
+}
+
+fn saturated(value: u32) -> u16 {
+    u16::try_from(value).unwrap_or(u16::MAX)
+}
+
+/// As many binary digits behind the point as leave room for the longer side in 16 bits, at most 6.
+fn fraction_bits(size: Size) -> u8 {
+    let side = size.width.max(size.height);
+    (0..=6)
+        .rev()
+        .find(|bits| u64::from(side) << bits <= u64::from(u16::MAX))
+        .unwrap_or(0)
+}
+
+/// Appends a sign of life: which run, in what state (0: not told yet), how many reports this link sent and lost (modulo 2³²).
+pub fn write_heartbeat(run: u32, state: Option<State>, sent: u64, lost: u64, out: &mut Vec<u8>) {
+    out.extend(run.to_le_bytes());
+    out.push(state.map_or(0, state_number));
+    out.extend((sent as u32).to_le_bytes());
+    out.extend((lost as u32).to_le_bytes());
+}
+
+/// A state's number on the wire, from 1.
+fn state_number(state: State) -> u8 {
+    let at = State::ALL.iter().position(|s| *s == state);
+    at.map_or(0, |at| at as u8 + 1)
+}
+
+/// Appends an event: its number, its value, its JSON.
+pub fn write_event(event: &Event, out: &mut Vec<u8>) {
+    let (number, value): (u8, u32) = match event {
+        Event::Hello { run, .. } => (1, *run),
+        Event::State { to, .. } => (2, state_number(*to).into()),
+        Event::PromptsChanged { version, .. } => (3, *version),
+        Event::Fault { .. } => (4, 0),
+        Event::Telemetry(_) => (5, 0),
+        Event::Lost { count, .. } => (6, u32::try_from(*count).unwrap_or(u32::MAX)),
+    };
+    out.push(number);
+    out.extend(value.to_le_bytes());
+    json::write_event(event, out);
+}
+
+/// Appends a reply: the command's id, the error's number or 0, its JSON.
+pub fn write_reply(reply: &Reply, out: &mut Vec<u8>) {
+    out.extend(reply.id().to_le_bytes());
+    out.push(match reply {
+        Reply::Ack { .. } => 0,
+        Reply::Error { code, .. } => *code as u8,
+    });
+    json::write_reply(reply, out);
+}
+
+/// A report as it was read from a frame.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BinaryReport {
+    /// As in [`Envelope`].
+    pub run: u32,
+    /// As in [`Envelope`].
+    pub sequence: u64,
+    /// As in [`Envelope`].
+    pub prompts_version: u32,
+    /// As in [`Envelope`].
+    pub captured_ns: u64,
+    /// As in [`Envelope`].
+    pub latency_us: u32,
+    /// As in [`Envelope`], modulo 2³².
+    pub dropped: Drops,
+    /// The frame's size.
+    pub size: Size,
+    /// Detections that found no room in the report.
+    pub crowded: u16,
+    /// What was found, best first.
+    pub detections: Vec<BinaryDetection>,
+}
+
+/// A detection as it was read from a frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BinaryDetection {
+    /// Index into the prompts of this version.
+    pub prompt: u16,
+    /// 0: not tracked.
+    pub track: u16,
+    /// `0..=1`.
+    pub score: f32,
+    /// Where, in pixels of the frame.
+    pub bbox: BBox,
+}
+
+/// Why a payload is no report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReportLength {
+    /// Bytes that it has.
+    pub got: usize,
+    /// Bytes that it says it has; the header's if it has not even that.
+    pub expected: usize,
+}
+
+impl fmt::Display for ReportLength {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "a report of {} bytes came in {}",
+            self.expected, self.got
+        )
+    }
+}
+
+impl std::error::Error for ReportLength {}
+
+/// Reads a report.
+///
+/// # Errors
+///
+/// [`ReportLength`] if it is not as long as it says. Its CRC was checked with the frame; nothing else can be wrong with it.
+pub fn read_report(payload: &[u8]) -> Result<BinaryReport, ReportLength> {
+    let length = |expected| ReportLength {
+        got: payload.len(),
+        expected,
+    };
+    let (header, mut rest) = payload
+        .split_first_chunk::<HEADER>()
+        .ok_or(length(HEADER))?;
+    let mut fields = &header[..];
+    let run = u32::from_le_bytes(take(&mut fields));
+    let sequence = u64::from_le_bytes(take(&mut fields));
+    let prompts_version = u32::from_le_bytes(take(&mut fields));
+    let captured_ns = u64::from_le_bytes(take(&mut fields));
+    let latency_us = u32::from_le_bytes(take(&mut fields));
+    let mut lost = || u64::from(u32::from_le_bytes(take(&mut fields)));
+    let dropped = Drops {
+        late: lost(),
+        damaged: lost(),
+        failed: lost(),
+    };
+    let mut short = || u16::from_le_bytes(take(&mut fields));
+    let size = Size::new(short().into(), short().into());
+    let [bits, _] = take(&mut fields);
+    let mut short = || u16::from_le_bytes(take(&mut fields));
+    let (crowded, count) = (short(), usize::from(short()));
+    if rest.len() != count * DETECTION {
+        return Err(length(HEADER + count * DETECTION));
+    }
+    let unit = 1.0 / (1_u32 << bits.min(16)) as f32;
+    let detections = (0..count)
+        .map(|_| {
+            let mut short = || u16::from_le_bytes(take(&mut rest));
+            let (prompt, track, score) = (short(), short(), f32::from(short()) / 65_535.0);
+            let [x, y, width, height] = [(); 4].map(|()| f32::from(short()) * unit);
+            let (half_width, half_height) = (width / 2.0, height / 2.0);
+            BinaryDetection {
+                prompt,
+                track,
+                score,
+                bbox: BBox::new(
+                    x - half_width,
+                    y - half_height,
+                    x + half_width,
+                    y + half_height,
+                ),
+            }
+        })
+        .collect();
+    Ok(BinaryReport {
+        run,
+        sequence,
+        prompts_version,
+        captured_ns,
+        latency_us,
+        dropped,
+        size,
+        crowded,
+        detections,
+    })
+}
+
+/// The next bytes of fields whose length was checked.
+fn take<const N: usize>(fields: &mut &[u8]) -> [u8; N] {
+    match fields.split_first_chunk() {
+        Some((bytes, rest)) => {
+            *fields = rest;
+            *bytes
+        }
+        None => [0; N],
+    }
+}
+
+/// The number of an error code, as replies have it.
+#[must_use]
+pub fn error_from_number(number: u8) -> Option<ErrorCode> {
+    ErrorCode::ALL
+        .into_iter()
+        .find(|code| *code as u8 == number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::message::tests::{envelope, full};
+
+    fn payload(envelope: &Envelope) -> Vec<u8> {
+        let mut out = Vec::new();
+        write_report(envelope, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_report_comes_back_to_the_units_of_its_fields() {
+        let sent = envelope();
+        let got = read_report(&payload(&sent)).expect("a report");
+        assert_eq!(got.sequence, sent.sequence);
+        assert_eq!(got.captured_ns, sent.captured_ns);
+        assert_eq!((got.run, got.latency_us), (sent.run, sent.latency_us));
+        assert_eq!((got.dropped, got.size), (sent.dropped, sent.report.size));
+        assert_eq!(got.detections.len(), sent.report.detections.len());
+        for (g, s) in got.detections.iter().zip(&sent.report.detections) {
+            assert_eq!((u32::from(g.prompt), g.track), (s.prompt, 0));
+            assert!((g.score - s.score).abs() <= 0.5 / 65_535.0, "{g:?} {s:?}");
+            // 640 pixels: 6 digits behind the point; centre and half the size are each half a unit off at most
+            let edges = |b: &BBox| [b.x0, b.y0, b.x1, b.y1];
+            for (g, s) in edges(&g.bbox).into_iter().zip(edges(&s.bbox)) {
+                assert!((g - s).abs() <= 0.75 / 64.0 + 1e-4, "{g} {s}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_report_is_as_long_as_promised_and_fits_a_frame() {
+        assert_eq!(payload(&full()).len(), MAX_REPORT_BYTES);
+        const { assert!(MAX_REPORT_BYTES < super::super::frame::MAX_PAYLOAD) }
+    }
+
+    #[test]
+    fn large_frames_have_coarser_units_and_nothing_wraps() {
+        let side = |n| fraction_bits(Size::new(n, 1));
+        assert_eq!(
+            [640, 1023, 1024, 4096, 65_535, 100_000].map(side),
+            [6, 6, 5, 3, 0, 0]
+        );
+        let mut huge = envelope();
+        huge.report.size = Size::new(100_000, 70_000);
+        huge.report.detections[0].bbox = BBox::new(0.0, 0.0, 1e9, f32::NAN);
+        huge.report.detections[0].prompt = 70_000;
+        let got = read_report(&payload(&huge)).expect("a report");
+        assert_eq!(got.size, Size::new(65_535, 65_535));
+        assert_eq!(got.detections[0].prompt, u16::MAX);
+    }
+
+    #[test]
+    fn a_report_of_any_other_length_is_refused_with_both_lengths() {
+        let whole = payload(&envelope());
+        for cut in 0..whole.len() {
+            let error = read_report(&whole[..cut]).expect_err("cut");
+            assert_eq!(error.got, cut);
+        }
+        let longer = [&whole[..], &[0]].concat();
+        assert!(read_report(&longer).is_err());
+    }
+}

@@ -1,0 +1,419 @@
+//! What comes in, and the answers to it.
+//!
+//! A command is checked here as far as it can be without knowing the model: numbers are finite and in range, lists are not
+//! empty. What it does is not decided here.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize, de};
+
+use super::message::Telemetry;
+use crate::prompt::MAX_PROMPTS;
+
+/// A command and the number by which its answer is told from others; 0 if the sender gave none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// Echoed in the reply.
+    pub id: u32,
+    /// What to do.
+    pub command: Command,
+}
+
+/// What a reader of reports can ask for. Each is answered once, and takes effect between two frames.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Command {
+    /// Who is there: answered with [`Answer::Hello`].
+    Hello {},
+    /// The prompts in use, `count` of them beginning with number `from`: answered with [`Answer::Prompts`].
+    GetPrompts {
+        /// First index.
+        #[serde(default)]
+        from: u32,
+        /// How many at most.
+        #[serde(default = "page")]
+        count: u32,
+    },
+    /// Look for these and nothing else.
+    SetPrompts {
+        /// At least one.
+        prompts: Vec<PromptSpec>,
+    },
+    /// Look for these too.
+    AddPrompts {
+        /// At least one.
+        prompts: Vec<PromptSpec>,
+    },
+    /// No longer look for these.
+    RemovePrompts {
+        /// Their texts, as they were given.
+        prompts: Vec<String>,
+    },
+    /// The least score of a detection.
+    SetThreshold {
+        /// 0 to 1; none: what the pack says.
+        threshold: Option<f32>,
+        /// The prompt that it holds for; none: all that have no threshold of their own.
+        #[serde(default)]
+        prompt: Option<String>,
+    },
+    /// Most frames per second.
+    SetRate {
+        /// More than 0; none: as fast as they come.
+        fps: Option<f32>,
+    },
+    /// The part of the frame to look at.
+    SetRegion {
+        /// None: all of it.
+        region: Option<Region>,
+    },
+    /// Look at no frames until [`Resume`](Self::Resume).
+    Pause {},
+    /// Look at frames again.
+    Resume {},
+    /// Look at one frame and report it, paused or not.
+    ReportOnce {},
+    /// The mask of a detection of a report.
+    Mask {
+        /// The report.
+        sequence: u64,
+        /// Which of its detections, from 0.
+        detection: u32,
+    },
+    /// Make a prompt of what a box holds.
+    Enrol {
+        /// What to call it.
+        name: String,
+        /// Where it is, in pixels of the next frame.
+        region: Region,
+    },
+    /// How are you: answered with [`Answer::Telemetry`].
+    Telemetry {},
+    /// Run the golden frame and compare: answered with [`Answer::Text`].
+    SelfTest {},
+    /// Open the pack's file again.
+    ReloadPack {},
+}
+
+const fn page() -> u32 {
+    100
+}
+
+impl Command {
+    /// Every command's name on the wire.
+    pub const NAMES: [&'static str; 16] = [
+        "hello",
+        "get_prompts",
+        "set_prompts",
+        "add_prompts",
+        "remove_prompts",
+        "set_threshold",
+        "set_rate",
+        "set_region",
+        "pause",
+        "resume",
+        "report_once",
+        "mask",
+        "enrol",
+        "telemetry",
+        "self_test",
+        "reload_pack",
+    ];
+
+    /// Whether all values are possible.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, for people.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            Self::SetPrompts { prompts } | Self::AddPrompts { prompts } => {
+                count(prompts.len())?;
+                prompts.iter().try_for_each(PromptSpec::check)
+            }
+            Self::RemovePrompts { prompts } => count(prompts.len()),
+            Self::SetThreshold {
+                threshold: Some(t), ..
+            } => unit(*t),
+            Self::SetRate { fps: Some(fps) } if !(*fps > 0.0 && fps.is_finite()) => {
+                Err(format!("fps is {fps}; a number above 0 is expected"))
+            }
+            Self::SetRegion {
+                region: Some(region),
+            } => region.check(),
+            Self::Enrol { name, region } => {
+                if name.trim().is_empty() {
+                    return Err("name is empty".into());
+                }
+                region.check()
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn count(n: usize) -> Result<(), String> {
+    match n {
+        0 => Err("prompts is empty".into()),
+        n if n > MAX_PROMPTS => Err(format!("{n} prompts; a set holds up to {MAX_PROMPTS}")),
+        _ => Ok(()),
+    }
+}
+
+fn unit(threshold: f32) -> Result<(), String> {
+    if (0.0..=1.0).contains(&threshold) {
+        return Ok(());
+    }
+    Err(format!("threshold is {threshold}; 0 to 1 is expected"))
+}
+
+/// A rectangle in pixels of the frame, as in ROS `sensor_msgs/RegionOfInterest`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Region {
+    /// Left edge.
+    pub x_offset: u32,
+    /// Top edge.
+    pub y_offset: u32,
+    /// Columns, at least 1.
+    pub width: u32,
+    /// Rows, at least 1.
+    pub height: u32,
+}
+
+impl Region {
+    fn check(&self) -> Result<(), String> {
+        if self.width == 0 || self.height == 0 {
+            return Err(format!(
+                "region of {}x{} pixels is empty",
+                self.width, self.height
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// How a prompt's text is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PromptKind {
+    /// A name of the vocabulary if it is one, else a sentence.
+    #[default]
+    Either,
+    /// A name or synonym of the vocabulary.
+    Name,
+    /// Any text.
+    Sentence,
+}
+
+/// A prompt as somebody asks for it: in JSON a text, or an object of these fields.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PromptSpec {
+    /// What to look for.
+    pub text: String,
+    /// How to take it.
+    pub kind: PromptKind,
+    /// Least score; none: what [`Command::SetThreshold`] or the pack says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f32>,
+    /// Prompts of one group are reported under the group's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// What it finds is not reported, and nothing else at that place is.
+    pub reject: bool,
+}
+
+impl PromptSpec {
+    fn check(&self) -> Result<(), String> {
+        if self.text.trim().is_empty() {
+            return Err("a prompt's text is empty".into());
+        }
+        self.threshold.map_or(Ok(()), unit)
+    }
+}
+
+impl From<&str> for PromptSpec {
+    fn from(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for PromptSpec {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// Keeps the messages of the two forms, which an untagged enum would not.
+        struct TextOrObject;
+
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Object {
+            text: String,
+            #[serde(default)]
+            kind: PromptKind,
+            #[serde(default)]
+            threshold: Option<f32>,
+            #[serde(default)]
+            group: Option<String>,
+            #[serde(default)]
+            reject: bool,
+        }
+
+        impl<'de> de::Visitor<'de> for TextOrObject {
+            type Value = PromptSpec;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text or an object with the field text")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<PromptSpec, E> {
+                Ok(text.into())
+            }
+
+            fn visit_map<M: de::MapAccess<'de>>(self, map: M) -> Result<PromptSpec, M::Error> {
+                let object = Object::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(PromptSpec {
+                    text: object.text,
+                    kind: object.kind,
+                    threshold: object.threshold,
+                    group: object.group,
+                    reject: object.reject,
+                })
+            }
+        }
+        deserializer.deserialize_any(TextOrObject)
+    }
+}
+
+/// Why a command was not obeyed. The numbers are on the wire: they are never given a second meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum ErrorCode {
+    /// Not a command at all: no JSON object, no such fields.
+    Malformed = 1,
+    /// No command has that name.
+    UnknownCommand = 2,
+    /// A value is out of range.
+    Invalid = 3,
+    /// A name that the vocabulary does not have, or a prompt that is not in use.
+    UnknownPrompt = 4,
+    /// This program or this model cannot do it.
+    Unsupported = 5,
+    /// Too many commands are waiting.
+    Busy = 6,
+    /// The report or detection is not there (any more).
+    NotFound = 7,
+    /// It was tried and failed; what was before still holds.
+    Failed = 8,
+    /// The line or frame is longer than this link takes.
+    TooLong = 9,
+    /// This user may not connect, or too many clients are connected.
+    Denied = 10,
+}
+
+impl ErrorCode {
+    /// All of them, in the order of their numbers, which begin with 1.
+    pub const ALL: [Self; 10] = [
+        Self::Malformed,
+        Self::UnknownCommand,
+        Self::Invalid,
+        Self::UnknownPrompt,
+        Self::Unsupported,
+        Self::Busy,
+        Self::NotFound,
+        Self::Failed,
+        Self::TooLong,
+        Self::Denied,
+    ];
+}
+
+/// The answer to one command.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// It was done.
+    Ack {
+        /// The command's.
+        id: u32,
+        /// What was asked for, if anything.
+        answer: Answer,
+    },
+    /// It was not.
+    Error {
+        /// The command's; 0 if it could not be read.
+        id: u32,
+        /// Why, for programs.
+        code: ErrorCode,
+        /// Why, for people.
+        text: String,
+    },
+}
+
+impl Reply {
+    /// Done, with nothing to tell.
+    #[must_use]
+    pub const fn done(id: u32) -> Self {
+        Self::Ack {
+            id,
+            answer: Answer::Done,
+        }
+    }
+
+    /// Not done.
+    pub fn error(id: u32, code: ErrorCode, text: impl Into<String>) -> Self {
+        Self::Error {
+            id,
+            code,
+            text: text.into(),
+        }
+    }
+
+    /// The command's.
+    #[must_use]
+    pub const fn id(&self) -> u32 {
+        match self {
+            Self::Ack { id, .. } | Self::Error { id, .. } => *id,
+        }
+    }
+}
+
+/// What a command asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// Nothing: it was done.
+    Done,
+    /// The prompt set that holds from the next frame on.
+    PromptsVersion(u32),
+    /// Who is there.
+    Hello {
+        /// [`WIRE_VERSION`](super::WIRE_VERSION).
+        wire: u8,
+        /// The program's version.
+        version: String,
+        /// As in reports.
+        run: u32,
+        /// The pack's name and version.
+        pack: String,
+        /// The prompt set in use.
+        prompts_version: u32,
+        /// How many prompts it has.
+        prompts: u32,
+    },
+    /// A page of the prompts in use.
+    Prompts {
+        /// Their set.
+        prompts_version: u32,
+        /// How many there are in all.
+        count: u32,
+        /// Index of the first name here.
+        from: u32,
+        /// The names, in order.
+        names: Vec<String>,
+    },
+    /// How the program is doing.
+    Telemetry(Box<Telemetry>),
+    /// Words, as of the self-test.
+    Text(String),
+}

@@ -1,0 +1,703 @@
+//! The loop that must not die: frames in, reports out, commands between two frames.
+//!
+//! ```text
+//! capture thread ──▶ mailbox (newest wins) ──▶ loop: decode ─▶ detect ─▶ rules ─▶ report ──▶ links' threads
+//!   opens, reopens                              ▲ │                                  └─────▶ standard output's thread
+//!                      commands, signals ───────┘ └─▶ states, faults, telemetry; watchdog
+//! ```
+//!
+//! | file | does |
+//! |---|---|
+//! | [`config`] | the configuration file |
+//! | `run/capture.rs`, `run/mailbox.rs` | the capturing thread, and what lies between it and the loop |
+//! | `run/engine.rs` | a pack that passed its self-test, or the one before it |
+//! | `run/prompts.rs`, `run/rules.rs` | the prompt set in use; groups and rejects |
+//! | `run/obey.rs` | what commands do |
+//! | `run/state.rs` | starting, running, degraded, paused, stopping |
+//! | `run/telemetry.rs`, [`host`] | numbers about the program and the board |
+//! | `run/heat.rs` | less work when it is hot |
+//! | `run/signals.rs`, `run/notify.rs` | SIGTERM, SIGHUP; systemd |
+//! | [`sandbox`] | no network |
+//! | `run/print.rs` | reports on standard output |
+//!
+//! One thread owns the pipeline and everything that commands change, and does one thing at a time; so a command holds from one frame
+//! on, whole. Nothing on the way to a report waits for a reader.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use self::{
+    capture::Capture,
+    config::Config,
+    engine::Engine,
+    heat::Governor,
+    notify::Manager,
+    print::Printer,
+    prompts::Prompts,
+    signals::Signals,
+    state::{Cause, Condition},
+    telemetry::Meter,
+};
+use crate::{
+    capture::{
+        clock::monotonic_ns,
+        config::SourceConfig,
+        picture::{Crop, Decoder, Picture, PictureError},
+    },
+    detect::Settings,
+    geometry::Size,
+    graph::op::Execution,
+    link::{Links, Pool},
+    protocol::{Drops, Envelope, Event, Outgoing, State, Telemetry},
+    scene::Report,
+};
+
+mod capture;
+pub mod config;
+mod engine;
+mod heat;
+pub mod host;
+mod mailbox;
+mod notify;
+mod obey;
+mod print;
+mod prompts;
+mod rules;
+pub mod sandbox;
+mod signals;
+mod state;
+mod telemetry;
+
+pub use engine::EngineError;
+
+/// The longest that the loop sleeps: how late a command or a signal can be noticed when no frame comes.
+const STEP: Duration = Duration::from_millis(20);
+/// Between two looks at links and source.
+const CHECK: Duration = Duration::from_millis(200);
+/// How long a link may be down before that is a loss.
+const LINK_GRACE: Duration = Duration::from_millis(500);
+/// Between two warnings about the same part.
+const FAULT_PAUSE: Duration = Duration::from_secs(10);
+
+/// How the loop is started.
+#[derive(Debug)]
+pub struct Options {
+    /// Everything that a file can set.
+    pub config: Config,
+    /// The pack.
+    pub pack: PathBuf,
+    /// Instruction set and threads.
+    pub execution: Execution,
+    /// The prompts of a configuration without prompts.
+    pub default_prompts: Vec<&'static str>,
+    /// Reports go to standard output too.
+    pub print: bool,
+}
+
+/// Why the loop could not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RunError {
+    /// There is no pack that works.
+    Engine(EngineError),
+    /// The configured prompts are refused.
+    Prompts(String),
+    /// No source is configured.
+    NoSource,
+    /// A link cannot be opened.
+    Link(io::Error),
+    /// A thread or a signal handler cannot be had.
+    System(io::Error),
+    /// The network cannot be taken away, and the configuration requires it.
+    Sandbox(String),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Engine(e) => e.fmt(f),
+            Self::Prompts(why) => f.write_str(why),
+            Self::NoSource => f.write_str("no source: give [source] or --source"),
+            Self::Link(e) => write!(f, "link: {e}"),
+            Self::System(e) => e.fmt(f),
+            Self::Sandbox(why) => write!(f, "sandbox: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Engine(e) => Some(e),
+            Self::Link(e) | Self::System(e) => Some(e),
+            _ => None,
+        }
+    }
+}
+
+/// Reads the configuration again, options of the command line applied.
+pub type Reload<'a> = dyn FnMut() -> Result<Config, String> + Send + 'a;
+
+/// Runs until the source ends, the reader of standard output is gone, or a signal says so.
+///
+/// # Errors
+///
+/// [`RunError`] if it cannot start; once it has, nothing ends it but the above.
+pub fn run(options: Options, reload: &mut Reload<'_>) -> Result<(), RunError> {
+    Runner::start(options)?.run(reload);
+    Ok(())
+}
+
+/// Everything that the loop owns.
+struct Runner {
+    config: Config,
+    path: PathBuf,
+    execution: Execution,
+    default_prompts: Vec<&'static str>,
+    engine: Engine,
+    prompts: Prompts,
+    capture: Capture,
+    links: Links,
+    printer: Option<Printer>,
+    signals: Signals,
+    manager: Manager,
+
+    decoder: Decoder,
+    report: Report,
+    envelopes: Pool<Envelope>,
+    sequence: u64,
+    /// The size of the last frame.
+    frame: Option<Size>,
+
+    condition: Condition,
+    meter: Meter,
+    governor: Governor,
+    temperature_c: Option<f32>,
+    /// What earlier captures lost, and what was lost here.
+    dropped: Drops,
+    /// Reports that are to be made although it is paused.
+    once: u32,
+    rate_fps: Option<f32>,
+    region: Option<Crop>,
+    /// When the next frame may be looked at.
+    due: Instant,
+    next: Times,
+    /// Faults that last, told again with every telemetry for those who were not there.
+    standing: Vec<(&'static str, String)>,
+    /// Since when a link is down.
+    links_down: Option<Instant>,
+    /// When each part was last complained about.
+    faults: heapless::LinearMap<&'static str, Instant, 8>,
+}
+
+/// When things that are done now and then are to be done next.
+struct Times {
+    check: Instant,
+    heat: Instant,
+    telemetry: Instant,
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        iou: config.prompts.iou,
+        agnostic: config.prompts.agnostic,
+        ..Settings::default()
+    }
+}
+
+fn crop(config: &Config) -> Option<Crop> {
+    config.region.map(|r| Crop {
+        x: r.x_offset,
+        y: r.y_offset,
+        size: Size::new(r.width, r.height),
+    })
+}
+
+fn seconds(s: f32) -> Duration {
+    Duration::from_secs_f32(s.max(0.0))
+}
+
+impl Runner {
+    fn start(options: Options) -> Result<Self, RunError> {
+        let Options {
+            config,
+            pack: path,
+            execution,
+            default_prompts,
+            print,
+        } = options;
+        let source = config.source.clone().ok_or(RunError::NoSource)?;
+        let signals = Signals::new().map_err(RunError::System)?;
+        log::info!("starting");
+        let (mut engine, fault) = Engine::open_or_previous(&path, execution, settings(&config))
+            .map_err(RunError::Engine)?;
+        let prompts = Prompts::new(&config.prompts, &default_prompts, &mut engine)
+            .map_err(|(_, why)| RunError::Prompts(why))?;
+        let links = Links::start(&config.links.all()).map_err(RunError::Link)?;
+        let printer = if print {
+            Some(Printer::start().map_err(RunError::System)?)
+        } else {
+            None
+        };
+        let capture = Capture::start(source).map_err(RunError::System)?;
+        let now = Instant::now();
+        let mut runner = Self {
+            path,
+            execution,
+            default_prompts,
+            engine,
+            prompts,
+            capture,
+            links,
+            printer,
+            signals,
+            manager: Manager::new(),
+            decoder: Decoder::new(),
+            report: Report::new(0, SystemTime::UNIX_EPOCH, Size::new(0, 0)),
+            envelopes: Pool::new(),
+            sequence: 0,
+            frame: None,
+            condition: Condition::new(),
+            meter: Meter::new(),
+            governor: Governor::new(),
+            temperature_c: None,
+            dropped: Drops::default(),
+            once: 0,
+            rate_fps: config.rate.fps,
+            region: crop(&config),
+            due: now,
+            next: Times {
+                check: now,
+                heat: now,
+                telemetry: now + seconds(config.telemetry.period_s),
+            },
+            standing: Vec::new(),
+            links_down: None,
+            faults: heapless::LinearMap::new(),
+            config,
+        };
+        runner.tell(Event::State {
+            from: State::Starting,
+            to: State::Starting,
+            why: "the program starts".into(),
+        });
+        runner.tell_prompts();
+        if let Some((previous, why)) = fault {
+            let text = format!("{why}; {} is used instead", previous.display());
+            runner.stand("pack", text);
+        }
+        runner.confine()?;
+        runner.manager.ready();
+        Ok(runner)
+    }
+
+    /// Takes the network away; every thread is there by now.
+    fn confine(&mut self) -> Result<(), RunError> {
+        if !self.config.sandbox.enabled {
+            return Ok(());
+        }
+        let done =
+            sandbox::confine().map_err(|e| format!("no filter against network sockets: {e}"));
+        match done.and_then(|()| sandbox::probe()) {
+            Ok(()) => log::info!("network sockets are refused from now on"),
+            Err(why) if self.config.sandbox.required => return Err(RunError::Sandbox(why)),
+            Err(why) => self.stand("sandbox", why),
+        }
+        Ok(())
+    }
+
+    fn run(mut self, reload: &mut Reload<'_>) {
+        while !self.condition.stopping() {
+            if self.signals.take_reload() {
+                self.reload(reload);
+            }
+            self.obey();
+            self.look_around();
+            self.step();
+            if let Some(signal) = self.signals.stop() {
+                self.condition.stop(signal);
+            }
+        }
+        self.settle();
+        self.manager.stopping();
+    }
+
+    /// One frame, if it is time for one and one is there; else sleeps a little.
+    fn step(&mut self) {
+        let waits = self.waits();
+        if self.condition.paused() && self.once == 0 {
+            if !waits {
+                self.capture.mailbox().discard();
+            }
+            self.links.wait(STEP);
+            return;
+        }
+        let early = self.due.saturating_duration_since(Instant::now());
+        if !early.is_zero() {
+            self.links.wait(early.min(STEP));
+            return;
+        }
+        let Some(picture) = self.capture.mailbox().take(STEP) else {
+            if self.capture.mailbox().status().ended {
+                self.condition.stop("the source ended");
+            }
+            return;
+        };
+        self.look(&picture);
+        self.capture.mailbox().give_back(picture);
+        if self.printer.as_ref().is_some_and(Printer::gone) {
+            self.condition.stop("nobody reads standard output any more");
+        }
+    }
+
+    fn waits(&self) -> bool {
+        self.config.source.as_ref().is_some_and(SourceConfig::waits)
+    }
+
+    /// Looks at a picture and reports.
+    fn look(&mut self, picture: &Picture) {
+        let began = Instant::now();
+        self.report.detections.clear();
+        self.report.dropped = 0;
+        let (size, part) = match self.decoder.frame(picture, self.region) {
+            Ok((frame, size, part)) => {
+                let set = self.prompts.set_in_use();
+                if let Err(e) = self.engine.pipeline.detect(&frame, set, &mut self.report) {
+                    self.dropped.failed += 1;
+                    self.fault("inference", e.to_string());
+                    return;
+                }
+                (size, part)
+            }
+            Err(e) => {
+                match e {
+                    PictureError::Outside { .. } => self.dropped.failed += 1,
+                    _ => self.dropped.damaged += 1,
+                }
+                self.fault("source", e.to_string());
+                return;
+            }
+        };
+        let (x, y) = (part.x as f32, part.y as f32);
+        if part.size != size {
+            for detection in &mut self.report.detections {
+                let b = &mut detection.bbox;
+                (b.x0, b.y0, b.x1, b.y1) = (b.x0 + x, b.y0 + y, b.x1 + x, b.y1 + y);
+            }
+        }
+        self.report.sequence = picture.sequence;
+        self.report.captured = picture.captured;
+        self.report.size = size;
+        self.prompts.rules().apply(&mut self.report);
+        let inference = began.elapsed();
+        self.frame = Some(size);
+        let latency_us = self.emit(picture);
+        self.meter.frame(latency_us, micros(inference));
+        self.once = self.once.saturating_sub(1);
+        self.condition.started();
+        self.condition.set(Cause::CameraLost, None);
+        self.pace(began, inference);
+    }
+
+    /// Sends the report that was just made; returns its age.
+    fn emit(&mut self, picture: &Picture) -> u32 {
+        let dropped = self.drops();
+        let age = Duration::from_nanos(monotonic_ns().saturating_sub(picture.captured_ns));
+        let (report, prompts) = (&self.report, &self.prompts);
+        let (run, sequence, latency_us) = (self.links.run(), self.sequence, micros(age));
+        let new = || Envelope {
+            run,
+            sequence,
+            prompts_version: 0,
+            captured_ns: 0,
+            latency_us: 0,
+            dropped,
+            names: Arc::clone(prompts.names()),
+            report: Report::new(0, SystemTime::UNIX_EPOCH, Size::new(0, 0)),
+        };
+        let envelope = self.envelopes.share(new, |e| {
+            e.sequence = sequence;
+            e.prompts_version = prompts.version();
+            e.captured_ns = picture.captured_ns;
+            e.latency_us = latency_us;
+            e.dropped = dropped;
+            e.names = Arc::clone(prompts.names());
+            e.report.clone_from(report);
+        });
+        self.sequence += 1;
+        if let Some(printer) = &self.printer {
+            printer.publish(&envelope, self.waits());
+        }
+        self.links.publish(&Outgoing::Report(envelope));
+        latency_us
+    }
+
+    /// When the next frame may be looked at: the rate that is set, and the share of time that heat leaves.
+    fn pace(&mut self, began: Instant, busy: Duration) {
+        if let Some(fps) = self.rate_fps {
+            // a late frame does not make the following ones early
+            self.due = (self.due + seconds(1.0 / fps)).max(began);
+        }
+        if self.governor.hot() {
+            self.due = self.due.max(began + busy.div_f32(self.governor.share()));
+        }
+    }
+
+    /// Frames lost since the start.
+    fn drops(&self) -> Drops {
+        let mailbox = self.capture.mailbox();
+        Drops {
+            late: self.dropped.late + mailbox.late(),
+            damaged: self.dropped.damaged + mailbox.damaged(),
+            failed: self.dropped.failed,
+        }
+    }
+
+    /// What is done now and then, and the watchdog.
+    fn look_around(&mut self) {
+        self.manager.alive();
+        let now = Instant::now();
+        if now >= self.next.check {
+            self.next.check = now + CHECK;
+            self.check_source();
+            self.check_links();
+            let (state, fps) = (self.condition.state(), self.meter.fps());
+            self.manager.status(state, fps, self.meter.frames());
+        }
+        if now >= self.next.heat {
+            self.next.heat = now + seconds(self.config.heat.period_s);
+            self.check_heat();
+        }
+        let period = seconds(self.config.telemetry.period_s);
+        if !period.is_zero() && now >= self.next.telemetry {
+            self.next.telemetry = now + period;
+            let telemetry = self.telemetry();
+            self.tell(Event::Telemetry(telemetry));
+            for (part, text) in &self.standing {
+                let event = Event::Fault {
+                    part: (*part).into(),
+                    text: text.clone(),
+                };
+                self.links.publish(&Outgoing::Event(Arc::new(event)));
+            }
+        }
+        self.settle();
+    }
+
+    fn check_source(&mut self) {
+        let mailbox = self.capture.mailbox();
+        let status = mailbox.status();
+        let patience = self.config.source.as_ref().map_or(0, |s| s.timeout_ms);
+        let silent = mailbox.silent();
+        let why = match status.lost {
+            Some(why) => Some(why),
+            None if status.ended => None,
+            None if silent > Duration::from_millis(patience.into()) => {
+                Some(format!("no frame for {:.1} s", silent.as_secs_f32()))
+            }
+            None => None,
+        };
+        self.condition.set(Cause::CameraLost, why);
+    }
+
+    fn check_links(&mut self) {
+        let down: Vec<String> = (self.links.health().into_iter())
+            .filter(|link| !link.up)
+            .map(|link| link.name)
+            .collect();
+        // a link that was just made, or blinks, is no news
+        self.links_down = match self.links_down {
+            _ if down.is_empty() => None,
+            None => Some(Instant::now()),
+            since => since,
+        };
+        let lost = |since: Instant| since.elapsed() >= LINK_GRACE;
+        let why = self.links_down.is_some_and(lost).then(|| down.join(", "));
+        self.condition.set(Cause::LinkLost, why);
+    }
+
+    fn check_heat(&mut self) {
+        self.temperature_c = match &self.config.heat.sensor {
+            Some(path) => host::sensor_c(path),
+            None => host::temperature_c(),
+        };
+        if let Some(degrees) = self.temperature_c {
+            self.governor.look(degrees, &self.config.heat);
+            let why = self.governor.hot().then(|| {
+                let percent = self.governor.share() * 100.0;
+                format!("{degrees:.0} degrees Celsius, inference gets {percent:.0} % of the time")
+            });
+            self.condition.set(Cause::Hot, why);
+        }
+    }
+
+    fn telemetry(&mut self) -> Telemetry {
+        let dropped = self.drops();
+        let mut telemetry = Telemetry {
+            state: Some(self.condition.state()),
+            rate_fps: self.rate_fps,
+            temperature_c: self.temperature_c,
+            prompts_version: self.prompts.version(),
+            prompts: self.prompts.count(),
+            pack: self.engine.name(),
+            links: (self.links.health().into_iter())
+                .chain(self.printer.as_ref().map(Printer::health))
+                .collect(),
+            ..Telemetry::default()
+        };
+        self.meter.fill(&mut telemetry, dropped);
+        telemetry
+    }
+
+    /// Tells a change of state, once.
+    fn settle(&mut self) {
+        if let Some(event) = self.condition.settle() {
+            self.tell(event);
+        }
+    }
+
+    /// One line for the log and one event for the links.
+    fn tell(&mut self, event: Event) {
+        match &event {
+            Event::State { to, why, .. } if *to == State::Degraded => {
+                log::warn!("{}: {why}", to.name());
+            }
+            Event::State { to, why, .. } => log::info!("{}: {why}", to.name()),
+            Event::PromptsChanged { version, count } => {
+                log::info!("prompt set {version}: {count} prompts");
+            }
+            Event::Fault { part, text } => log::error!("{part}: {text}"),
+            _ => {}
+        }
+        self.links.publish(&Outgoing::Event(Arc::new(event)));
+    }
+
+    fn tell_prompts(&mut self) {
+        self.tell(Event::PromptsChanged {
+            version: self.prompts.version(),
+            count: self.prompts.count(),
+        });
+    }
+
+    /// Reports a fault, but not the same part's more often than every ten seconds: drops are counted anyway.
+    fn fault(&mut self, part: &'static str, text: String) {
+        let now = Instant::now();
+        let last = self.faults.get(part);
+        if last.is_some_and(|&last| now.duration_since(last) < FAULT_PAUSE) {
+            log::debug!("{part}: {text}");
+            return;
+        }
+        // with more parts than room they are told more often, not less
+        let _ = self.faults.insert(part, now);
+        self.tell(Event::Fault {
+            part: part.into(),
+            text,
+        });
+    }
+
+    /// Reports a fault that lasts.
+    fn stand(&mut self, part: &'static str, text: String) {
+        self.standing.push((part, text.clone()));
+        self.fault(part, text);
+    }
+
+    /// A lasting fault is over.
+    fn lift(&mut self, part: &'static str) {
+        self.standing.retain(|(standing, _)| *standing != part);
+    }
+
+    /// Takes over a new configuration, or refuses all of it.
+    fn reload(&mut self, reload: &mut Reload<'_>) {
+        let refused = match reload() {
+            Ok(config) => self.reconfigure(config).err(),
+            Err(why) => Some(why),
+        };
+        match refused {
+            None => log::info!("configuration reloaded"),
+            Some(why) => {
+                self.faults.remove("configuration");
+                let text = format!("{why}; the one before goes on");
+                self.fault("configuration", text);
+            }
+        }
+    }
+
+    fn reconfigure(&mut self, new: Config) -> Result<(), String> {
+        if new == self.config {
+            return Ok(());
+        }
+        let source = new.source.clone().ok_or("no source")?;
+        // first what can fail, into new values; then the rest, which cannot
+        let path = match &new.engine.pack {
+            Some(path) if new.engine.pack != self.config.engine.pack => path.clone(),
+            _ => self.path.clone(),
+        };
+        let mut engine = if path != self.path || settings(&new) != settings(&self.config) {
+            let open = |path: &Path| Engine::open(path, self.execution, settings(&new));
+            Some(open(&path).map_err(|e| e.to_string())?)
+        } else {
+            None
+        };
+        let mut prompts = None;
+        if engine.is_some() || new.prompts != self.config.prompts {
+            let by = engine.as_mut().unwrap_or(&mut self.engine);
+            let made = if new.prompts.list == self.config.prompts.list
+                && new.prompts.threshold == self.config.prompts.threshold
+            {
+                // what commands changed stays
+                self.prompts.made_again(new.prompts.iou, by)
+            } else {
+                self.prompts
+                    .reconfigured(&new.prompts, &self.default_prompts, by)
+            };
+            prompts = Some(made.map_err(|(_, why)| why)?);
+        }
+        let restarted = if self.config.source.as_ref() == Some(&source) {
+            None
+        } else {
+            Some(Capture::start(source).map_err(|e| e.to_string())?)
+        };
+        if new.links != self.config.links {
+            self.links
+                .reconfigure(&new.links.all())
+                .map_err(|e| format!("link: {e}"))?;
+        }
+
+        if let Some(engine) = engine {
+            (self.engine, self.path) = (engine, path);
+            self.lift("pack");
+        }
+        if let Some(prompts) = prompts {
+            self.prompts = prompts;
+            self.tell_prompts();
+        }
+        if let Some(capture) = restarted {
+            self.dropped = self.drops();
+            self.capture = capture;
+        }
+        if new.rate != self.config.rate {
+            self.rate_fps = new.rate.fps;
+            self.due = Instant::now();
+        }
+        if new.region != self.config.region {
+            self.region = crop(&new);
+        }
+        self.next.telemetry = Instant::now() + seconds(new.telemetry.period_s);
+        let (was, is) = (&self.config.engine, &new.engine);
+        if (&was.isa, was.threads) != (&is.isa, is.threads) || self.config.sandbox != new.sandbox {
+            log::warn!(
+                "isa, threads and sandbox are as at the start until the program is started again"
+            );
+        }
+        self.config = new;
+        Ok(())
+    }
+}
+
+fn micros(time: Duration) -> u32 {
+    u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
+}

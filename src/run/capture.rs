@@ -1,0 +1,140 @@
+//! The thread that captures: opens the source, hands pictures over, opens it again when it is lost.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use super::mailbox::Mailbox;
+use crate::capture::{self, FrameSource, Next, config::SourceConfig};
+
+/// How long one wait for a picture is, and so how soon the thread notices that it is to end.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// The pauses between two attempts to open a lost source: doubled from the first to the last.
+const BACK_OFF: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(3)];
+
+/// The capturing thread. Dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Capture {
+    stop: Arc<AtomicBool>,
+    mailbox: Arc<Mailbox>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Capture {
+    /// Starts capturing into a mailbox of its own.
+    pub(super) fn start(config: SourceConfig) -> std::io::Result<Self> {
+        let (stop, mailbox) = (Arc::default(), Arc::new(Mailbox::new()));
+        let worker = Worker {
+            config,
+            stop: Arc::clone(&stop),
+            mailbox: Arc::clone(&mailbox),
+        };
+        let thread = std::thread::Builder::new()
+            .name("capture".into())
+            .spawn(move || worker.run())?;
+        Ok(Self {
+            stop,
+            mailbox,
+            thread: Some(thread),
+        })
+    }
+
+    pub(super) fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.mailbox.close();
+        // a driver that hangs in the kernel must not hold up a clean end
+        let end = Instant::now() + Duration::from_secs(1);
+        if let Some(thread) = self.thread.take() {
+            while !thread.is_finished() && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            if thread.is_finished() {
+                let _ = thread.join();
+            } else {
+                log::warn!("the source does not let go; left behind");
+            }
+        }
+    }
+}
+
+struct Worker {
+    config: SourceConfig,
+    stop: Arc<AtomicBool>,
+    mailbox: Arc<Mailbox>,
+}
+
+impl Worker {
+    fn run(&self) {
+        let mut pause = BACK_OFF[0];
+        let mut damaged = 0;
+        while !self.stopped() {
+            let lost = match capture::open(&self.config) {
+                Ok(mut source) => self.pump(source.as_mut(), &mut pause, &mut damaged),
+                Err(e) => Some(e),
+            };
+            let Some(e) = lost else {
+                return;
+            };
+            self.mailbox
+                .tell(|status| status.lost = Some(e.to_string()));
+            let end = Instant::now() + pause;
+            while !self.stopped() && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(20).min(pause));
+            }
+            pause = (pause * 2).min(BACK_OFF[1]);
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Hands pictures over until the source is lost, which is what is returned, or it ended.
+    fn pump(
+        &self,
+        source: &mut dyn FrameSource,
+        pause: &mut Duration,
+        damaged: &mut u64,
+    ) -> Option<capture::CaptureError> {
+        let before = *damaged;
+        let mut lost = true;
+        while !self.stopped() {
+            let mut picture = self.mailbox.buffer();
+            let next = source.next(&mut picture, PATIENCE);
+            if source.damaged() + before != *damaged {
+                *damaged = source.damaged() + before;
+                self.mailbox.tell(|status| status.damaged = *damaged);
+            }
+            match next {
+                Ok(Next::Frame) => {
+                    if lost {
+                        self.mailbox.tell(|status| status.lost = None);
+                        lost = false;
+                        *pause = BACK_OFF[0];
+                    }
+                    if !self.mailbox.put(picture, self.config.waits()) {
+                        return None;
+                    }
+                }
+                Ok(Next::Nothing) => self.mailbox.give_back(picture),
+                Ok(Next::Ended) => {
+                    self.mailbox.tell(|status| status.ended = true);
+                    return None;
+                }
+                Err(e) => return Some(e),
+            }
+        }
+        None
+    }
+}

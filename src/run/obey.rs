@@ -1,0 +1,143 @@
+//! What commands do. Every one is answered once, after it was done or refused.
+
+use super::{Runner, engine::Engine, prompts::Refusal, sandbox, settings};
+use crate::{
+    capture::picture::Crop,
+    geometry::Size,
+    protocol::{Answer, Command, ErrorCode, Reply, WIRE_VERSION, command::Region},
+};
+
+impl Runner {
+    /// Obeys what has come since the last frame.
+    pub(super) fn obey(&mut self) {
+        // taken one by one: obeying needs the links, to answer
+        while let Some((from, request)) = self.next_command() {
+            log::debug!("command {}: {:?}", request.id, request.command);
+            let reply = match self.done(request.command) {
+                Ok(answer) => Reply::Ack {
+                    id: request.id,
+                    answer,
+                },
+                Err((code, text)) => Reply::error(request.id, code, text),
+            };
+            self.links.reply(from, reply);
+        }
+    }
+
+    fn next_command(&self) -> Option<(crate::link::Origin, crate::protocol::Request)> {
+        self.links.commands().next()
+    }
+
+    fn done(&mut self, command: Command) -> Result<Answer, Refusal> {
+        match command {
+            Command::Hello {} => Ok(Answer::Hello {
+                wire: WIRE_VERSION,
+                version: env!("CARGO_PKG_VERSION").into(),
+                run: self.links.run(),
+                pack: self.engine.name(),
+                prompts_version: self.prompts.version(),
+                prompts: self.prompts.count(),
+            }),
+            Command::GetPrompts { from, count } => Ok(Answer::Prompts {
+                prompts_version: self.prompts.version(),
+                count: self.prompts.count(),
+                from,
+                names: self.prompts.page(from, count),
+            }),
+            Command::SetPrompts { prompts } => {
+                self.prompts.set(prompts, &mut self.engine)?;
+                Ok(self.prompts_changed())
+            }
+            Command::AddPrompts { prompts } => {
+                self.prompts.add(prompts, &mut self.engine)?;
+                Ok(self.prompts_changed())
+            }
+            Command::RemovePrompts { prompts } => {
+                self.prompts.remove(&prompts, &mut self.engine)?;
+                Ok(self.prompts_changed())
+            }
+            Command::SetThreshold { threshold, prompt } => {
+                self.prompts
+                    .set_threshold(threshold, prompt.as_deref(), &mut self.engine)?;
+                Ok(self.prompts_changed())
+            }
+            Command::SetRate { fps } => {
+                self.rate_fps = fps.map(|fps| fps.clamp(0.001, 1000.0));
+                self.due = std::time::Instant::now();
+                Ok(Answer::Done)
+            }
+            Command::SetRegion { region } => self.set_region(region),
+            Command::Pause {} => {
+                self.condition.set_paused(true);
+                Ok(Answer::Done)
+            }
+            Command::Resume {} => {
+                self.condition.set_paused(false);
+                Ok(Answer::Done)
+            }
+            Command::ReportOnce {} => {
+                self.once += 1;
+                Ok(Answer::Done)
+            }
+            Command::Mask { .. } => {
+                Err((ErrorCode::Unsupported, "this model makes no masks".into()))
+            }
+            Command::Enrol { .. } => Err((
+                ErrorCode::Unsupported,
+                "prompts cannot be made from boxes yet".into(),
+            )),
+            Command::Telemetry {} => Ok(Answer::Telemetry(Box::new(self.telemetry()))),
+            Command::SelfTest {} => self.self_test(),
+            Command::ReloadPack {} => self.reload_pack(),
+        }
+    }
+
+    fn prompts_changed(&mut self) -> Answer {
+        self.tell_prompts();
+        Answer::PromptsVersion(self.prompts.version())
+    }
+
+    fn set_region(&mut self, region: Option<Region>) -> Result<Answer, Refusal> {
+        let crop = region.map(|r| Crop {
+            x: r.x_offset,
+            y: r.y_offset,
+            size: Size::new(r.width, r.height),
+        });
+        if let (Some(crop), Some(frame)) = (crop, self.frame)
+            && crop.within(frame).is_none()
+        {
+            let why = format!("it lies outside the frame of {frame}");
+            return Err((ErrorCode::Invalid, why));
+        }
+        self.region = crop;
+        Ok(Answer::Done)
+    }
+
+    /// The golden frame through the pipeline in use, and a try at the network.
+    fn self_test(&mut self) -> Result<Answer, Refusal> {
+        let failed = |why: String| (ErrorCode::Failed, why);
+        self.engine.self_test().map_err(|e| failed(e.to_string()))?;
+        let network = if self.config.sandbox.enabled {
+            sandbox::probe().map_err(failed)?;
+            "network sockets are refused"
+        } else {
+            "network sockets are not looked at: the sandbox is off"
+        };
+        Ok(Answer::Text(format!(
+            "the golden frame of {} is as its manifest says; {network}",
+            self.engine.name()
+        )))
+    }
+
+    /// The pack's file again; what is in use goes on if it fails.
+    fn reload_pack(&mut self) -> Result<Answer, Refusal> {
+        let open = Engine::open(&self.path, self.execution, settings(&self.config));
+        let mut engine = open.map_err(|e| (ErrorCode::Failed, e.to_string()))?;
+        let iou = self.config.prompts.iou;
+        self.prompts = self.prompts.made_again(iou, &mut engine)?;
+        self.engine = engine;
+        self.lift("pack");
+        self.tell_prompts();
+        Ok(Answer::Text(self.engine.name()))
+    }
+}

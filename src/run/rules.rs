@@ -1,0 +1,137 @@
+//! Groups and rejects: what prompts of a set do to one another, on purpose and only where it was asked for.
+//!
+//! | rule | effect |
+//! |---|---|
+//! | group | its members are one answer: reported under the group's name, and of boxes that overlap the best is kept |
+//! | reject | what it finds is not reported, and neither is what it beats: a detection that overlaps it and scores lower |
+//!
+//! Without groups and rejects a report passes untouched. Prompts without a rule are touched by rejects only.
+
+use crate::{protocol::command::PromptSpec, scene::Report};
+
+/// The rules of a prompt set, by prompt.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rules {
+    /// Empty where no prompt has a rule.
+    of: Vec<Rule>,
+    iou: f32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Rule {
+    /// The group's number, if it is in one.
+    group: Option<usize>,
+    reject: bool,
+}
+
+impl Rules {
+    /// `iou` is the overlap from which two boxes are at the same place.
+    pub(super) fn new(prompts: &[PromptSpec], iou: f32) -> Self {
+        let mut groups: Vec<&str> = Vec::new();
+        let mut of = Vec::new();
+        for prompt in prompts {
+            let group = prompt.group.as_deref().map(|name| {
+                groups.iter().position(|&g| g == name).unwrap_or_else(|| {
+                    groups.push(name);
+                    groups.len() - 1
+                })
+            });
+            of.push(Rule {
+                group,
+                reject: prompt.reject,
+            });
+        }
+        if of.iter().all(|rule| *rule == Rule::default()) {
+            of.clear();
+        }
+        Self { of, iou }
+    }
+
+    /// Applies them to a report, whose detections come best first.
+    pub(super) fn apply(&self, report: &mut Report) {
+        if self.of.is_empty() {
+            return;
+        }
+        let rule = |prompt: u32| self.of.get(prompt as usize).copied().unwrap_or_default();
+        let found = &mut report.detections;
+        // in place: kept ones move to the front, rejects stay behind them for as long as they are needed
+        let mut i = 0;
+        while i < found.len() {
+            let (this, own) = (found[i], rule(found[i].prompt));
+            let beaten = found[..i].iter().any(|better| {
+                let by = rule(better.prompt);
+                let matters = by.reject || (own.group.is_some() && by.group == own.group);
+                matters && better.bbox.iou(&this.bbox) >= self.iou
+            });
+            if beaten {
+                found.remove(i);
+            } else {
+                i += 1;
+            }
+        }
+        found.retain(|d| !rule(d.prompt).reject);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        geometry::{BBox, Size},
+        scene::Detection,
+    };
+    use std::time::SystemTime;
+
+    /// Prompts 0 and 1 are a group, 2 is a reject, 3 is neither.
+    fn rules() -> Rules {
+        let spec = |text: &str, group: Option<&str>, reject| PromptSpec {
+            text: text.into(),
+            group: group.map(str::to_owned),
+            reject,
+            ..PromptSpec::default()
+        };
+        let prompts = [
+            spec("cup", Some("drink"), false),
+            spec("glass", Some("drink"), false),
+            spec("poster", None, true),
+            spec("person", None, false),
+        ];
+        Rules::new(&prompts, 0.5)
+    }
+
+    /// Detections at horizontal places, best first; what is left as (prompt, place).
+    fn applied(found: &[(u32, f32)]) -> Vec<(u32, f32)> {
+        let mut report = Report::new(0, SystemTime::UNIX_EPOCH, Size::new(1000, 10));
+        for (i, &(prompt, x)) in found.iter().enumerate() {
+            let logit = -(i as f32);
+            let detection = Detection {
+                bbox: BBox::new(x, 0.0, x + 10.0, 10.0),
+                score: 0.5,
+                logit,
+                prompt,
+                location: 0,
+            };
+            report.detections.push(detection).expect("room");
+        }
+        rules().apply(&mut report);
+        let left = report.detections.iter();
+        left.map(|d| (d.prompt, d.bbox.x0)).collect()
+    }
+
+    #[test]
+    fn of_a_group_the_best_is_kept_at_each_place() {
+        let found = [(1, 0.0), (0, 1.0), (0, 100.0), (3, 0.0)];
+        assert_eq!(applied(&found), [(1, 0.0), (0, 100.0), (3, 0.0)]);
+    }
+
+    #[test]
+    fn a_reject_takes_what_it_beats_with_it_and_nothing_else() {
+        let found = [(3, 0.0), (2, 1.0), (0, 2.0), (3, 100.0)];
+        assert_eq!(applied(&found), [(3, 0.0), (3, 100.0)]);
+    }
+
+    #[test]
+    fn without_rules_nothing_changes() {
+        assert!(Rules::new(&["a".into(), "b".into()], 0.5).of.is_empty());
+    }
+}

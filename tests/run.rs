@@ -1,0 +1,741 @@
+//! The loop, alive: real processes, FIFOs, sockets and signals.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{BufRead, BufReader, Cursor, Write},
+    os::unix::net::UnixDatagram,
+    path::Path,
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use tarsier::pack::{ALIGN, Pack};
+use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
+
+mod program;
+
+use program::{Client, Folder, PATIENCE, Program, command, root};
+
+const PHOTO: &str = "models/sample/coffee.jpg";
+
+/// A photo that is shown over and over, and a socket.
+fn showing<'a>(socket: &'a str, source: &'a str) -> Vec<&'a str> {
+    vec!["--source", source, "--socket", socket]
+}
+
+/// A configuration that shows a photo over and over.
+fn looping(photo: &str, more: &str) -> String {
+    format!("{more}\n[source]\nkind = \"files\"\npath = \"{photo}\"\nrepeat = true\nfps = 50.0\n")
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("{value}"))
+}
+
+fn sequence(report: &Value) -> u64 {
+    number(&report["header"]["seq"])
+}
+
+/// The lines of a program that ends by itself.
+fn lines_of(command: &mut std::process::Command, input: &[u8]) -> (Vec<Value>, String) {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut program = Program::of(command);
+    let mut stdin = program.child.stdin.take().expect("a pipe");
+    let stdout = program.child.stdout.take().expect("a pipe");
+    let reader = thread::spawn(move || {
+        let lines = BufReader::new(stdout).lines();
+        lines
+            .map(|l| serde_json::from_str(&l.expect("text")).expect("JSON"))
+            .collect()
+    });
+    stdin.write_all(input).expect("it reads");
+    drop(stdin);
+    let status = program.end();
+    assert_eq!(status.code(), Some(0), "{}", program.log());
+    (reader.join().expect("lines"), program.log())
+}
+
+// Sources.
+
+#[test]
+fn photos_are_reported_one_by_one_and_none_is_lost() {
+    let (reports, log) = lines_of(&mut command(&["--source", "files:models/sample"]), b"");
+    let sizes: Vec<_> = reports
+        .iter()
+        .map(|r| (&r["width"], &r["height"]))
+        .collect();
+    assert_eq!(reports.len(), 3, "{sizes:?}");
+    assert_eq!(reports[2]["dropped"]["late"], 0);
+    let sequences: Vec<u64> = reports.iter().map(sequence).collect();
+    assert_eq!(sequences, [0, 1, 2]);
+    assert!(log.contains("stopping: the source ended"), "{log}");
+}
+
+#[test]
+fn the_loop_finds_what_detect_finds() {
+    let detect = std::process::Command::new(env!("CARGO_BIN_EXE_tarsier"))
+        .current_dir(root())
+        .env_remove("TARSIER_PACK")
+        .args(["detect", PHOTO, "--format", "json"])
+        .output()
+        .expect("it runs");
+    let wanted: Value = serde_json::from_slice(&detect.stdout).expect("JSON");
+    let source = format!("files:{PHOTO}");
+    let (reports, _) = lines_of(&mut command(&["--source", &source]), b"");
+    assert_eq!(reports[0]["detections"], wanted["detections"]);
+}
+
+#[test]
+fn mjpeg_on_a_pipe_is_cut_at_its_markers_and_damage_costs_one_picture() {
+    let photo = fs::read(root().join(PHOTO)).expect("a photo");
+    let stream = [
+        b"--boundary\r\n\r\n".as_slice(),
+        &photo,
+        b"noise \xFF\xD8\xFF\xDA noise",
+        &photo[..photo.len() / 2],
+        &photo,
+        &photo,
+    ]
+    .concat();
+    let folder = Folder::new();
+    let config = folder.file(
+        "c.toml",
+        "[source]\nkind = \"mjpeg\"\npath = \"-\"\nwait = true\n",
+    );
+    let (reports, _) = lines_of(&mut command(&["--config", &config]), &stream);
+    assert_eq!(reports.len(), 3);
+    assert!(number(&reports[2]["dropped"]["damaged"]) >= 1);
+    assert_eq!(reports[0]["detections"], reports[2]["detections"]);
+}
+
+#[test]
+fn raw_frames_on_a_pipe_are_read_whole_and_a_cut_one_is_left_out() {
+    let frame = vec![90u8; 64 * 48 * 3];
+    let stream = [frame.repeat(5), frame[..100].to_vec()].concat();
+    let folder = Folder::new();
+    let config = folder.file(
+        "c.toml",
+        "[source]\nkind = \"raw\"\npath = \"-\"\nwait = true\nformat = \"rgb24\"\nwidth = 64\nheight = 48\n",
+    );
+    let (reports, _) = lines_of(&mut command(&["--config", &config]), &stream);
+    assert_eq!(reports.len(), 5);
+    assert_eq!(reports[0]["width"], 64);
+    let times: Vec<u64> = reports.iter().map(|r| number(&r["captured_ns"])).collect();
+    assert!(times.is_sorted(), "{times:?}");
+}
+
+#[test]
+fn a_fifo_whose_writer_leaves_is_waited_for_and_comes_back() {
+    let folder = Folder::new();
+    let (fifo, socket) = (folder.fifo("camera"), folder.text("sock"));
+    let source = format!("grey:32x32:{fifo}");
+    let program = Program::start(&showing(&socket, &source));
+    let mut client = Client::connect(&socket);
+    // nobody writes yet
+    let why = client.state("degraded")["why"].to_string();
+    assert!(why.contains("camera lost"), "{why}");
+    let mut last = None;
+    for _ in 0..3 {
+        let mut writer = OpenOptions::new()
+            .write(true)
+            .open(&fifo)
+            .expect("a reader");
+        for _ in 0..3 {
+            writer.write_all(&[80; 32 * 32]).expect("a reader");
+            let report = client.report();
+            assert!(last < Some(sequence(&report)), "{last:?}: {report}");
+            last = Some(sequence(&report));
+        }
+        drop(writer);
+        let why = client.state("degraded")["why"].to_string();
+        assert!(why.contains("writer closed"), "{why}");
+    }
+    assert_eq!(
+        program.log().matches("degraded:").count(),
+        4,
+        "{}",
+        program.log()
+    );
+}
+
+#[test]
+fn a_camera_that_is_removed_is_lost_and_one_that_is_brought_back_goes_on() {
+    let folder = Folder::new();
+    let (camera, away) = (folder.text("camera.jpg"), folder.text("away.jpg"));
+    fs::copy(root().join(PHOTO), &camera).expect("a copy");
+    let config = folder.file("c.toml", looping(&camera, ""));
+    let socket = folder.text("sock");
+    let _program = Program::start(&["--config", &config, "--socket", &socket]);
+    let mut client = Client::connect(&socket);
+    let before = sequence(&client.report());
+    for _ in 0..2 {
+        fs::rename(&camera, &away).expect("it goes");
+        let why = client.state("degraded")["why"].to_string();
+        assert!(
+            why.contains("camera lost") && why.contains("No such file"),
+            "{why}"
+        );
+        fs::rename(&away, &camera).expect("it comes back");
+        client.state("running");
+    }
+    assert!(sequence(&client.report()) > before);
+}
+
+#[test]
+fn the_newest_frame_wins_and_the_others_are_counted() {
+    let folder = Folder::new();
+    let config = folder.file("c.toml", looping(PHOTO, "rate.fps = 5.0"));
+    let socket = folder.text("sock");
+    let _program = Program::start(&["--config", &config, "--socket", &socket]);
+    let mut client = Client::connect(&socket);
+    client.report();
+    let (first, began) = (client.report(), Instant::now());
+    let mut last = Value::Null;
+    for _ in 0..10 {
+        last = client.report();
+    }
+    let took = began.elapsed();
+    assert!(
+        took > Duration::from_millis(1900),
+        "ten frames at 5 per second took {took:?}"
+    );
+    let late = number(&last["dropped"]["late"]) - number(&first["dropped"]["late"]);
+    assert!(late > 20, "{late} of about 90 were left out");
+    // what is looked at is new: at most one period of the source and one inference old
+    assert!(number(&last["latency_us"]) < 1_000_000, "{last}");
+}
+
+// Commands.
+
+#[test]
+fn commands_hold_from_one_frame_on_and_every_report_says_which_prompts_it_is_of() {
+    let folder = Folder::new();
+    let config = folder.file("c.toml", looping(PHOTO, "prompts.threshold = 0.01"));
+    let socket = folder.text("sock");
+    let _program = Program::start(&["--config", &config, "--socket", &socket]);
+    let mut client = Client::connect(&socket);
+    assert_eq!(client.report()["prompts_version"], 1);
+    let hello = client.command(json!({"command": "hello"}));
+    assert_eq!(hello["hello"]["prompts"], 80);
+
+    let prompts = json!(["bowl", {"text": "spoon", "threshold": 0.99}]);
+    let version = client.command(json!({"command": "set_prompts", "prompts": prompts}));
+    assert_eq!(version, json!({"prompts_version": 2}));
+    for _ in 0..5 {
+        let report = client.report();
+        let names: Vec<&str> = (report["detections"].as_array().expect("a list").iter())
+            .map(|d| d["results"][0]["class_id"].as_str().expect("a name"))
+            .collect();
+        // between the answer and now, no report of the old set
+        assert_eq!(report["prompts_version"], 2);
+        assert!(
+            !names.is_empty() && names.iter().all(|&n| n == "bowl"),
+            "{names:?}"
+        );
+    }
+
+    // a refused command changes nothing
+    let (name, text) = client.refused(
+        json!({"command": "add_prompts", "prompts": ["cup", {"text": "bowll", "kind": "name"}]}),
+    );
+    assert_eq!(name, "unknown_prompt");
+    assert!(text.contains("bowl"), "{text}");
+    assert_eq!(client.report()["prompts_version"], 2);
+
+    client.command(json!({"command": "add_prompts", "prompts": ["cup"]}));
+    client.command(json!({"command": "remove_prompts", "prompts": ["Spoon"]}));
+    let listed = client.command(json!({"command": "get_prompts"}));
+    assert_eq!(listed["prompts"]["names"], json!(["bowl", "cup"]));
+    assert_eq!(listed["prompts"]["prompts_version"], 4);
+    client.command(json!({"command": "set_threshold", "threshold": 1.0}));
+    let report = client.report();
+    assert_eq!(report["detections"], json!([]), "{report}");
+    let (name, _) =
+        client.refused(json!({"command": "remove_prompts", "prompts": ["bowl", "cup"]}));
+    assert_eq!(name, "invalid");
+}
+
+#[test]
+fn groups_are_one_answer_and_rejects_take_what_they_beat() {
+    let folder = Folder::new();
+    let config = folder.file("c.toml", looping(PHOTO, "prompts.threshold = 0.05"));
+    let socket = folder.text("sock");
+    let _program = Program::start(&["--config", &config, "--socket", &socket]);
+    let mut client = Client::connect(&socket);
+    let mut found = |prompts: Value| -> Vec<(String, Value)> {
+        let answer = client.command(json!({"command": "set_prompts", "prompts": prompts}));
+        let version = answer["prompts_version"].clone();
+        let report = client.until("report", |m| {
+            m["prompts_version"] == version && m["type"] == "report"
+        });
+        let list = report["detections"].as_array().expect("a list").clone();
+        list.into_iter()
+            .map(|d| {
+                let name = d["results"][0]["class_id"].as_str().expect("a name");
+                (name.to_owned(), d["bbox"].clone())
+            })
+            .collect()
+    };
+    let apart = found(json!(["bowl", "cup"]));
+    assert!(apart.iter().any(|(n, _)| n == "bowl"), "{apart:?}");
+    let together = found(json!([
+        {"text": "bowl", "group": "dish"}, {"text": "cup", "group": "dish"}
+    ]));
+    assert!(together.iter().all(|(n, _)| n == "dish"), "{together:?}");
+    assert!(!together.is_empty() && together.len() <= apart.len());
+    let rejected = found(json!([{"text": "bowl", "reject": true}, "cup"]));
+    assert!(rejected.iter().all(|(n, _)| n == "cup"), "{rejected:?}");
+}
+
+#[test]
+fn a_region_is_looked_at_alone_and_boxes_stay_in_the_frames_pixels() {
+    let folder = Folder::new();
+    let config = folder.file("c.toml", looping(PHOTO, "prompts.threshold = 0.01"));
+    let socket = folder.text("sock");
+    let _program = Program::start(&["--config", &config, "--socket", &socket]);
+    let mut client = Client::connect(&socket);
+    client.report();
+    let region = json!({"x_offset": 200, "y_offset": 100, "width": 240, "height": 180});
+    client.command(json!({"command": "set_region", "region": region}));
+    let report = client.report();
+    assert_eq!(
+        (&report["width"], &report["height"]),
+        (&json!(600), &json!(400))
+    );
+    let found = report["detections"].as_array().expect("a list");
+    assert!(!found.is_empty());
+    for d in found {
+        let f = |v: &Value| v.as_f64().expect("a number");
+        let (c, size) = (&d["bbox"]["center"], &d["bbox"]);
+        let (x, w) = (f(&c["x"]), f(&size["size_x"]));
+        let (y, h) = (f(&c["y"]), f(&size["size_y"]));
+        assert!(x - w / 2.0 > 199.9 && x + w / 2.0 < 440.1, "{d}");
+        assert!(y - h / 2.0 > 99.9 && y + h / 2.0 < 280.1, "{d}");
+    }
+    let outside = json!({"x_offset": 700, "y_offset": 0, "width": 10, "height": 10});
+    let (name, _) = client.refused(json!({"command": "set_region", "region": outside}));
+    assert_eq!(name, "invalid");
+    client.command(json!({"command": "set_region", "region": null}));
+}
+
+#[test]
+fn paused_it_reports_only_when_asked() {
+    let folder = Folder::new();
+    let config = folder.file("c.toml", looping(PHOTO, ""));
+    let socket = folder.text("sock");
+    let _program = Program::start(&["--config", &config, "--socket", &socket]);
+    let mut client = Client::connect(&socket);
+    client.report();
+    client.command(json!({"command": "pause"}));
+    client.state("paused");
+    while client.message(Duration::from_millis(300)).is_some() {}
+    client.command(json!({"command": "report_once"}));
+    client.report();
+    let more = client.message(Duration::from_millis(500));
+    assert!(more.is_none(), "{more:?}");
+    client.command(json!({"command": "resume"}));
+    client.state("running");
+    client.report();
+    let (name, _) = client.refused(json!({"command": "mask", "sequence": 0, "detection": 0}));
+    assert_eq!(name, "unsupported");
+}
+
+// Staying alive.
+
+#[test]
+fn killed_and_started_again_it_takes_its_socket_back_and_no_number_means_two_reports() {
+    let folder = Folder::new();
+    let config = folder.file("c.toml", looping(PHOTO, ""));
+    let socket = folder.text("sock");
+    let mut seen = std::collections::HashSet::new();
+    for _ in 0..3 {
+        let mut program = Program::start(&["--config", &config, "--socket", &socket]);
+        let mut client = Client::connect(&socket);
+        for _ in 0..5 {
+            let report = client.report();
+            let key = (number(&report["run"]), sequence(&report));
+            assert!(seen.insert(key), "{key:?} was there before");
+        }
+        program.signal("KILL");
+        program.end();
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_where_logs_go_changes_nothing() {
+    let folder = Folder::new();
+    let config = folder.file("c.toml", looping(PHOTO, ""));
+    let socket = folder.text("sock");
+    let full = OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .expect("/dev/full");
+    let mut command = command(&["--config", &config, "--socket", &socket]);
+    command.stderr(full).env("TARSIER_LOG", "trace");
+    let mut program = Program::of(&mut command);
+    let mut client = Client::connect(&socket);
+    for _ in 0..5 {
+        client.report();
+    }
+    client.command(json!({"command": "set_prompts", "prompts": ["cup"]}));
+    client.report();
+    program.signal("TERM");
+    assert_eq!(program.end().code(), Some(0));
+}
+
+#[test]
+fn sigterm_finishes_the_report_says_so_and_leaves_with_0() {
+    let folder = Folder::new();
+    let config = folder.file("c.toml", looping(PHOTO, ""));
+    let socket = folder.text("sock");
+    let mut program = Program::start(&["--config", &config, "--socket", &socket]);
+    let mut client = Client::connect(&socket);
+    client.report();
+    let began = Instant::now();
+    program.signal("TERM");
+    let why = client.state("stopping")["why"].clone();
+    assert_eq!(why, "SIGTERM");
+    assert_eq!(program.end().code(), Some(0), "{}", program.log());
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(!Path::new(&socket).exists(), "the socket is removed");
+}
+
+#[test]
+fn sighup_takes_a_new_configuration_and_refuses_a_wrong_one() {
+    let folder = Folder::new();
+    let config = folder.file("c.toml", looping(PHOTO, ""));
+    let socket = folder.text("sock");
+    let program = Program::start(&["--config", &config, "--socket", &socket]);
+    let mut client = Client::connect(&socket);
+    client.report();
+    folder.file(
+        "c.toml",
+        looping(PHOTO, "prompts.list = [\"bowl\", \"cat\"]"),
+    );
+    program.signal("HUP");
+    client.until("new prompts", |m| {
+        m["event"] == "prompts_changed" && m["count"] == 2
+    });
+    for wrong in [
+        "prompts.lst = [\"cat\"]",
+        "prompts.list = [{ text = \"blorb\", kind = \"name\" }]",
+        "links.socket = [{ path = \"/nowhere/sock\" }]",
+    ] {
+        folder.file("c.toml", looping(PHOTO, wrong));
+        program.signal("HUP");
+        let why = client.fault("configuration");
+        assert!(why.contains("the one before goes on"), "{why}");
+        let report = client.report();
+        assert_eq!(report["prompts_version"], 2, "{wrong}");
+    }
+    // another source
+    let other = folder.text("other.jpg");
+    fs::copy(root().join("models/sample/chelsea.jpg"), &other).expect("a copy");
+    folder.file(
+        "c.toml",
+        looping(&other, "prompts.list = [\"bowl\", \"cat\"]"),
+    );
+    program.signal("HUP");
+    client.until("the other photo", |m| m["width"] == 451);
+}
+
+#[test]
+fn when_it_is_hot_it_does_less_and_says_so() {
+    let folder = Folder::new();
+    let sensor = folder.file("temp", "40000\n");
+    let heat = format!("[heat]\nsensor = \"{sensor}\"\nperiod_s = 0.1");
+    let config = folder.file("c.toml", looping(PHOTO, &heat));
+    let socket = folder.text("sock");
+    let _program = Program::start(&["--config", &config, "--socket", &socket]);
+    let mut client = Client::connect(&socket);
+    client.state("running");
+    fs::write(&sensor, "95000\n").expect("heat");
+    let why = client.state("degraded")["why"].to_string();
+    assert!(why.contains("hot: 95 degrees"), "{why}");
+    assert_eq!(client.telemetry()["temperature_c"], 95.0);
+    fs::write(&sensor, "40000\n").expect("cold");
+    client.state("running");
+}
+
+#[test]
+fn the_service_manager_is_told_ready_alive_status_and_stopping() {
+    let folder = Folder::new();
+    let config = folder.file("c.toml", looping(PHOTO, ""));
+    let manager = UnixDatagram::bind(folder.path("notify")).expect("a socket");
+    manager.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let mut command = command(&["--config", &config]);
+    command
+        .env("NOTIFY_SOCKET", folder.path("notify"))
+        .env("WATCHDOG_USEC", "900000");
+    let mut program = Program::of(&mut command);
+    let mut heard = String::new();
+    let mut hear = |until: &dyn Fn(&str) -> bool| {
+        let mut buffer = [0; 4096];
+        while !until(&heard) {
+            let n = manager.recv(&mut buffer).expect("a message in time");
+            heard += &String::from_utf8_lossy(&buffer[..n]);
+            heard += "\n";
+        }
+        heard.clone()
+    };
+    hear(&|h| h.contains("READY=1"));
+    let began = Instant::now();
+    hear(&|h| h.matches("WATCHDOG=1").count() >= 4);
+    let took = began.elapsed();
+    assert!(
+        took > Duration::from_millis(900),
+        "not more often than needed: {took:?}"
+    );
+    hear(&|h| h.contains("STATUS=running"));
+    program.signal("TERM");
+    hear(&|h| h.contains("STOPPING=1"));
+    assert_eq!(program.end().code(), Some(0));
+}
+
+/// The default pack with another digest of the golden frame, its checksums right.
+fn pack_that_fails_its_test(path: &Path) {
+    let pack = Pack::open(&root().join("models/tarsier-s.tarsier")).expect("the default pack");
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Stored)
+        .with_alignment(ALIGN as u16);
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, bytes) in pack.sections() {
+        zip.start_file(name, options).expect("an entry");
+        if name == "manifest.json" {
+            let mut manifest: Value = serde_json::from_slice(bytes).expect("JSON");
+            manifest["golden"] = json!("00");
+            zip.write_all(manifest.to_string().as_bytes())
+                .expect("bytes");
+        } else {
+            zip.write_all(bytes).expect("bytes");
+        }
+    }
+    fs::write(path, zip.finish().expect("an archive").into_inner()).expect("a file");
+}
+
+#[test]
+fn a_pack_that_fails_its_self_test_is_left_for_the_previous_one_and_that_is_said() {
+    let folder = Folder::new();
+    let config = folder.file("c.toml", looping(PHOTO, "telemetry.period_s = 0.3"));
+    let (pack, socket) = (folder.text("m.tarsier"), folder.text("sock"));
+    let arguments = ["--config", &config, "--socket", &socket, "--pack", &pack];
+    pack_that_fails_its_test(Path::new(&pack));
+    let mut alone = Program::start(&arguments);
+    assert_eq!(alone.end().code(), Some(65), "{}", alone.log());
+    assert!(
+        alone.log().contains("self-test: the golden frame gives"),
+        "{}",
+        alone.log()
+    );
+
+    let good = root().join("models/tarsier-s.tarsier");
+    fs::copy(&good, folder.path("m.tarsier.previous")).expect("a copy");
+    let _program = Program::start(&arguments);
+    let mut client = Client::connect(&socket);
+    let why = client.fault("pack");
+    assert!(
+        why.contains("golden frame") && why.contains(".previous"),
+        "{why}"
+    );
+    client.report();
+    // the same at run time: what is in use goes on
+    let (name, _) = client.refused(json!({"command": "reload_pack"}));
+    assert_eq!(name, "failed");
+    client.report();
+    fs::copy(&good, folder.path("new")).expect("a copy");
+    fs::rename(folder.path("new"), &pack).expect("installed by renaming");
+    client.command(json!({"command": "reload_pack"}));
+    let version = client.report()["prompts_version"].clone();
+    assert_eq!(version, 2, "the prompts were made again");
+}
+
+// No network.
+
+#[test]
+fn network_sockets_are_refused_to_every_thread_and_work_goes_on() {
+    let folder = Folder::new();
+    let config = folder.file("c.toml", looping(PHOTO, "sandbox.required = true"));
+    let socket = folder.text("sock");
+    let program = Program::start(&["--config", &config, "--socket", &socket]);
+    let mut client = Client::connect(&socket);
+    client.report();
+    // the program itself tries to open one, now
+    let answer = client.command(json!({"command": "self_test"}));
+    let text = answer["text"].to_string();
+    assert!(text.contains("network sockets are refused"), "{text}");
+    assert!(text.contains("golden frame"), "{text}");
+    for thread in fs::read_dir(format!("/proc/{}/task", program.pid())).expect("threads") {
+        let status = fs::read_to_string(thread.expect("a thread").path().join("status"));
+        let status = status.expect("a status");
+        let filter = status.lines().find(|l| l.starts_with("Seccomp:"));
+        assert_eq!(filter, Some("Seccomp:\t2"), "{status}");
+    }
+    // a new client, a new configuration and a new source still work
+    let mut another = Client::connect(&socket);
+    another.report();
+    program.signal("HUP");
+    client.report();
+}
+
+#[test]
+fn without_the_sandbox_the_same_probe_finds_the_network_open() {
+    // proof that the test above can fail
+    let refused = tarsier::run::sandbox::probe();
+    assert!(refused.is_err(), "{refused:?}");
+}
+
+// Configuration.
+
+#[test]
+fn a_wrong_configuration_is_78_with_its_line_and_a_missing_one_66() {
+    let folder = Folder::new();
+    let config = folder.file(
+        "c.toml",
+        "[source]\nkind = \"mjpeg\"\npath = \"-\"\n\n[rat]\n",
+    );
+    let mut program = Program::start(&["--config", &config, "--check-config"]);
+    assert_eq!(program.end().code(), Some(78));
+    program.says(&format!("{config}:5: unknown key \"rat\"; nearest: rate"));
+    let mut missing = Program::start(&["--config", "/nowhere/c.toml"]);
+    assert_eq!(missing.end().code(), Some(66));
+    let mut nothing = Program::start(&[]);
+    assert_eq!(nothing.end().code(), Some(64));
+    nothing.says("no source");
+    let mut unknown = Program::start(&["--source", "camera"]);
+    assert_eq!(unknown.end().code(), Some(64));
+}
+
+#[test]
+fn options_override_the_file_and_what_is_printed_is_a_configuration() {
+    let folder = Folder::new();
+    let config = folder.file(
+        "c.toml",
+        looping(PHOTO, "rate.fps = 5.0\nengine.threads = 3"),
+    );
+    let print = |arguments: &[&str]| {
+        let all = [&["--config", &config, "--print-config"], arguments].concat();
+        let output = command(&all)
+            .stdout(Stdio::piped())
+            .output()
+            .expect("it runs");
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let printed = print(&[
+        "--rate",
+        "7.5",
+        "--source",
+        "v4l2:/dev/video3",
+        "--prompt",
+        "cup",
+    ]);
+    for line in [
+        "fps = 7.5",
+        "kind = \"v4l2\"",
+        "path = \"/dev/video3\"",
+        "threads = 1",
+        "text = \"cup\"",
+    ] {
+        assert!(printed.contains(line), "no {line:?} in\n{printed}");
+    }
+    let again = folder.file("again.toml", &printed);
+    let check = command(&["--config", &again, "--check-config"])
+        .output()
+        .expect("it runs");
+    assert!(check.status.success(), "{check:?}");
+}
+
+/// Every `boards/*/board.toml`.
+fn boards() -> Vec<std::path::PathBuf> {
+    let folder = fs::read_dir(root().join("boards")).expect("boards");
+    let mut found: Vec<_> = folder
+        .map(|entry| entry.expect("an entry").path().join("board.toml"))
+        .filter(|path| path.exists())
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn every_boards_configuration_is_right_and_its_folder_whole() {
+    let boards = boards();
+    assert!(boards.len() >= 8, "{boards:?}");
+    for board in boards {
+        let check = command(&["--config", board.to_str().expect("UTF-8"), "--check-config"])
+            .output()
+            .expect("it runs");
+        let words = String::from_utf8_lossy(&check.stderr);
+        assert!(check.status.success(), "{}: {words}", board.display());
+        let folder = board.parent().expect("a folder");
+        for file in ["README.md", "tarsier.service", "99-tarsier.rules"] {
+            assert!(
+                folder.join(file).exists(),
+                "{} lacks {file}",
+                folder.display()
+            );
+        }
+        let service = fs::read_to_string(folder.join("tarsier.service")).expect("a unit");
+        for line in [
+            "Type=notify",
+            "PrivateNetwork=yes",
+            "ProtectSystem=strict",
+            "DeviceAllow=",
+            "MemoryMax=",
+            "WatchdogSec=",
+            "RestrictAddressFamilies=AF_UNIX",
+        ] {
+            assert!(service.contains(line), "{} lacks {line}", folder.display());
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_went_away_ends_the_program_in_silence() {
+    let folder = Folder::new();
+    let config = folder.file("c.toml", looping(PHOTO, ""));
+    let mut command = command(&["--config", &config]);
+    command.stdout(Stdio::piped());
+    let mut program = Program::of(&mut command);
+    let stdout = program.child.stdout.take().expect("a pipe");
+    let mut reader = BufReader::new(stdout);
+    let mut line = String::new();
+    reader.read_line(&mut line).expect("a report");
+    drop(reader);
+    assert_eq!(program.end().code(), Some(0), "{}", program.log());
+}
+
+#[test]
+fn a_pack_is_installed_by_renaming_and_the_one_before_is_kept() {
+    let folder = Folder::new();
+    let good = root().join("models/tarsier-s.tarsier");
+    let (bad, to) = (folder.path("bad"), folder.text("m.tarsier"));
+    pack_that_fails_its_test(&bad);
+    let install = |from: &Path| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_tarsier"))
+            .args(["pack", "install", from.to_str().expect("UTF-8"), &to])
+            .output()
+            .expect("it runs")
+    };
+    assert!(install(&good).status.success());
+    assert!(
+        !folder.path("m.tarsier.previous").exists(),
+        "there was none"
+    );
+    File::options().append(true).open(&to).expect("a pack"); // it is there and ours
+    let refused = install(&bad);
+    assert_eq!(refused.status.code(), Some(65), "{refused:?}");
+    assert_eq!(
+        fs::read(&to).expect("a pack"),
+        fs::read(&good).expect("a pack")
+    );
+    assert!(install(&good).status.success());
+    assert!(folder.path("m.tarsier.previous").exists());
+    let left: Vec<_> = fs::read_dir(&folder.0).expect("a folder").collect();
+    assert_eq!(left.len(), 3, "nothing half done stays: {left:?}");
+}
