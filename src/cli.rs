@@ -22,6 +22,7 @@ mod bench;
 mod detect;
 mod pack;
 mod run;
+mod watch;
 
 /// Exit codes, as in sysexits(3).
 pub(crate) mod exit {
@@ -116,6 +117,8 @@ enum Command {
     Detect(detect::Detect),
     /// Look at frames as they come and report over links, until told to stop.
     Run(run::Run),
+    /// Show what a running Tarsier sees, as a table in this terminal.
+    Watch(watch::Watch),
     /// Measure stages, operators, memory and start-up on this machine.
     Bench(bench::Bench),
     /// Build, look into, or check a model pack.
@@ -182,6 +185,7 @@ pub(crate) fn run(arguments: &Arguments, started: Instant) -> Result<u8, Failure
     match &arguments.command {
         Command::Detect(c) => c.engine.in_pool(|execution| c.run(execution)),
         Command::Run(c) => c.run(),
+        Command::Watch(c) => c.run(),
         Command::Bench(c) => c.engine.in_pool(|execution| c.run(execution, started)),
         Command::Pack(c) => c.run(),
     }

@@ -23,7 +23,7 @@ use std::{
     io,
     os::unix::net::UnixListener,
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -141,6 +141,8 @@ impl Links {
                 let passed =
                     (config.activation && !self.passed.is_empty()).then(|| self.passed.remove(0));
                 let listener = socket::Listener::open(config, passed)?;
+                // now and not when the thread has begun: who asks after the start must not be told otherwise
+                outbox.gauge.up.store(true, Relaxed);
                 builder
                     .name("socket".into())
                     .spawn(move || socket::run(listener, &shared, &inbox, number, run))?

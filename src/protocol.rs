@@ -26,6 +26,9 @@ pub mod json;
 pub mod message;
 pub mod sentence;
 
+#[cfg(test)]
+mod wire;
+
 pub use command::{Answer, Command, ErrorCode, PromptSpec, Reply, Request};
 pub use message::{Drops, Envelope, Event, LinkHealth, Outgoing, SharedNames, State, Telemetry};
 

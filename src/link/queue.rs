@@ -54,9 +54,29 @@ struct Waiting {
     others: Deque<(u64, Item), MAX_OTHERS>,
     stamp: u64,
     lost: Losses,
-    /// What a reader that comes later must know.
+    /// What holds once all that waits is told: for links that come later.
+    latest: Standing,
+    /// What holds as of the last message taken: for readers that come now, who are told the rest as it is taken.
+    told: Standing,
+}
+
+/// The last events that a reader must know.
+#[derive(Clone, Debug, Default)]
+struct Standing {
     state: Option<Arc<Event>>,
     prompts: Option<Arc<Event>>,
+}
+
+impl Standing {
+    fn note(&mut self, item: &Item) {
+        if let Item::Event(event) = item {
+            match **event {
+                Event::State { .. } => self.state = Some(Arc::clone(event)),
+                Event::PromptsChanged { .. } => self.prompts = Some(Arc::clone(event)),
+                _ => {}
+            }
+        }
+    }
 }
 
 /// What the loop and one link's thread share.
@@ -78,8 +98,8 @@ impl Outbox {
                 others: Deque::new(),
                 stamp: 0,
                 lost: Losses::default(),
-                state: None,
-                prompts: None,
+                latest: Standing::default(),
+                told: Standing::default(),
             }),
             depth: depth.clamp(1, MAX_REPORTS),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
@@ -119,16 +139,10 @@ impl Outbox {
     pub(super) fn push(&self, item: Item) {
         let mut waiting = lock(&self.waiting);
         let stamp = waiting.next_stamp();
-        if let Item::Event(event) = &item {
-            match **event {
-                Event::State { .. } => waiting.state = Some(Arc::clone(event)),
-                Event::PromptsChanged { .. } => waiting.prompts = Some(Arc::clone(event)),
-                _ => {}
-            }
-        }
+        waiting.latest.note(&item);
         let mut oldest = None;
         if waiting.others.is_full() {
-            oldest = waiting.others.pop_front();
+            oldest = waiting.pop_other();
             waiting.lost.others += 1;
         }
         if waiting.others.push_back((stamp, item)).is_err() {
@@ -147,7 +161,7 @@ impl Outbox {
         if report.is_some_and(|r| other.is_none_or(|o| r < o)) {
             return waiting.reports.pop_front().map(|(_, e)| Item::Report(e));
         }
-        waiting.others.pop_front().map(|(_, item)| item)
+        waiting.pop_other()
     }
 
     /// Whether nothing waits.
@@ -161,22 +175,18 @@ impl Outbox {
         std::mem::take(&mut lock(&self.waiting).lost)
     }
 
-    /// The last events that a reader who comes now must know.
+    /// The last events that a reader who comes now must know and will not be told.
     pub(super) fn standing(&self) -> impl Iterator<Item = Arc<Event>> {
-        let waiting = lock(&self.waiting);
-        [waiting.state.clone(), waiting.prompts.clone()]
-            .into_iter()
-            .flatten()
+        let Standing { state, prompts } = lock(&self.waiting).told.clone();
+        [state, prompts].into_iter().flatten()
     }
 
-    /// Makes this link know what another one knew.
+    /// Makes this link, which is new, know what another one knows.
     pub(super) fn inherit(&self, other: &Self) {
-        let (state, prompts) = {
-            let other = lock(&other.waiting);
-            (other.state.clone(), other.prompts.clone())
-        };
+        let latest = lock(&other.waiting).latest.clone();
         let mut waiting = lock(&self.waiting);
-        (waiting.state, waiting.prompts) = (state, prompts);
+        waiting.told = latest.clone();
+        waiting.latest = latest;
     }
 
     /// Tells the thread to send what waits, if that is soon done, and to end.
@@ -212,6 +222,12 @@ impl Waiting {
     fn next_stamp(&mut self) -> u64 {
         self.stamp += 1;
         self.stamp
+    }
+
+    fn pop_other(&mut self) -> Option<Item> {
+        let (_, item) = self.others.pop_front()?;
+        self.told.note(&item);
+        Some(item)
     }
 }
 
@@ -351,8 +367,14 @@ mod tests {
         outbox.publish(&event(1));
         outbox.publish(&Outgoing::Event(state(State::Paused)));
         outbox.publish(&event(2));
+        assert_eq!(
+            outbox.standing().count(),
+            0,
+            "all of it is still to be told"
+        );
         let next = Outbox::new(2).expect("an eventfd");
         next.inherit(&outbox);
+        assert_eq!(taken(&outbox).len(), 4);
         for outbox in [outbox, next] {
             let standing: Vec<_> = outbox.standing().collect();
             assert_eq!(standing[0], state(State::Paused));

@@ -174,7 +174,6 @@ pub(super) fn run(mut listener: Listener, outbox: &Outbox, inbox: &Inbox, link: 
         named: 0,
         lines: Pool::new(),
     };
-    outbox.gauge.up.store(true, Relaxed);
     let (mut end, mut look_at) = (None, Instant::now());
     // accepting failed for want of descriptors: leave the listener alone for a while
     let mut accept_at = Instant::now();

@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""A ROS 2 node that publishes Tarsier's reports as vision_msgs/Detection2DArray.
+
+    source /opt/ros/<distribution>/setup.bash        # with ros-<distribution>-vision-msgs installed
+    python3 ros2_bridge.py --ros-args -p path:=/run/tarsier/tarsier.sock -p frame_id:=camera
+
+| topic | type | |
+|---|---|---|
+| `~/detections` (published) | `vision_msgs/Detection2DArray` | a message per report, also where nothing was found |
+| `~/events` (published) | `std_msgs/String` | events, lost reports among them, as JSON |
+| `~/prompts` (subscribed) | `std_msgs/String` | what to look for: a JSON list of texts, or texts separated by commas |
+
+| parameter | default | |
+|---|---|---|
+| `path` | `/run/tarsier/tarsier.sock` | the socket, or a tty |
+| `speed` | 115200 | of a tty |
+| `frame_id` | `camera` | of the messages' headers |
+
+The stamp is the report's wall-clock time of capture; over a tty, whose binary reports have none, the time of arrival less the latency.
+The connection is made again when it is lost. A report is published as it was made: nothing is filtered or tracked here.
+"""
+
+import json
+import sys
+import threading
+import time
+
+from tarsier_client import Refused, connect
+
+
+def texts(text):
+    """Prompts from a message: a JSON list, or texts separated by commas."""
+    try:
+        prompts = json.loads(text)
+    except ValueError:
+        prompts = [part.strip() for part in text.split(",") if part.strip()]
+    return prompts if isinstance(prompts, list) else [str(prompts)]
+
+
+def stamp(report, now):
+    """Seconds and nanoseconds of a report; `now` is the wall clock in seconds."""
+    given = report["header"].get("stamp")
+    if given:
+        return given["sec"], given["nanosec"]
+    nanoseconds = int(now * 1e9) - report["latency_us"] * 1000
+    return nanoseconds // 1_000_000_000, nanoseconds % 1_000_000_000
+
+
+def fill(array, report, frame_id, now, new_detection, new_hypothesis):
+    """Fills a Detection2DArray from a report; messages are made by the two functions, so that this needs no ROS."""
+    array.header.stamp.sec, array.header.stamp.nanosec = stamp(report, now)
+    array.header.frame_id = frame_id
+    for found in report["detections"]:
+        detection, box = new_detection(), found["bbox"]
+        detection.header = array.header
+        detection.id = found.get("id", "")
+        detection.bbox.center.position.x = float(box["center"]["x"])
+        detection.bbox.center.position.y = float(box["center"]["y"])
+        detection.bbox.size_x = float(box["size_x"])
+        detection.bbox.size_y = float(box["size_y"])
+        for result in found["results"]:
+            hypothesis = new_hypothesis()
+            hypothesis.hypothesis.class_id = result["class_id"]
+            hypothesis.hypothesis.score = float(result["score"])
+            detection.results.append(hypothesis)
+        array.detections.append(detection)
+    return array
+
+
+def main():
+    try:
+        import rclpy
+        from rclpy.executors import ExternalShutdownException
+        from rclpy.node import Node
+        from std_msgs.msg import String
+        from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
+    except ImportError as e:
+        sys.exit(
+            f"ros2_bridge: {e}. This is a ROS 2 node: run `source /opt/ros/<distribution>/setup.bash` first, and install "
+            "ros-<distribution>-vision-msgs. Without ROS, use tarsier_client.py."
+        )
+
+    class Bridge(Node):
+        def __init__(self):
+            super().__init__("tarsier")
+            self.path = self.declare_parameter("path", "/run/tarsier/tarsier.sock").value
+            self.speed = self.declare_parameter("speed", 115200).value
+            self.frame_id = self.declare_parameter("frame_id", "camera").value
+            self.detections = self.create_publisher(Detection2DArray, "~/detections", 10)
+            self.events = self.create_publisher(String, "~/events", 10)
+            self.create_subscription(String, "~/prompts", self.set_prompts, 10)
+            self.link, self.prompts = None, None
+            threading.Thread(target=self.read, daemon=True).start()
+
+        def set_prompts(self, message):
+            self.prompts = texts(message.data)
+            if self.link:
+                try:
+                    self.link.send("set_prompts", prompts=self.prompts)
+                except OSError as e:  # the reader notices too, and they are set again with the next connection
+                    self.get_logger().warning(f"prompts: {e}")
+
+        def read(self):
+            while rclpy.ok():
+                try:
+                    with connect(self.path, self.speed) as link:
+                        self.get_logger().info(f"connected to {self.path}")
+                        if self.prompts:
+                            link.command("set_prompts", prompts=self.prompts)
+                        self.link = link
+                        for message in link:
+                            self.publish(message)
+                    why = "closed"
+                except (OSError, Refused, TimeoutError, ValueError) as e:
+                    why = e
+                self.link = None
+                self.get_logger().warning(f"{self.path}: {why}; trying again", throttle_duration_sec=10)
+                time.sleep(1)
+
+        def publish(self, message):
+            if message["type"] == "report":
+                array = fill(Detection2DArray(), message, self.frame_id, time.time(), Detection2D, ObjectHypothesisWithPose)
+                self.detections.publish(array)
+            elif message["type"] == "event":
+                self.events.publish(String(data=json.dumps(message, ensure_ascii=False)))
+            elif message["type"] == "reply" and not message["ok"]:
+                self.get_logger().error(message["error"]["text"])
+
+    rclpy.init()
+    node = Bridge()
+    try:
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    main()

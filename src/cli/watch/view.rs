@@ -1,0 +1,389 @@
+//! What is known of a running Tarsier, as lines of text.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use serde::Deserialize;
+use serde_json::Value;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// Over how long frames per second are counted.
+const LATELY: Duration = Duration::from_secs(3);
+
+/// Columns of a name, at least; the rest of the table has a fixed width.
+const NAME: usize = 16;
+
+/// Columns of the table behind the name.
+const NUMBERS: usize = 50;
+
+/// What is needed of a message. Fields that are not there are those of other types, or of a later version.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Message {
+    r#type: String,
+    event: String,
+    header: Header,
+    width: u32,
+    height: u32,
+    prompts_version: u32,
+    latency_us: u32,
+    dropped: Dropped,
+    crowded: u32,
+    detections: Vec<Detection>,
+    to: String,
+    why: String,
+    count: u64,
+    version: Value,
+    part: String,
+    text: String,
+    error: Option<Refusal>,
+    temperature_c: Option<f32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Refusal {
+    text: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Header {
+    seq: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Dropped {
+    late: u64,
+    damaged: u64,
+    failed: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Detection {
+    id: String,
+    bbox: Bbox,
+    results: Vec<Hypothesis>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Bbox {
+    center: Point,
+    size_x: f32,
+    size_y: f32,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Point {
+    x: f32,
+    y: f32,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Hypothesis {
+    class_id: String,
+    score: f32,
+}
+
+/// What was last heard.
+#[derive(Debug)]
+pub(super) struct View {
+    path: String,
+    version: String,
+    state: String,
+    report: Option<Message>,
+    came: VecDeque<Instant>,
+    lost: u64,
+    temperature: Option<f32>,
+    said: String,
+}
+
+impl View {
+    pub(super) fn new(path: String) -> Self {
+        Self {
+            path,
+            version: String::new(),
+            state: "connected".into(),
+            report: None,
+            came: VecDeque::new(),
+            lost: 0,
+            temperature: None,
+            said: String::new(),
+        }
+    }
+
+    pub(super) const fn has_report(&self) -> bool {
+        self.report.is_some()
+    }
+
+    /// Takes one line of the socket; what is no message is passed over.
+    pub(super) fn take(&mut self, line: &[u8]) {
+        let Ok(message) = serde_json::from_slice::<Message>(line) else {
+            return;
+        };
+        match (message.r#type.as_str(), message.event.as_str()) {
+            ("report", _) => {
+                self.came.push_back(Instant::now());
+                self.report = Some(message);
+            }
+            ("event", "hello") => {
+                self.version = message.version.as_str().unwrap_or_default().to_owned();
+                (self.lost, self.said) = (0, String::new());
+                self.state = "connected".into();
+            }
+            ("event", "state") => {
+                self.said = format!("{}: {}", message.to, message.why);
+                self.state = message.to;
+            }
+            ("event", "prompts_changed") => {
+                self.said = format!("prompts version {}: {}", message.version, message.count);
+            }
+            ("event", "fault") => self.said = format!("{}: {}", message.part, message.text),
+            ("event", "telemetry") => self.temperature = message.temperature_c,
+            ("event", "lost") => self.lost += message.count,
+            ("reply", _) => self.said = message.error.map_or_else(String::new, |e| e.text),
+            _ => {}
+        }
+    }
+
+    /// The connection is gone; what was last seen stays, as what it is.
+    pub(super) fn lose(&mut self, why: &str) {
+        self.state = "not connected".into();
+        self.said = format!("connection lost ({why}); trying again");
+        self.came.clear();
+    }
+
+    /// The table, cut to so many columns and rows.
+    pub(super) fn lines(&mut self, columns: usize, rows: usize) -> Vec<String> {
+        let fps = self.fps();
+        let mut lines = vec![format!(
+            "tarsier {}  {}  {}",
+            self.version, self.state, self.path
+        )];
+        if let Some(report) = &self.report {
+            let Dropped {
+                late,
+                damaged,
+                failed,
+            } = report.dropped;
+            let temperature = self
+                .temperature
+                .map_or_else(String::new, |t| format!("  {t:.0} °C"));
+            lines.push(format!(
+                "frame {}  {}x{}  {fps:.1} fps  latency {:.1} ms{temperature}  prompts v{}",
+                report.header.seq,
+                report.width,
+                report.height,
+                f64::from(report.latency_us) / 1000.0,
+                report.prompts_version
+            ));
+            lines.push(format!(
+                "dropped: late {late}, damaged {damaged}, failed {failed}; not read here {}",
+                self.lost
+            ));
+        } else {
+            lines.push("no report yet".into());
+        }
+        lines.push(printable(&self.said));
+        if let Some(report) = &self.report {
+            let name = columns.saturating_sub(NUMBERS).clamp(NAME, 40);
+            // the head, a table's head, and a line for what has no room
+            let room = rows.saturating_sub(lines.len() + 2);
+            lines.push(format!(
+                "{}  score      x      y  width height  track",
+                fitted("what", name)
+            ));
+            let shown = report.detections.iter().take(room);
+            lines.extend(shown.map(|detection| row(detection, name)));
+            let more = report.detections.len().saturating_sub(room) + report.crowded as usize;
+            if more > 0 {
+                lines.push(format!("and {more} more"));
+            } else if report.detections.is_empty() {
+                lines.push("nothing found".into());
+            }
+        }
+        lines.truncate(rows);
+        lines.iter().map(|line| cut(line, columns)).collect()
+    }
+
+    fn fps(&mut self) -> f64 {
+        let now = Instant::now();
+        while self.came.front().is_some_and(|at| now - *at > LATELY) {
+            self.came.pop_front();
+        }
+        let first = self
+            .came
+            .front()
+            .map_or(0.0, |at| (now - *at).as_secs_f64());
+        // n reports are n - 1 intervals and what has passed since the last
+        if self.came.len() < 2 {
+            return 0.0;
+        }
+        (self.came.len() - 1) as f64 / first.max(1e-3)
+    }
+}
+
+fn row(detection: &Detection, name: usize) -> String {
+    let (what, score) = detection
+        .results
+        .first()
+        .map_or(("", 0.0), |r| (r.class_id.as_str(), r.score));
+    let Bbox {
+        center,
+        size_x,
+        size_y,
+    } = &detection.bbox;
+    format!(
+        "{}  {score:5.2} {:6.0} {:6.0} {size_x:6.0} {size_y:6.0}  {}",
+        fitted(&printable(what), name),
+        center.x,
+        center.y,
+        printable(&detection.id)
+    )
+}
+
+/// A text without anything that a terminal would obey.
+fn printable(text: &str) -> String {
+    let shown = |c: char| match c {
+        // these turn the direction of all that follows
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '·',
+        c if c.width().is_none() => '·',
+        c => c,
+    };
+    text.chars().map(shown).collect()
+}
+
+/// A text cut or filled to so many columns.
+fn fitted(text: &str, columns: usize) -> String {
+    let mut text = cut(text, columns);
+    let width = text.width();
+    text.extend(std::iter::repeat_n(' ', columns.saturating_sub(width)));
+    text
+}
+
+/// As much of a text as so many columns hold; Chinese characters take two.
+fn cut(text: &str, columns: usize) -> String {
+    let mut left = columns;
+    let fits = |c: &char| {
+        let width = c.width().unwrap_or(0);
+        let fits = width <= left;
+        left = left.saturating_sub(width);
+        fits
+    };
+    text.chars().take_while(fits).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn report(names: &[&str]) -> Vec<u8> {
+        let detections: Vec<_> = names
+            .iter()
+            .map(|name| {
+                json!({"bbox":{"center":{"x":320.5,"y":240.0},"size_x":100.0,"size_y":160.0},
+                    "results":[{"class_id":name,"score":0.875}]})
+            })
+            .collect();
+        let report = json!({"type":"report","header":{"seq":1234},"prompts_version":3,"latency_us":21500,"width":640,
+            "height":480,"dropped":{"late":2,"damaged":1,"failed":0},"crowded":0,"detections":detections});
+        report.to_string().into_bytes()
+    }
+
+    fn view(lines: &[&[u8]]) -> View {
+        let mut view = View::new("/run/s".into());
+        lines.iter().for_each(|line| view.take(line));
+        view
+    }
+
+    #[test]
+    fn a_report_is_a_head_and_a_row_for_each_detection() {
+        let hello = br#"{"type":"event","event":"hello","wire":1,"version":"0.1.0","run":7}"#;
+        let state =
+            br#"{"type":"event","event":"state","from":"starting","to":"running","why":"ready"}"#;
+        let lost = br#"{"type":"event","event":"lost","count":17,"others":0}"#;
+        let mut view = view(&[hello, state, lost, lost, &report(&["person", "coffee cup"])]);
+        let lines = view.lines(80, 24);
+        assert_eq!(lines[0], "tarsier 0.1.0  running  /run/s");
+        assert!(
+            lines[1].starts_with("frame 1234  640x480") && lines[1].contains("latency 21.5 ms")
+        );
+        assert_eq!(
+            lines[2],
+            "dropped: late 2, damaged 1, failed 0; not read here 34"
+        );
+        assert_eq!(lines[3], "running: ready");
+        let words = |line: &str| {
+            line.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            words(&lines[5]),
+            ["person", "0.88", "320", "240", "100", "160"]
+        );
+        assert!(lines[6].starts_with("coffee cup  "));
+        assert_eq!(lines[4].find("score"), lines[5].find(" 0.88"));
+    }
+
+    #[test]
+    fn the_table_keeps_to_the_terminal_and_says_what_has_no_room() {
+        let names: Vec<String> = (0..50)
+            .map(|i| format!("猫 number {i} of a long name"))
+            .collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut view = view(&[&report(&names)]);
+        for (columns, rows) in [(80, 24), (40, 10), (10, 5), (1, 1), (200, 60)] {
+            let lines = view.lines(columns, rows);
+            assert!(lines.len() <= rows, "{columns}x{rows}: {lines:?}");
+            assert!(
+                lines.iter().all(|l| l.width() <= columns),
+                "{columns}x{rows}: {lines:?}"
+            );
+        }
+        assert_eq!(
+            view.lines(80, 24).last().map(String::as_str),
+            Some("and 32 more")
+        );
+        assert_eq!(view.lines(80, 60).len(), 4 + 1 + 50);
+    }
+
+    #[test]
+    fn names_cannot_command_the_terminal() {
+        let mut view = view(&[&report(&["\u{1b}[2Jcleared\r\n\u{9b}0m\u{202e}"])]);
+        let lines = view.lines(80, 24);
+        assert!(
+            lines.iter().all(|l| !l.contains(char::is_control)),
+            "{lines:?}"
+        );
+        assert!(lines[5].starts_with("·[2Jcleared···0m·"), "{lines:?}");
+    }
+
+    #[test]
+    fn what_is_no_message_changes_nothing() {
+        let mut view = view(&[
+            b"",
+            b"{",
+            b"[1]",
+            br#"{"type":"news"}"#,
+            br#"{"type":"report","detections":7}"#,
+        ]);
+        assert!(!view.has_report());
+        assert_eq!(view.lines(80, 24)[1], "no report yet");
+        view.take(&report(&[]));
+        assert_eq!(
+            view.lines(80, 24).last().map(String::as_str),
+            Some("nothing found")
+        );
+        view.lose("closed");
+        assert!(view.lines(80, 24)[0].contains("not connected"));
+    }
+}
