@@ -9,7 +9,7 @@ use std::{
 use tract_onnx::prelude::{DatumType, IntoTValue, TValue, Tensor, tvec};
 
 use crate::{
-    detect::{Alignment, DetectError, Detector, Field, HeadLevel, HeadOutput, Settings},
+    detect::{DetectError, Detector, Field, HeadLevel, HeadOutput, Settings},
     frame::{Frame, letterbox::Letterboxer},
     geometry::Size,
     graph::op::{Execution, Graph, GraphError},
@@ -78,7 +78,7 @@ pub struct StageTimes {
     pub backbone: Duration,
     /// Features to objects.
     pub head: Duration,
-    /// Proposals, and objects × prompts.
+    /// Proposals, and the pairs of objects × prompts that pass.
     pub align: Duration,
     /// Pairs to detections.
     pub select: Duration,
@@ -94,7 +94,6 @@ pub struct Pipeline {
     head: Graph,
     detector: Detector,
     objects: Quant,
-    logits: Vec<f32>,
     execution: Execution,
 }
 
@@ -197,7 +196,6 @@ impl Pipeline {
                 manifest.embedding as usize,
                 settings,
             )?,
-            logits: Vec::new(),
             backbone,
             head,
             execution,
@@ -243,24 +241,19 @@ impl Pipeline {
             .collect();
 
         let clock = Instant::now();
-        let objects = self.detector.propose(&outputs);
+        self.detector.propose(&outputs);
         let table = prompts.align();
-        let row = table.scale.len();
-        let count = objects.len() / table.embedding;
-        self.logits.resize(count * row, 0.0);
         let Execution { isa, threads } = self.execution;
-        align(isa, threads, &table, objects, &mut self.logits);
-        self.detector.weigh(&outputs, row, &mut self.logits);
+        self.detector.align(
+            &outputs,
+            threads,
+            prompts.thresholds(),
+            |some, objects, logits| align(isa, &table.prompts(some), objects, logits),
+        );
         times.align = clock.elapsed();
 
         let clock = Instant::now();
-        let alignment = Alignment {
-            logits: &self.logits,
-            row,
-            thresholds: prompts.thresholds(),
-        };
-        self.detector
-            .select(&outputs, alignment, &letterbox, report);
+        self.detector.select(&outputs, &letterbox, report);
         times.select = clock.elapsed();
         Ok(times)
     }

@@ -57,7 +57,7 @@ impl Words {
         let objects = objects(table.embedding);
         let row = table.scale.len();
         let mut logits = vec![0.0; OBJECTS * row];
-        align(isa, 1, &table, &objects, &mut logits);
+        align(isa, &table, &objects, &mut logits);
         let column = |i: usize| {
             logits
                 .iter()

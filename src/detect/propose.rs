@@ -30,6 +30,11 @@ impl Proposals {
         &self.locations
     }
 
+    /// Their embeddings, one after the other.
+    pub(super) fn objects(&self) -> &[u8] {
+        &self.objects
+    }
+
     pub(super) fn fill(
         &mut self,
         form: &HeadForm,

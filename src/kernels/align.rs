@@ -56,8 +56,8 @@ pub struct Align<'a> {
 /// | `objects` | `[O, embedding]` | u8 | object embeddings, one scale for all |
 /// | `logits` | `[O, op.scale.len()]` | f32 | natural-log odds |
 ///
-/// With `threads > 1` the objects are split for that many on the current rayon
-/// pool. The result does not depend on it, nor on `isa`.
+/// The result does not depend on `isa`. Threads are the caller's: they take prompts
+/// ([`Align::prompts`]).
 ///
 /// # Panics
 ///
@@ -69,7 +69,7 @@ pub struct Align<'a> {
 ///
 /// `VisionLanguageAlign.forward` in APE's `ape/layers/vision_language_align.py`
 /// (Shen et al., arXiv:2312.02153).
-pub fn align(isa: Isa, threads: usize, op: &Align<'_>, objects: &[u8], logits: &mut [f32]) {
+pub fn align(isa: Isa, op: &Align<'_>, objects: &[u8], logits: &mut [f32]) {
     op.check(objects.len(), logits.len());
     let tiles = tiles_of_level!(isa);
     let kind = KINDS.iter().position(|&step| step == op.embedding);
@@ -78,10 +78,31 @@ pub fn align(isa: Isa, threads: usize, op: &Align<'_>, objects: &[u8], logits: &
         tiles,
         kind: kind.unwrap_or(KINDS.len() - 1),
     };
-    pass.split(threads, objects, logits);
+    pass.objects(objects, logits);
 }
 
-impl Align<'_> {
+impl<'a> Align<'a> {
+    /// The table of some of the prompts, whole blocks of 16.
+    ///
+    /// # Panics
+    ///
+    /// If the range is not made of whole blocks or reaches beyond the table.
+    #[must_use]
+    pub fn prompts(&self, some: std::ops::Range<usize>) -> Self {
+        assert!(
+            some.start.is_multiple_of(LANE) && some.end.is_multiple_of(LANE),
+            "prompts {some:?} are not whole blocks"
+        );
+        Self {
+            embedding: self.embedding,
+            weights: &self.weights[some.start * self.embedding..some.end * self.embedding],
+            sum_bias: &self.sum_bias[some.clone()],
+            sum_bias_s8: &self.sum_bias_s8[some.clone()],
+            scale: &self.scale[some.clone()],
+            bias: &self.bias[some],
+        }
+    }
+
     /// The contract of [`align`].
     fn check(&self, objects: usize, logits: usize) {
         let (prompts, embedding) = (self.scale.len(), self.embedding);
@@ -161,21 +182,6 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Some objects, in as many parts as there are threads.
-    fn split(&self, parts: usize, objects: &[u8], logits: &mut [f32]) {
-        let count = objects.len() / self.op.embedding;
-        if parts < 2 || count < 2 {
-            return self.objects(objects, logits);
-        }
-        let left = (count * (parts / 2) / parts).max(1);
-        let (a, b) = objects.split_at(left * self.op.embedding);
-        let (c, d) = logits.split_at_mut(left * self.op.scale.len());
-        rayon::join(
-            || self.split(parts / 2, a, c),
-            || self.split(parts - parts / 2, b, d),
-        );
-    }
-
     /// Some objects against all prompts, one group of blocks after another: the
     /// objects fit a near cache, a large table does not.
     #[allow(unsafe_code)]
