@@ -34,7 +34,10 @@ use std::{fmt, ops::Range};
 
 use crate::geometry::Letterbox;
 use crate::head::{HeadForm, Objectness};
-use crate::kernels::layout::{LANE, Planes};
+use crate::kernels::{
+    align::Logits,
+    layout::{LANE, Planes},
+};
 use crate::quant::Quant;
 use crate::scene::Report;
 
@@ -196,7 +199,7 @@ impl Detector {
 
     /// Finds the pairs of an object and a prompt whose logit is at least the prompt's threshold.
     ///
-    /// `score` writes `[O, prompts]` natural-log odds of some consecutive prompts, whole blocks of 16, for the
+    /// `score` writes the logits of some consecutive prompts, whole blocks of 16, and which of them pass, for the
     /// objects of the last [`propose`](Self::propose), which it is given; `thresholds` are the least logits that count
     /// ([`logit`](crate::odds::logit)), one per prompt. Prompts are split for that many threads on the current rayon pool.
     ///
@@ -208,7 +211,7 @@ impl Detector {
         outputs: &[HeadOutput<'_>],
         threads: usize,
         thresholds: &[f32],
-        score: impl Fn(Range<usize>, &[u8], &mut [f32]) + Sync,
+        score: impl Fn(Range<usize>, &[u8], &mut Logits<'_>) + Sync,
     ) {
         self.assert_outputs(outputs);
         let proposals = &self.proposals;
@@ -217,17 +220,19 @@ impl Detector {
             _ => None,
         };
         let locations = proposals.locations();
-        let scored = |prompts: Range<usize>, logits: &mut [f32]| {
+        let scored = |prompts: Range<usize>, logits: &mut Logits<'_>| {
             let row = prompts.len();
             score(prompts, proposals.objects(), logits);
             let Some(at) = weight else { return };
-            for (logits, &location) in logits.chunks_exact_mut(row).zip(locations) {
+            let rows = logits.values.chunks_exact_mut(row);
+            for (logits, &location) in rows.zip(locations) {
                 let (level, output, index) = decode::locate(&self.levels, outputs, location);
                 let objectness = level.value(output, index, at);
                 for logit in logits {
                     *logit = both(*logit, objectness);
                 }
             }
+            logits.compare();
         };
         self.passes
             .fill(threads, locations.len(), thresholds, &scored);

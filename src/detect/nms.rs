@@ -41,9 +41,9 @@ impl Overlaps {
         self.rows[a * self.words + b / 64] |= 1 << (b % 64);
     }
 
-    /// Whether one object's box is suppressed where the other one's is kept.
-    pub(super) fn contains(&self, a: usize, b: usize) -> bool {
-        self.rows[a * self.words + b / 64] >> (b % 64) & 1 == 1
+    /// The objects that an object suppresses, itself among them: bit `b % 64` of word `b / 64`.
+    pub(super) fn of(&self, object: usize) -> &[u64] {
+        &self.rows[object * self.words..][..self.words]
     }
 }
 
@@ -58,7 +58,8 @@ mod tests {
         let mut kept = Vec::new();
         while let Some(&first) = left.first() {
             kept.push(first);
-            left.retain(|&other| !overlaps.contains(first, other));
+            let row = overlaps.of(first).to_vec();
+            left.retain(|&other| row[other / 64] >> (other % 64) & 1 == 0);
         }
         kept
     }

@@ -13,10 +13,10 @@
 
 use std::ops::Range;
 
-use crate::kernels::layout::LANE;
+use crate::kernels::{align::Logits, layout::LANE};
 
-/// Prompts whose logits are computed together: 300 KB for 300 objects.
-const CHUNK: usize = 256;
+/// Prompts whose logits are computed together: 38 KB for 300 objects.
+const CHUNK: usize = 32;
 
 /// A pair of the prompt that it is listed under.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,14 +51,14 @@ impl Passes {
 
     /// Finds them, in as many parts as there are threads.
     ///
-    /// `score` writes the logits of all objects for some prompts, `[objects, prompts]`; it is
-    /// asked for whole blocks of prompts, from the first on.
+    /// `score` writes the logits of all objects for some prompts and says which of them pass; it is
+    /// asked for whole blocks of prompts.
     pub(super) fn fill(
         &mut self,
         threads: usize,
         objects: usize,
         thresholds: &[f32],
-        score: &(impl Fn(Range<usize>, &mut [f32]) + Sync),
+        score: &(impl Fn(Range<usize>, &mut Logits<'_>) + Sync),
     ) {
         let blocks = thresholds.len().div_ceil(LANE);
         self.used = threads.min(blocks);
@@ -113,8 +113,9 @@ struct Part {
     ends: Vec<usize>,
     /// Per object: whether it has a pair here.
     seen: Vec<bool>,
-    /// Of one chunk: `[objects, prompts]`.
+    /// Of one chunk, as in [`Logits`].
     logits: Vec<f32>,
+    passing: Vec<u16>,
     /// The pairs of one block, a row for each of its prompts.
     lists: Vec<Passing>,
     limit: usize,
@@ -128,6 +129,7 @@ impl Part {
             ends: Vec::new(),
             seen: Vec::with_capacity(limit),
             logits: vec![0.0; limit * CHUNK],
+            passing: vec![0; limit * CHUNK / LANE],
             lists: vec![NOTHING; limit * LANE],
             limit,
         }
@@ -137,7 +139,7 @@ impl Part {
         &mut self,
         objects: usize,
         thresholds: &[f32],
-        score: &impl Fn(Range<usize>, &mut [f32]),
+        score: &impl Fn(Range<usize>, &mut Logits<'_>),
     ) {
         self.pairs.clear();
         // As many as can get here: no frame allocates later. Memory that is not written is not used.
@@ -149,32 +151,42 @@ impl Part {
         for first in self.prompts.clone().step_by(CHUNK) {
             let prompts = first..self.prompts.end.min(first + CHUNK);
             let row = prompts.len().next_multiple_of(LANE);
-            let logits = &mut self.logits[..objects * row];
-            score(first..first + row, logits);
-            for (block, thresholds) in thresholds[prompts].chunks(LANE).enumerate() {
-                self.block(row, block, thresholds);
+            // nothing reaches what is not a number
+            let mut least = [f32::NAN; CHUNK];
+            least[..prompts.len()].copy_from_slice(&thresholds[prompts.clone()]);
+            let mut logits = Logits {
+                values: &mut self.logits[..objects * row],
+                thresholds: &least[..row],
+                passing: &mut self.passing[..objects * row / LANE],
+            };
+            score(first..first + row, &mut logits);
+            for block in 0..row / LANE {
+                self.block(
+                    row,
+                    block,
+                    objects,
+                    (prompts.len() - block * LANE).min(LANE),
+                );
             }
         }
     }
 
-    /// The pairs of one block of prompts in a chunk with rows of `row` logits.
-    fn block(&mut self, row: usize, block: usize, thresholds: &[f32]) {
-        // nothing reaches what is not a number
-        let mut least = [f32::NAN; LANE];
-        least[..thresholds.len()].copy_from_slice(thresholds);
+    /// The pairs of one block of `count` prompts in a chunk with rows of `row` logits.
+    fn block(&mut self, row: usize, block: usize, objects: usize, count: usize) {
         let mut lengths = [0; LANE];
-        let blocks = self.logits.as_chunks::<LANE>().0.iter();
-        let blocks = blocks.skip(block).step_by(row / LANE);
-        for (object, (logits, seen)) in blocks.zip(&mut self.seen).enumerate() {
-            let mut bytes = [0; LANE];
-            for ((byte, logit), least) in bytes.iter_mut().zip(logits).zip(&least) {
-                *byte = u8::from(logit >= least);
+        for (object, &bits) in self.passing[block * objects..][..objects]
+            .iter()
+            .enumerate()
+        {
+            if bits == 0 {
+                continue;
             }
-            let mut passing = u128::from_le_bytes(bytes);
-            *seen |= passing != 0;
-            while passing != 0 {
-                let prompt = passing.trailing_zeros() as usize / 8;
-                passing &= passing - 1;
+            self.seen[object] = true;
+            let logits = &self.logits[object * row..].as_chunks::<LANE>().0[block];
+            let mut bits = bits;
+            while bits != 0 {
+                let prompt = bits.trailing_zeros() as usize;
+                bits &= bits - 1;
                 self.lists[prompt * self.limit + lengths[prompt]] = Passing {
                     logit: logits[prompt],
                     object: object as u32,
@@ -183,7 +195,7 @@ impl Part {
             }
         }
         let lists = self.lists.chunks_exact(self.limit).zip(lengths);
-        for (list, length) in lists.take(thresholds.len()) {
+        for (list, length) in lists.take(count) {
             self.pairs.extend_from_slice(&list[..length]);
             self.ends.push(self.pairs.len());
         }

@@ -139,10 +139,25 @@ impl Selection {
 
 /// Greedy NMS: offers the best that is left to `best` and takes out what overlaps it, until nothing is left.
 fn suppress(left: &mut Vec<Pair>, overlaps: &Overlaps, best: &mut Best) {
-    while let Some(&kept) = left.iter().min() {
+    // orders differ, because objects have different locations
+    let better = |a: Pair, b: Pair| if b.order < a.order { b } else { a };
+    let mut next = left.iter().copied().reduce(better);
+    while let Some(kept) = next {
         best.offer(kept);
-        // an object overlaps itself, so each round takes one out at least
-        left.retain(|pair| !overlaps.contains(kept.object as usize, pair.object as usize));
+        // what it does not overlap moves to the front; it overlaps itself, so there is less each time
+        let suppressed = overlaps.of(kept.object as usize);
+        let mut count = 0;
+        next = None;
+        for i in 0..left.len() {
+            let pair = left[i];
+            left[count] = pair;
+            let object = pair.object as usize;
+            if suppressed[object / 64] >> (object % 64) & 1 == 0 {
+                count += 1;
+                next = Some(next.map_or(pair, |next| better(next, pair)));
+            }
+        }
+        left.truncate(count);
     }
 }
 

@@ -130,10 +130,10 @@ fn align(
     logit: &(impl Fn(u32, usize) -> f32 + Sync),
 ) {
     let locations = detector.proposals.locations().to_vec();
-    let score = |prompts: Range<usize>, objects: &[u8], logits: &mut [f32]| {
+    let score = |prompts: Range<usize>, objects: &[u8], logits: &mut Logits<'_>| {
         assert_eq!(objects.len(), locations.len() * D);
         assert!(prompts.start.is_multiple_of(LANE) && prompts.end.is_multiple_of(LANE));
-        let rows = logits.chunks_exact_mut(prompts.len());
+        let rows = logits.values.chunks_exact_mut(prompts.len());
         assert_eq!(rows.len(), locations.len());
         for (row, &location) in rows.zip(&locations) {
             for (value, prompt) in row.iter_mut().zip(prompts.clone()) {
@@ -145,6 +145,7 @@ fn align(
                 };
             }
         }
+        logits.compare();
     };
     detector.align(outputs, threads, thresholds, score);
 }

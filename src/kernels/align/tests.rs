@@ -13,6 +13,7 @@ struct Case {
     sum_bias: Vec<i32>,
     scale: Vec<f32>,
     bias: Vec<f32>,
+    thresholds: Vec<f32>,
     objects: Vec<u8>,
 }
 
@@ -21,6 +22,9 @@ impl Case {
         let mut real = |_| random.below(2_000_000) as f32 / 1e6 - 1.0;
         let scale = (0..prompts).map(&mut real).collect();
         let bias = (0..prompts).map(&mut real).collect();
+        // a third of the logits pass; to some thresholds no number comes, or every one
+        let mut thresholds: Vec<f32> = (0..prompts).map(|i| 2e3 * real(i) + 1e3).collect();
+        thresholds[..3].copy_from_slice(&[f32::NAN, f32::NEG_INFINITY, f32::INFINITY]);
         Self {
             embedding,
             rows: (0..prompts * embedding).map(|_| random.weight()).collect(),
@@ -29,6 +33,7 @@ impl Case {
                 .collect(),
             scale,
             bias,
+            thresholds,
             objects: random.bytes(objects * embedding),
         }
     }
@@ -50,23 +55,37 @@ impl Case {
             scale: &self.scale,
             bias: &self.bias,
         };
-        let mut logits = vec![f32::NAN; self.objects.len() / self.embedding * self.scale.len()];
+        let count = self.objects.len() / self.embedding * self.scale.len();
+        let (mut values, mut passing) = (vec![f32::NAN; count], vec![0xAAAA; count / LANE]);
+        let mut logits = Logits {
+            values: &mut values,
+            thresholds: &self.thresholds,
+            passing: &mut passing,
+        };
         align(isa, &op, &self.objects, &mut logits);
-        logits.into_iter().map(f32::to_bits).collect()
+        let bits = values.into_iter().map(f32::to_bits);
+        bits.chain(passing.into_iter().map(u32::from)).collect()
     }
 
     fn naive(&self) -> Vec<u32> {
         let mut logits = Vec::new();
-        for object in self.objects.chunks(self.embedding) {
+        let objects = self.objects.len() / self.embedding;
+        let mut passing = vec![0; objects * self.scale.len() / LANE];
+        for (o, object) in self.objects.chunks(self.embedding).enumerate() {
             for (p, row) in self.rows.chunks(self.embedding).enumerate() {
                 let products = object
                     .iter()
                     .zip(row)
                     .map(|(&x, &w)| i64::from(x) * i64::from(w));
                 let sum = products.sum::<i64>() + i64::from(self.sum_bias[p]);
-                logits.push((sum as f32 * self.scale[p] + self.bias[p]).to_bits());
+                let logit = sum as f32 * self.scale[p] + self.bias[p];
+                logits.push(logit.to_bits());
+                if logit >= self.thresholds[p] {
+                    passing[p / LANE * objects + o] |= 1 << (p % LANE);
+                }
             }
         }
+        logits.extend(passing);
         logits
     }
 }
@@ -94,6 +113,16 @@ fn a_prompt_does_not_change_the_logits_of_another() {
     let before = case.run(Isa::best());
     case.rows[17 * 128..18 * 128].fill(-3);
     let after = case.run(Isa::best());
-    let changed = (0..before.len()).filter(|&i| before[i] != after[i]);
-    assert!(changed.into_iter().all(|i| i % 48 == 17));
+    let changed: Vec<usize> = (0..before.len())
+        .filter(|&i| before[i] != after[i])
+        .collect();
+    assert!(!changed.is_empty());
+    // its logits, and then the bits of its block
+    let its = |&i: &usize| {
+        let bits = i.checked_sub(20 * 48);
+        bits.map_or(i % 48 == 17, |at| {
+            at / 20 == 1 && (before[i] ^ after[i]) == 1 << 1
+        })
+    };
+    assert!(changed.iter().all(its));
 }
