@@ -26,6 +26,15 @@ pub(super) fn load_i8x16(from: &[i8; 16]) -> int8x16_t {
     unsafe { vld1q_s8(from.as_ptr()) }
 }
 
+/// Loads a row of weights, with one instruction.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn load_row(from: &[i8; 64]) -> [int8x16_t; 4] {
+    // SAFETY: `from` is 64 readable bytes.
+    let int8x16x4_t(a, b, c, d) = unsafe { vld1q_s8_x4(from.as_ptr()) };
+    [a, b, c, d]
+}
+
 /// Loads 4 integers.
 #[inline]
 #[target_feature(enable = "neon")]

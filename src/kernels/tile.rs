@@ -67,10 +67,21 @@ impl<'a> Operands<'a> {
         let step = if STEP > 0 { STEP } else { self.step };
         let rows = self.weights.as_chunks::<ROW>().0.as_chunks::<G>().0;
         let blocks: [_; NB] = std::array::from_fn(|b| &rows[b * offsets.len()..][..offsets.len()]);
-        offsets.iter().enumerate().map(move |(i, &offset)| {
-            let bytes = &x[offset as usize..][..(P - 1) * step + G * GROUP];
-            (Pixels { bytes, step }, blocks.map(|block| &block[i]))
-        })
+        let length = (P - 1) * step + G * GROUP;
+        // the first block by its own iterator: where there is one only, as on Arm, no index is checked
+        offsets
+            .iter()
+            .zip(blocks[0])
+            .enumerate()
+            .map(move |(i, (&offset, first))| {
+                // one comparison: 32 bits and a length cannot overflow
+                let bytes = &x[offset as usize..offset as usize + length];
+                let mut rows = [first; NB];
+                for (rows, block) in rows.iter_mut().zip(&blocks).skip(1) {
+                    *rows = &block[i];
+                }
+                (Pixels { bytes, step }, rows)
+            })
     }
 
     /// The biases of block `b`.

@@ -1,8 +1,10 @@
 //! `SDOT`: one instruction adds the products of 4 channels × 4 inputs, those of
 //! a group that it picks from 16 bytes of a pixel.
 //!
-//! 6 pixels × 4 quarters of a row are 24 sums, 6 registers more hold the pixels
-//! and leave 2 for weights.
+//! 5 pixels × 4 quarters of a row are 20 sums, and 5 registers more hold the
+//! pixels. That leaves room for a whole row of weights, which one instruction
+//! loads; and the widths of the network's planes are multiples of 5. With 6
+//! pixels two sums went through memory at each offset.
 
 use std::arch::aarch64::*;
 
@@ -39,9 +41,8 @@ fn add<const I: usize, const P: usize, const NB: usize, const G: usize, const ST
 ) {
     let x: [_; P] = std::array::from_fn(|p| signed(pixels, p));
     for (b, rows) in blocks.iter().enumerate() {
-        let quarters = rows.get(I).map_or(&[][..], |row| row.as_chunks().0);
-        for (q, weights) in quarters.iter().enumerate() {
-            let weights = arm::load_i8x16(weights);
+        let Some(row) = rows.get(I) else { return };
+        for (q, weights) in arm::load_row(row).into_iter().enumerate() {
             for (sums, &x) in sums.iter_mut().zip(&x) {
                 sums[b][q] = arm::sdot::<I>(sums[b][q], weights, x);
             }
