@@ -109,6 +109,21 @@ impl<const P: usize, const G: usize, const STEP: usize> Pixels<'_, P, G, STEP> {
             .0[0]
     }
 
+    /// Pixel `p` and what follows it, 16 bytes in all; none if the last pixel ends before.
+    #[cfg(target_arch = "aarch64")]
+    #[inline(always)]
+    pub(super) fn chunk(&self, p: usize) -> Option<&[u8; LANE]> {
+        let step = if STEP > 0 { STEP } else { self.step };
+        self.bytes[p * step..].first_chunk()
+    }
+
+    /// The last 16 bytes, if there are so many.
+    #[cfg(target_arch = "aarch64")]
+    #[inline(always)]
+    pub(super) fn last_chunk(&self) -> Option<&[u8; LANE]> {
+        self.bytes.last_chunk()
+    }
+
     /// Group `g` of pixel `p`, as the 32 bits that broadcasts take.
     #[inline(always)]
     pub(super) fn group(&self, p: usize, g: usize) -> i32 {
