@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `manifest.json` | the manifest; digests and `built_by` are filled in here |
 //! | `backbone_qdq.onnx`, `head_qdq.onnx`, `sentence_qdq.onnx` | standard QDQ graphs |
+//! | `masks_qdq.onnx`, `presence_qdq.onnx` | where the manifest speaks of them: from the features |
+//! | `ground_qdq.onnx` | where the manifest speaks of grounding: objects beside a sentence to a logit each |
 //! | `vocabulary.tsv` | a line per name: name, `thing` or `stuff`, synonyms separated by `\|` |
 //! | `vocabulary.f32` | f32 little-endian `[names, D]`, unit length |
 //! | `parameters.f32` | if there: f32 `[names, 3]`, a name's own factor and shift of its logits and least score, where the manifest's are not meant |
@@ -141,8 +143,20 @@ pub fn build(folder: &Path, output: &Path) -> Result<u64, BuildError> {
     for (name, section) in [
         ("backbone", "backbone.onnx"),
         ("head", "head.onnx"),
+        ("masks", "masks.onnx"),
+        ("presence", "presence.onnx"),
+        ("ground", "ground.onnx"),
         ("sentence", "sentence.onnx"),
     ] {
+        let asked = match name {
+            "masks" => manifest.masks.is_some(),
+            "presence" => manifest.presence.is_some(),
+            "ground" => manifest.ground.is_some(),
+            _ => true,
+        };
+        if !asked {
+            continue;
+        }
         let file = format!("{name}_qdq.onnx");
         let model =
             ModelProto::decode(&read(&file)?[..]).map_err(|e| content(&file, e.to_string()))?;

@@ -20,6 +20,7 @@ use tarsier::{
 
 mod bench;
 mod detect;
+mod ground;
 mod pack;
 mod run;
 mod watch;
@@ -115,6 +116,8 @@ pub(crate) struct Arguments {
 enum Command {
     /// Find the named things in photos.
     Detect(detect::Detect),
+    /// Find what sentences mean in photos: "the dog on the left", or that it is not there.
+    Ground(ground::Ground),
     /// Look at frames as they come and report over links, until told to stop.
     Run(run::Run),
     /// Show what a running Tarsier sees, as a table in this terminal.
@@ -173,6 +176,31 @@ pub(crate) struct Prompts {
     threshold: Option<f32>,
 }
 
+/// The lines of a file that say something, with their numbers.
+pub(crate) fn lines_of(what: &str, path: &Path) -> Result<Vec<(usize, String)>, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
+        io::ErrorKind::InvalidData => fail(
+            exit::DATA,
+            format!("{what} file {} is not UTF-8", path.display()),
+        ),
+        _ => fail(
+            exit::NO_INPUT,
+            format!("{what} file {}: {e}", path.display()),
+        ),
+    })?;
+    let lines = (1..).zip(text.lines().map(str::trim));
+    let lines = lines.filter(|(_, l)| !l.is_empty() && !l.starts_with('#'));
+    let lines: Vec<_> = lines.map(|(n, l)| (n, l.to_owned())).collect();
+    if lines.is_empty() {
+        let path = path.display();
+        return Err(fail(
+            exit::DATA,
+            format!("{what} file {path} names nothing"),
+        ));
+    }
+    Ok(lines)
+}
+
 fn unit_interval(text: &str) -> Result<f32, String> {
     match text.parse() {
         Ok(v) if (0.0..=1.0).contains(&v) => Ok(v),
@@ -184,6 +212,7 @@ fn unit_interval(text: &str) -> Result<f32, String> {
 pub(crate) fn run(arguments: &Arguments, started: Instant) -> Result<u8, Failure> {
     match &arguments.command {
         Command::Detect(c) => c.engine.in_pool(|execution| c.run(execution)),
+        Command::Ground(c) => c.engine.in_pool(|execution| c.run(execution)),
         Command::Run(c) => c.run(),
         Command::Watch(c) => c.run(),
         Command::Bench(c) => c.engine.in_pool(|execution| c.run(execution, started)),
@@ -297,27 +326,8 @@ impl Prompts {
         };
         let mut requests: Vec<_> = self.names.iter().map(|n| (name(n), None)).collect();
         if let Some(path) = &self.prompts {
-            let unreadable = |e: std::io::Error| match e.kind() {
-                std::io::ErrorKind::InvalidData => fail(
-                    exit::DATA,
-                    format!("prompt file {} is not UTF-8", path.display()),
-                ),
-                _ => fail(
-                    exit::NO_INPUT,
-                    format!("prompt file {}: {e}", path.display()),
-                ),
-            };
-            let text = std::fs::read_to_string(path).map_err(unreadable)?;
-            let lines = (1..).zip(text.lines().map(str::trim));
-            let lines = lines.filter(|(_, l)| !l.is_empty() && !l.starts_with('#'));
-            let before = requests.len();
-            requests.extend(lines.map(|(number, l)| (name(l), Some(number))));
-            if requests.len() == before {
-                return Err(fail(
-                    exit::DATA,
-                    format!("prompt file {} names nothing", path.display()),
-                ));
-            }
+            let lines = lines_of("prompt", path)?.into_iter();
+            requests.extend(lines.map(|(number, l)| (name(&l), Some(number))));
         }
         let sentences = self.sentences.iter().cloned();
         requests.extend(sentences.map(|s| (Request::Sentence(s), None)));

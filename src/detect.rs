@@ -32,7 +32,7 @@
 
 use std::{fmt, ops::Range};
 
-use crate::geometry::Letterbox;
+use crate::geometry::{BBox, Letterbox};
 use crate::head::{HeadForm, Objectness};
 use crate::kernels::{
     align::Logits,
@@ -91,7 +91,7 @@ pub struct Field {
 
 impl Field {
     /// The bytes of location `index`, 16 channels of each plane at a time.
-    fn at<'a>(
+    pub(crate) fn at<'a>(
         &self,
         bytes: &'a [u8],
         index: usize,
@@ -125,6 +125,23 @@ pub struct HeadOutput<'a> {
     /// left, top, right, bottom from `((x + 0.5) · stride, (y + 0.5) · stride)` in strides, then
     /// the objectness logit, then 11 unused.
     pub geometry: &'a [u8],
+}
+
+/// A location that was proposed, before any prompt is compared with it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Candidate<'a> {
+    /// The location: finest level first, row by row.
+    pub location: u32,
+    /// Its level.
+    pub level: usize,
+    /// Its index there.
+    pub index: usize,
+    /// Where, in input space, not clipped.
+    pub bbox: BBox,
+    /// As the head gives it; 0 if the head's form has none.
+    pub objectness: f32,
+    /// `[dimension]` bytes.
+    pub embedding: &'a [u8],
 }
 
 /// What a user can choose about detection.
@@ -236,6 +253,40 @@ impl Detector {
         };
         self.passes
             .fill(threads, locations.len(), thresholds, &scored);
+    }
+
+    /// The level of a location, and its index there.
+    #[must_use]
+    pub fn place(&self, location: u32) -> (usize, usize) {
+        decode::place(&self.levels, location)
+    }
+
+    /// `[O, dimension]`: the embeddings that the last [`propose`](Self::propose) gave.
+    #[must_use]
+    pub fn embeddings(&self) -> &[u8] {
+        self.proposals.objects()
+    }
+
+    /// What the last [`propose`](Self::propose) took, best first.
+    pub fn candidates<'a>(
+        &'a self,
+        outputs: &'a [HeadOutput<'a>],
+    ) -> impl Iterator<Item = Candidate<'a>> {
+        let embeddings = self.proposals.objects().chunks_exact(self.dimension);
+        let locations = self.proposals.locations().iter().zip(embeddings);
+        locations.map(move |(&location, embedding)| {
+            let (level, index) = decode::place(&self.levels, location);
+            let objectness = self.form.objectness_at();
+            let value = |at| self.levels[level].value(&outputs[level], index, at);
+            Candidate {
+                location,
+                level,
+                index,
+                bbox: decode::bbox(&self.form, &self.levels, outputs, location),
+                objectness: objectness.map_or(0.0, value),
+                embedding,
+            }
+        })
     }
 
     /// How many objects the last [`propose`](Self::propose) gave.

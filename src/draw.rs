@@ -1,4 +1,4 @@
-//! Draws boxes and names into a photo, and saves it.
+//! Draws masks, boxes and names into a photo, and saves it.
 //!
 //! Lines and letters grow with the picture, so that both a thumbnail and a 12-megapixel
 //! photo can be read; labels are kept inside the picture, cut with an ellipsis where they are
@@ -22,6 +22,7 @@ use noto_sans_mono_bitmap::{FontWeight, RasterHeight, RasterizedChar, get_raster
 
 use crate::frame::file::ImageKind;
 use crate::geometry::Size;
+use crate::mask::Mask;
 use crate::scene::{Detection, Names, Report};
 
 /// Of a saved JPEG, 1..=100.
@@ -41,6 +42,9 @@ pub fn draw(pixels: &mut [u8], report: &Report, names: &dyn Names) {
     assert_eq!(pixels.len() as u64, size.pixels() * 3, "pixels of {size}");
     let mut canvas = Canvas { pixels, size };
     let style = Style::of(size);
+    for (detection, mask) in report.detections.iter().zip(&report.masks).rev() {
+        canvas.tint(mask, colour(names.name(detection.prompt)));
+    }
     // all boxes first: a label is never crossed out by another box
     for detection in report.detections.iter().rev() {
         canvas.outline(detection, style.line, colour(names.name(detection.prompt)));
@@ -180,6 +184,17 @@ impl Canvas<'_> {
                 .as_chunks_mut::<3>()
                 .0
                 .fill(colour);
+        }
+    }
+
+    /// Mixes a mask's pixels half and half with a colour.
+    fn tint(&mut self, mask: &Mask, colour: Rgb) {
+        let (width, height) = (self.size.width as usize, self.size.height as usize);
+        for pixel in mask.runs().flatten().map(|pixel| pixel as usize) {
+            let at = (pixel % height * width + pixel / height) * 3;
+            for (value, tint) in self.pixels[at..at + 3].iter_mut().zip(colour) {
+                *value = value.midpoint(tint);
+            }
         }
     }
 

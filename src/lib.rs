@@ -54,8 +54,8 @@
 //!
 //! # What it does not do
 //!
-//! No network, no GPU, no training. No float networks: what is not int8 is refused when a pack is built. Masks, stuff, fusion of
-//! sentences with the picture, presence, tracks, cameras and links are designed for and not there yet.
+//! No network, no GPU, no training. No float networks: what is not int8 is refused when a pack is built. Stuff and tracks
+//! are designed for and not there yet.
 
 pub mod build;
 pub mod capture;
@@ -64,9 +64,11 @@ pub mod draw;
 pub mod frame;
 pub mod geometry;
 pub mod graph;
+pub mod ground;
 pub mod head;
 pub mod kernels;
 pub mod link;
+pub mod mask;
 pub mod odds;
 pub mod pack;
 pub mod pipeline;
@@ -76,4 +78,5 @@ pub mod quant;
 pub mod report;
 pub mod run;
 pub mod scene;
+pub mod segment;
 pub mod text;

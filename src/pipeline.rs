@@ -6,12 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tract_onnx::prelude::{DatumType, IntoTValue, TValue, Tensor, tvec};
+use tract_onnx::prelude::{DatumType, IntoTValue, TValue, TVec, Tensor, tvec};
 
 use crate::{
     detect::{DetectError, Detector, Field, HeadLevel, HeadOutput, Settings},
     frame::{Frame, letterbox::Letterboxer},
-    geometry::Size,
+    geometry::{Letterbox, Size},
     graph::op::{Execution, Graph, GraphError},
     graph::program::{Port, nhwc_from_planes},
     head::HeadForm,
@@ -23,6 +23,9 @@ use crate::{
 };
 
 pub mod golden;
+mod ground;
+mod masks;
+mod presence;
 
 /// Why a pipeline could not be made or a frame not be done.
 #[derive(Debug)]
@@ -36,6 +39,8 @@ pub enum PipelineError {
     Detect(DetectError),
     /// The graphs do not fit each other or the manifest.
     Mismatch(String),
+    /// The pack has no network for what was asked.
+    Lacks(&'static str),
 }
 
 impl fmt::Display for PipelineError {
@@ -45,6 +50,7 @@ impl fmt::Display for PipelineError {
             Self::Graph(e) => e.fmt(f),
             Self::Detect(e) => e.fmt(f),
             Self::Mismatch(why) => write!(f, "the pack contradicts itself: {why}"),
+            Self::Lacks(what) => write!(f, "this pack has no {what}"),
         }
     }
 }
@@ -92,6 +98,12 @@ pub struct Pipeline {
     image: Arc<Tensor>,
     backbone: Graph,
     head: Graph,
+    grounder: Option<ground::Grounder>,
+    masker: Option<masks::Masker>,
+    senser: Option<presence::Senser>,
+    /// What the backbone made of the last frame, and how that frame lay in the input.
+    features: TVec<TValue>,
+    letterbox: Option<Letterbox>,
     detector: Detector,
     objects: Quant,
     execution: Execution,
@@ -108,16 +120,8 @@ impl Pipeline {
         execution: Execution,
         settings: Settings,
     ) -> Result<Self, PipelineError> {
-        let load = |name: &str| -> Result<Graph, PipelineError> {
-            let onnx = pack.section(&format!("{name}.onnx"))?;
-            Ok(Graph::load(
-                name,
-                &onnx,
-                |section| pack.find(section),
-                execution,
-            )?)
-        };
-        let (backbone, head) = (load("backbone")?, load("head")?);
+        let backbone = load(pack, "backbone", execution)?;
+        let head = load(pack, "head", execution)?;
         let manifest = pack.manifest();
         let mismatch = |why: String| Err(PipelineError::Mismatch(why));
 
@@ -152,10 +156,7 @@ impl Pipeline {
             .zip(&head.program().inputs)
             .enumerate()
         {
-            if from.view.tensor_shape() != to.view.tensor_shape()
-                || from.view.channels != to.view.channels
-                || (from.scale, from.view.zero_point) != (to.scale, to.view.zero_point)
-            {
+            if !same(from, to) {
                 return mismatch(format!(
                     "feature {i} leaves the backbone otherwise than the head takes it"
                 ));
@@ -180,7 +181,16 @@ impl Pipeline {
             graph: "backbone".into(),
             source,
         })?;
+        let features = &backbone.program().outputs;
+        let grounder = ground::Grounder::open(pack, execution, features)?;
+        let masker = masks::Masker::open(pack, execution, features)?;
+        let senser = presence::Senser::open(pack, execution, features, quant(embedding))?;
         Ok(Self {
+            grounder,
+            masker,
+            senser,
+            features: TVec::new(),
+            letterbox: None,
             letterboxer: Letterboxer::new(
                 Size::new(side, side),
                 manifest.fit,
@@ -229,16 +239,13 @@ impl Pipeline {
         let clock = Instant::now();
         let plane = Arc::make_mut(&mut self.image);
         let letterbox = self.letterboxer.write(frame, plane.as_bytes_mut());
+        self.letterbox = Some(letterbox);
+        report.masks.clear();
+        report.presences.clear();
         times.letterbox = clock.elapsed();
 
         let outputs = self.network(&mut times)?;
-        let outputs: heapless::Vec<HeadOutput<'_>, 8> = outputs
-            .chunks_exact(2)
-            .map(|pair| HeadOutput {
-                embedding: pair[0].as_bytes(),
-                geometry: pair[1].as_bytes(),
-            })
-            .collect();
+        let outputs = levels_of(&outputs);
 
         let clock = Instant::now();
         self.detector.propose(&outputs);
@@ -264,12 +271,13 @@ impl Pipeline {
         times: &mut StageTimes,
     ) -> Result<impl std::ops::Deref<Target = [TValue]> + use<>, PipelineError> {
         let clock = Instant::now();
-        let features = self
+        self.features.clear();
+        self.features = self
             .backbone
             .run(tvec!(Arc::clone(&self.image).into_tvalue()))?;
         times.backbone = clock.elapsed();
         let clock = Instant::now();
-        let outputs = self.head.run(features)?;
+        let outputs = self.head.run(self.features.clone())?;
         times.head = clock.elapsed();
         Ok(outputs)
     }
@@ -292,6 +300,41 @@ impl Pipeline {
         };
         Ok(outputs.iter().zip(ports).map(values).collect())
     }
+}
+
+/// The head's tensors, two for each level.
+fn levels_of(outputs: &[TValue]) -> heapless::Vec<HeadOutput<'_>, 8> {
+    let levels = outputs.chunks_exact(2).map(|pair| HeadOutput {
+        embedding: pair[0].as_bytes(),
+        geometry: pair[1].as_bytes(),
+    });
+    levels.collect()
+}
+
+/// The planes of a port, and what their bytes stand for.
+const fn field(port: &Port) -> Field {
+    Field {
+        planes: port.view.planes(),
+        quant: quant(port),
+    }
+}
+
+/// Whether what leaves the backbone is what this input takes.
+fn same(from: &Port, to: &Port) -> bool {
+    from.view.tensor_shape() == to.view.tensor_shape()
+        && from.view.channels == to.view.channels
+        && (from.scale, from.view.zero_point) == (to.scale, to.view.zero_point)
+}
+
+/// A graph of the pack.
+fn load(pack: &Pack, name: &str, execution: Execution) -> Result<Graph, PipelineError> {
+    let onnx = pack.section(&format!("{name}.onnx"))?;
+    Ok(Graph::load(
+        name,
+        &onnx,
+        |section| pack.find(section),
+        execution,
+    )?)
 }
 
 /// What the bytes of a port stand for.
@@ -317,10 +360,6 @@ fn levels(
             strides.len()
         ));
     }
-    let field = |port: &Port| Field {
-        planes: port.view.planes(),
-        quant: quant(port),
-    };
     let mut levels = heapless::Vec::new();
     for (pair, &stride) in outputs.chunks_exact(2).zip(strides) {
         let (embedding, geometry) = (&pair[0].view, &pair[1].view);

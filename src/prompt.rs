@@ -236,6 +236,12 @@ impl PromptSet {
         self.table.align()
     }
 
+    /// The rows themselves.
+    #[must_use]
+    pub const fn table(&self) -> &PromptTable {
+        &self.table
+    }
+
     /// Sets the least score of a detection for one prompt.
     ///
     /// # Panics

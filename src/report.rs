@@ -6,6 +6,8 @@
 //! | [`json`] | one line of JSON, names as in ROS `vision_msgs/Detection2DArray` |
 //! | [`coco`] | elements of one JSON array, as COCO's tools read results |
 //!
+//! [`grounding`] writes what sentences mean instead of detections.
+//!
 //! All three write to any [`Write`]. JSON is made by `serde-json-core` in a buffer that
 //! is kept and grown, so after the largest report nothing is allocated. (Its string
 //! escaping was checked: quotes, backslashes and control characters come out as JSON
@@ -19,6 +21,7 @@ use serde::Serialize;
 use crate::scene::{Names, Report};
 
 pub mod coco;
+pub mod grounding;
 pub mod json;
 pub mod text;
 

@@ -7,6 +7,7 @@
 use std::time::SystemTime;
 
 use crate::geometry::{BBox, Size};
+use crate::mask::Mask;
 
 /// How many detections one report can hold.
 pub const MAX_DETECTIONS: usize = 300;
@@ -40,6 +41,23 @@ pub struct Report {
     pub detections: heapless::Vec<Detection, MAX_DETECTIONS>,
     /// Detections that passed their threshold and NMS but found no room.
     pub dropped: u32,
+    /// A mask for each detection, in their order; none where none were asked for.
+    pub masks: Vec<Mask>,
+    /// Whether each prompt is in the picture at all, in their order; none where that was not asked.
+    pub presences: Vec<Presence>,
+}
+
+/// Whether something is in the picture at all, wherever it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Presence {
+    /// What: an index into the prompt set.
+    pub prompt: u32,
+    /// How likely it is there, `0..=1`.
+    pub score: f32,
+    /// The score of its best object, however low.
+    pub best: f32,
+    /// Whether it counts as there.
+    pub there: bool,
 }
 
 impl Report {
@@ -51,6 +69,8 @@ impl Report {
             size,
             detections: heapless::Vec::new(),
             dropped: 0,
+            masks: Vec::new(),
+            presences: Vec::new(),
         }
     }
 }

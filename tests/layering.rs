@@ -10,12 +10,15 @@ use std::{
 
 /// Layers, lowest first, and the top-level modules of each. Parts of a module belong to its layer.
 const LAYERS: [(&str, &[&str]); 12] = [
-    ("values", &["geometry", "head", "odds", "quant", "scene"]),
+    (
+        "values",
+        &["geometry", "head", "mask", "odds", "quant", "scene"],
+    ),
     ("kernels", &["kernels"]),
     ("sources", &["pack", "frame", "capture", "text"]),
     ("graph", &["graph"]),
     ("prompts", &["prompt"]),
-    ("detect", &["detect"]),
+    ("detect", &["detect", "ground", "segment"]),
     ("output", &["report", "draw", "protocol"]),
     ("links", &["link"]),
     ("pipeline", &["pipeline"]),
@@ -38,7 +41,13 @@ const UNSAFE: [&str; 9] = [
 ];
 
 /// The files and folders that may name tract: the graph layer, and those that hand tensors to it or read its ONNX.
-const TRACT: [&str; 4] = ["build.rs", "graph/", "pipeline.rs", "prompt/sentence.rs"];
+const TRACT: [&str; 5] = [
+    "build.rs",
+    "graph/",
+    "pipeline.rs",
+    "pipeline/",
+    "prompt/sentence.rs",
+];
 
 /// Every source file, by its path under `src`, without comments, texts and test modules.
 fn sources() -> Vec<(String, String)> {

@@ -1,6 +1,7 @@
 """fp32 ONNX -> standard QDQ ONNX: per-channel symmetric s8 weights, per-tensor s8 activations with a zero point.
 
     python quantize.py detector            # build/detector/detector_fp32.onnx -> backbone_qdq.onnx, head_qdq.onnx (and both in one)
+    python quantize.py ground              # build/detector/ground_fp32.onnx   -> ground_qdq.onnx
     python quantize.py text                # build/text/encoder_fp32.onnx      -> encoder_qdq.onnx
 
 onnxruntime's quantiser inserts the nodes. What this file decides is ranges:
@@ -202,6 +203,17 @@ def detector(folder, tail):
         print(f"{part}_qdq.onnx written")
 
 
+def ground(folder, tail):
+    rows = np.load(folder / "ground_calibration.npz")["objects"].astype(np.float32)
+    rows = rows[: 512].reshape(-1, rows.shape[1], 8, 8)
+
+    def fixed(found):
+        return {"match": (-8.0, max(4.0, 1.2 * found["match"][1]))}  # which of the least likely objects is likelier is no question
+
+    quantise(folder / "ground_fp32.onnx", folder / "ground_qdq.onnx", "objects", rows, fixed, (-4.0 * 128 / 127.5, 4.0 * 127 / 127.5), tail)
+    print("ground_qdq.onnx written")
+
+
 def text(folder, tail):
     z = np.load(folder / "calibration.npz")
     rows = z[z.files[0]].astype(np.float32)
@@ -215,11 +227,12 @@ def text(folder, tail):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("what", choices=("detector", "text"))
+    p.add_argument("what", choices=("detector", "ground", "text"))
     p.add_argument("--build", default=HERE.parent / "build", type=Path)
     p.add_argument("--tail", type=float, default=2e-5, help="share of a tensor's values cut off at each end")
     a = p.parse_args()
-    {"detector": detector, "text": text}[a.what](a.build / a.what, a.tail)
+    folder = a.build / ("text" if a.what == "text" else "detector")
+    {"detector": detector, "ground": ground, "text": text}[a.what](folder, a.tail)
 
 
 if __name__ == "__main__":

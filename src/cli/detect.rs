@@ -39,6 +39,12 @@ pub(crate) struct Detect {
     /// Overlap (intersection over union) from which the lesser of two boxes of one prompt is dropped.
     #[arg(long, value_name = "IOU", default_value_t = Settings::default().iou, value_parser = super::unit_interval)]
     iou: f32,
+    /// Also say which pixels each object has: their number, COCO run lengths, or tinted in what is drawn.
+    #[arg(long)]
+    masks: bool,
+    /// Also say of each prompt whether it is in the photo at all, and how likely. Not in COCO results.
+    #[arg(long)]
+    absent: bool,
     /// One name per place: boxes of different prompts drop one another too.
     #[arg(long)]
     agnostic: bool,
@@ -73,6 +79,20 @@ impl Detect {
             ..Settings::default()
         };
         let mut opened = self.engine.open(execution, settings)?;
+        for (asked, able, what) in [
+            (self.masks, opened.pipeline.segments(), "masks"),
+            (self.absent, opened.pipeline.senses(), "presence"),
+        ] {
+            if asked && !able {
+                let name = &opened.pack.manifest().name;
+                let message = format!("the pack {name} has no network for {what}");
+                return Err(fail(exit::DATA, message));
+            }
+        }
+        if self.absent && matches!(self.format, OutputFormat::Coco) {
+            let message = "COCO results have no place for --absent; use --format json";
+            return Err(fail(exit::USAGE, message));
+        }
         let prompts = self.prompts.open(&opened, false)?;
         if let Some(folder) = &self.draw {
             std::fs::create_dir_all(folder)
@@ -141,6 +161,14 @@ impl Detect {
             .detect(&frame, prompts, &mut report)
             .map_err(|e| fail(exit::SOFTWARE, e))?;
         log::debug!("{}: {times:?}", path.display());
+        if self.masks {
+            let segmented = opened.pipeline.segment(&mut report);
+            segmented.map_err(|e| fail(exit::SOFTWARE, e))?;
+        }
+        if self.absent {
+            let sensed = opened.pipeline.sense(prompts, &mut report);
+            sensed.map_err(|e| fail(exit::SOFTWARE, e))?;
+        }
         let shown = match self.format {
             // COCO's tools match results to photos by the name that the annotations have
             OutputFormat::Coco => path.file_name().unwrap_or_default().to_string_lossy(),
@@ -160,14 +188,14 @@ impl Detect {
 }
 
 /// Where drawn copies go: photos of one name from several folders do not overwrite one another, nor any photo itself.
-struct Drawn<'a> {
+pub(super) struct Drawn<'a> {
     folder: Option<&'a Path>,
     photos: HashSet<PathBuf>,
     used: HashSet<PathBuf>,
 }
 
 impl<'a> Drawn<'a> {
-    fn new(folder: Option<&'a Path>, photos: &[PathBuf]) -> Self {
+    pub(super) fn new(folder: Option<&'a Path>, photos: &[PathBuf]) -> Self {
         let real = photos.iter().filter_map(|p| p.canonicalize().ok());
         Self {
             folder,
@@ -180,7 +208,7 @@ impl<'a> Drawn<'a> {
         }
     }
 
-    fn path_for(&mut self, photo: &Path) -> Result<Option<PathBuf>, Failure> {
+    pub(super) fn path_for(&mut self, photo: &Path) -> Result<Option<PathBuf>, Failure> {
         let Some(folder) = self.folder else {
             return Ok(None);
         };

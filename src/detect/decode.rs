@@ -6,21 +6,26 @@ use crate::{
     head::{BoxForm, HeadForm},
 };
 
+/// The level of a location, and the location's index there.
+pub(super) fn place(levels: &[HeadLevel], location: u32) -> (usize, usize) {
+    let mut index = location as usize;
+    for (i, level) in levels.iter().enumerate() {
+        match index.checked_sub(level.locations()) {
+            Some(beyond) => index = beyond,
+            None => return (i, index),
+        }
+    }
+    unreachable!("locations are those of the levels")
+}
+
 /// The level of a location, that level's output, and the location's index there.
 pub(super) fn locate<'a, 'b>(
     levels: &'a [HeadLevel],
     outputs: &'a [HeadOutput<'b>],
     location: u32,
 ) -> (&'a HeadLevel, &'a HeadOutput<'b>, usize) {
-    let mut index = location as usize;
-    let mut remaining = levels.iter().zip(outputs);
-    loop {
-        let (level, output) = remaining.next().expect("locations are those of the levels");
-        match index.checked_sub(level.locations()) {
-            Some(beyond) => index = beyond,
-            None => return (level, output, index),
-        }
-    }
+    let (level, index) = place(levels, location);
+    (&levels[level], &outputs[level], index)
 }
 
 /// A location's box, in input space.

@@ -30,7 +30,7 @@ impl Proposals {
         &self.locations
     }
 
-    /// Their embeddings, one after the other.
+    /// Their embeddings, side by side.
     pub(super) fn objects(&self) -> &[u8] {
         &self.objects
     }

@@ -20,7 +20,7 @@ use super::{
 use crate::quant::requantise;
 
 /// The longest side of a window.
-pub const MAX_KERNEL: usize = 13;
+pub const MAX_KERNEL: usize = 32;
 
 /// One max pooling.
 #[derive(Clone, Copy, Debug)]

@@ -52,6 +52,15 @@ pub struct Manifest {
     pub alignment_bias: f32,
     /// Score from which a detection is reported if nothing else is asked.
     pub threshold: f32,
+    /// Object masks, where the pack has a network for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masks: Option<Masks>,
+    /// Whether a prompted thing is in the picture at all, where the pack has a network for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presence: Option<PresenceForm>,
+    /// How sentences are compared with a frame's objects, where the pack has a network for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ground: Option<Ground>,
     /// The licence of the weights.
     pub licence: String,
     /// What the model was trained on.
@@ -66,6 +75,40 @@ pub struct Manifest {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+/// What the mask network's outputs are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Masks {
+    /// Input pixels between neighbouring points of a prototype.
+    pub stride: u32,
+}
+
+/// Presence logit of a prompt: `scale · (unit prompt · presence vector) + object · (its best object's logit) + bias`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PresenceForm {
+    /// Factor of what the whole picture says.
+    pub scale: f32,
+    /// Factor of what the best object says.
+    pub object: f32,
+    /// Added to both.
+    pub bias: f32,
+    /// Least score of something that is there.
+    pub threshold: f32,
+}
+
+/// What the grounding network was trained with.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ground {
+    /// Factor of the dot product of unit sentence and object embedding, before any calibration.
+    pub scale: f32,
+    /// Added to it.
+    pub bias: f32,
+    /// Least logit of an object that is meant.
+    pub gate: f32,
 }
 
 impl Manifest {

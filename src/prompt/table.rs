@@ -18,6 +18,8 @@ pub struct PromptTable {
     sum_bias_s8: Vec<i32>,
     scale: Vec<f32>,
     bias: Vec<f32>,
+    /// What makes each row a vector of unit length.
+    units: Vec<f32>,
 }
 
 impl PromptTable {
@@ -56,10 +58,27 @@ impl PromptTable {
             sum_bias_s8: bias_s8(&weights, &sum_bias),
             scale: per_row(&|r| r.scale * objects.scale, 0.0),
             bias: per_row(&|r| r.bias, f32::MIN),
+            units: per_row(&unit, 0.0),
             embedding,
             weights,
             sum_bias,
         }
+    }
+
+    /// The rows with other factors and shifts, `[rows, rounded up to 16]` each.
+    #[must_use]
+    pub fn align_with<'a>(&'a self, scale: &'a [f32], bias: &'a [f32]) -> Align<'a> {
+        Align {
+            scale,
+            bias,
+            ..self.align()
+        }
+    }
+
+    /// What makes each row a vector of unit length, `[rows, rounded up to 16]`.
+    #[must_use]
+    pub fn units(&self) -> &[f32] {
+        &self.units
     }
 
     /// The table as the kernel takes it.
@@ -74,4 +93,10 @@ impl PromptTable {
             bias: &self.bias,
         }
     }
+}
+
+/// The reciprocal of a row's length.
+fn unit(row: &Row) -> f32 {
+    let squares = row.values.iter().map(|&v| i32::from(v) * i32::from(v));
+    1.0 / (squares.sum::<i32>().max(1) as f32).sqrt()
 }

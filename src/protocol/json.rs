@@ -56,7 +56,7 @@ pub fn write_report(envelope: &Envelope, out: &mut Vec<u8>) {
             height: report.size.height,
             dropped: &envelope.dropped,
             crowded: report.dropped,
-            detections: Detections::new(&*envelope.names, &report.detections),
+            detections: Detections::new(&*envelope.names, report),
         },
     );
 }

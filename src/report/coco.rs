@@ -7,7 +7,7 @@
 //! ]
 //! ```
 //!
-//! Boxes are left, top, width, height in pixels of the photo. Files and categories go by
+//! With masks, a result also has `"segmentation":{"size":[480,640],"counts":"…"}`. Boxes are left, top, width, height in pixels of the photo. Files and categories go by
 //! name: numbers are the annotation file's business. The array is streamed and is
 //! closed whatever happens between: by [`CocoWriter::finish`], or when the writer is
 //! dropped on the way out of an error. It has no place for `dropped`.
@@ -16,7 +16,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{Json, px, score};
+use super::{Json, json::Rle, px, score};
 use crate::scene::{Names, Report};
 
 /// Writes one JSON array of results.
@@ -82,13 +82,14 @@ impl<W: Write> CocoWriter<W> {
                 &numbered
             }
         };
-        for detection in &report.detections {
+        for (i, detection) in report.detections.iter().enumerate() {
             let bbox = &detection.bbox;
             let result = CocoResult {
                 file_name,
                 category_name: names.name(detection.prompt),
                 bbox: [bbox.x0, bbox.y0, bbox.width(), bbox.height()].map(px),
                 score: score(detection.score),
+                segmentation: report.masks.get(i).map(|mask| Rle::new(mask, report.size)),
             };
             let separator: &[u8] = if self.state == State::Some {
                 b",\n"
@@ -140,6 +141,8 @@ struct CocoResult<'a> {
     category_name: &'a str,
     bbox: [f32; 4],
     score: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    segmentation: Option<Rle>,
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@
 //!   "results":[{"class_id":"cup","score":0.87123}]}]}
 //! ```
 //!
-//! (on one line). `file_name` is absent for a stream. Pixels of the frame, two decimals.
+//! (on one line). With masks, a detection also has `"mask":{"size":[480,640],"counts":"…"}`, COCO's compressed run lengths; where
+//! presence is asked, the frame has `"presence":[{"class_id":"cup","score":0.93,"best":0.87123,"there":true}]`: how likely it is in
+//! the picture at all, and the score of its best object. `file_name` is absent for a stream. Pixels of the frame, two decimals.
 
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
@@ -17,7 +19,9 @@ use std::time::{Duration, SystemTime};
 use serde::{Serialize, Serializer};
 
 use super::{Json, px, score};
-use crate::scene::{Detection, Names, Report};
+use crate::geometry::{BBox, Size};
+use crate::mask::Mask;
+use crate::scene::{Names, Report};
 
 /// Writes a line of JSON per frame.
 #[derive(Debug)]
@@ -69,6 +73,8 @@ struct Frame<'a> {
     height: u32,
     dropped: u32,
     detections: Detections<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    presence: Option<Presences<'a>>,
 }
 
 impl<'a> Frame<'a> {
@@ -79,7 +85,8 @@ impl<'a> Frame<'a> {
             width: report.size.width,
             height: report.size.height,
             dropped: report.dropped,
-            detections: Detections::new(names, &report.detections),
+            detections: Detections::new(names, report),
+            presence: (!report.presences.is_empty()).then_some(Presences { names, report }),
         }
     }
 }
@@ -130,30 +137,25 @@ impl Stamp {
 /// Detections as ROS has them; on the wire (`protocol::json`) as well.
 pub(crate) struct Detections<'a> {
     names: &'a dyn Names,
-    detections: &'a [Detection],
+    report: &'a Report,
 }
 
 impl<'a> Detections<'a> {
-    pub(crate) fn new(names: &'a dyn Names, detections: &'a [Detection]) -> Self {
-        Self { names, detections }
+    pub(crate) fn new(names: &'a dyn Names, report: &'a Report) -> Self {
+        Self { names, report }
     }
 }
 
 impl Serialize for Detections<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.detections.iter().map(|detection| {
-            let (x, y) = detection.bbox.center();
-            Detection2d {
-                bbox: BoundingBox2d {
-                    center: Point2d { x: px(x), y: px(y) },
-                    size_x: px(detection.bbox.width()),
-                    size_y: px(detection.bbox.height()),
-                },
-                results: [Hypothesis {
-                    class_id: self.names.name(detection.prompt),
-                    score: score(detection.score),
-                }],
-            }
+        let detections = self.report.detections.iter().enumerate();
+        serializer.collect_seq(detections.map(|(i, detection)| Detection2d {
+            bbox: BoundingBox2d::new(&detection.bbox),
+            results: [Hypothesis {
+                class_id: self.names.name(detection.prompt),
+                score: score(detection.score),
+            }],
+            mask: (self.report.masks.get(i)).map(|mask| Rle::new(mask, self.report.size)),
         }))
     }
 }
@@ -162,13 +164,70 @@ impl Serialize for Detections<'_> {
 struct Detection2d<'a> {
     bbox: BoundingBox2d,
     results: [Hypothesis<'a>; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mask: Option<Rle>,
+}
+
+/// A mask as COCO's tools read it: run lengths down the columns, compressed.
+#[derive(Serialize)]
+pub(super) struct Rle {
+    size: [u32; 2],
+    counts: String,
+}
+
+impl Rle {
+    pub(super) fn new(mask: &Mask, size: Size) -> Self {
+        let mut counts = String::new();
+        mask.compressed(&mut counts);
+        Self {
+            size: [size.height, size.width],
+            counts,
+        }
+    }
+}
+
+/// Whether each prompt is in the picture at all.
+struct Presences<'a> {
+    names: &'a dyn Names,
+    report: &'a Report,
 }
 
 #[derive(Serialize)]
-struct BoundingBox2d {
+struct Answer<'a> {
+    class_id: &'a str,
+    score: f32,
+    best: f32,
+    there: bool,
+}
+
+impl Serialize for Presences<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.report.presences.iter().map(|p| Answer {
+            class_id: self.names.name(p.prompt),
+            score: score(p.score),
+            best: score(p.best),
+            there: p.there,
+        }))
+    }
+}
+
+/// A box as ROS has it: centre and size, in pixels.
+#[derive(Serialize)]
+pub(super) struct BoundingBox2d {
     center: Point2d,
     size_x: f32,
     size_y: f32,
+}
+
+impl BoundingBox2d {
+    pub(super) fn new(bbox: &BBox) -> Self {
+        let (x, y) = bbox.center();
+        Self {
+            center: Point2d { x: px(x), y: px(y) },
+            size_x: px(bbox.width()),
+            size_y: px(bbox.height()),
+        }
+    }
 }
 
 #[derive(Serialize)]

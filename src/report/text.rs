@@ -1,6 +1,6 @@
 //! Reports for people: `desk.jpg: cup 0.87 at 12,34 56x78`.
 //!
-//! Box: left,top widthxheight in whole pixels. A frame without detections gets a line too,
+//! With masks, the pixels of each follow; where presence is asked, `desk.jpg: cat is not there (0.02)`. Box: left,top widthxheight in whole pixels. A frame without detections gets a line too,
 //! so that silence always means that nothing was looked at. Control characters in names
 //! are shown escaped: one detection is one line, whatever it is called.
 
@@ -37,10 +37,10 @@ impl<W: Write> TextWriter<W> {
         if report.detections.is_empty() {
             writeln!(out, "{frame}: nothing found")?;
         }
-        for detection in &report.detections {
+        for (i, detection) in report.detections.iter().enumerate() {
             let name = OneLine(names.name(detection.prompt));
             let bbox = &detection.bbox;
-            writeln!(
+            write!(
                 out,
                 "{frame}: {name} {:.2} at {:.0},{:.0} {:.0}x{:.0}",
                 detection.score,
@@ -49,6 +49,19 @@ impl<W: Write> TextWriter<W> {
                 bbox.width(),
                 bbox.height()
             )?;
+            match report.masks.get(i) {
+                Some(mask) => writeln!(out, ", {} px", mask.area())?,
+                None => writeln!(out)?,
+            }
+        }
+        for presence in &report.presences {
+            let name = OneLine(names.name(presence.prompt));
+            let score = presence.score;
+            if presence.there {
+                writeln!(out, "{frame}: {name} is there ({score:.2})")?;
+            } else {
+                writeln!(out, "{frame}: {name} is not there ({score:.2})")?;
+            }
         }
         if report.dropped > 0 {
             writeln!(out, "{frame}: {} more found, no room", report.dropped)?;
@@ -67,7 +80,7 @@ impl<W: Write> TextWriter<W> {
 }
 
 /// The frame's file, or its number.
-struct Whence<'a>(Option<&'a str>, u64);
+pub(super) struct Whence<'a>(pub(super) Option<&'a str>, pub(super) u64);
 
 impl fmt::Display for Whence<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,7 +92,7 @@ impl fmt::Display for Whence<'_> {
 }
 
 /// A text with its control characters and line breaks escaped.
-struct OneLine<'a>(&'a str);
+pub(super) struct OneLine<'a>(pub(super) &'a str);
 
 impl fmt::Display for OneLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,6 +1,7 @@
 """Student -> ONNX fp32 (one graph, every tensor that the next stages need has a name) and calibration pictures.
 
     python export.py                       # build/detector/final.pt -> build/detector/detector_fp32.onnx, calibration.npz
+                                           # ground.pt -> ground_fp32.onnx: it reads objects, not pictures
 
 Batch normalisation is folded into the convolutions. Two affine changes are folded into the last convolutions, so that one int8
 scale serves all 16 geometry channels and no work is left for the runtime:
@@ -17,6 +18,7 @@ import onnx
 import torch
 
 from data import EVERYDAY, PhotoStore, Split, letterbox
+from ground import CHANNELS, SIDE, Grounder
 from student import STRIDES, Masks, Presence, Student
 from teacher import COCO80
 
@@ -107,6 +109,13 @@ def main():
     terms = {"": student, "presence_": presence}
     alignment = {f"{k}{name}": value for k, m in terms.items() for name, value in (("scale", m.log_scale.exp().item()), ("bias", m.bias.item()))}
     (out / "alignment.json").write_text(json.dumps(alignment) + "\n")
+
+    ground = Grounder()
+    ground.load_state_dict(torch.load(out / "ground.pt", weights_only=True))
+    torch.onnx.export(
+        ground.eval(), torch.zeros(1, CHANNELS, SIDE, SIDE), str(out / "ground_fp32.onnx"), dynamo=False, opset_version=17,
+        input_names=["objects"], output_names=["match"], do_constant_folding=True,
+    )
 
     np.savez(out / "calibration.npz", image=photos[: a.calibration])
     print(f"{path.name}: {len(model.graph.node)} nodes, alignment scale {student.log_scale.exp().item():.3f}, bias {student.bias.item():.3f}")

@@ -6,9 +6,9 @@ values over all objects. That is what "leftmost", "second" or "next to the dog" 
 where a fused neck and head cost 300, and it can be learnt in minutes on features computed once. Names do not pass through here: to
 them the gate is shut, as the zero token is in APE.
 
-    objects [N,464,64,1]: embedding x sentence (128), embedding (128), sentence (128), the location's feature (64), geometry (16),
+    objects [N,464,64]: embedding x sentence (128), embedding (128), sentence (128), the location's feature (64), geometry (16),
                           each times its factor in SCALES and cut to -4..4, so that one int8 scale serves them all
-      -> 128, greatest over objects -> 128, greatest -> 128 -> match [N,1,64,1], a logit per object
+      -> 128, greatest over objects -> 128, greatest -> 128 -> match [N,64], a logit per object
     geometry: cx, cy, w, h in 0..1 of the photo; sqrt of the area; log2 of the aspect / 4; objectness / 8; alignment logit / 8;
               mean red, green, blue of the box's inner half in 0..1; 1 where there is an object; four zeros
 """
@@ -17,7 +17,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-OBJECTS = 64
+SIDE = 8  # the network sees the objects as a picture of 8 x 8: pooling and doubling are operators that the runtime has
+OBJECTS = SIDE * SIDE
 OVERLAP = 0.7  # of boxes; the one with less objectness goes
 CHANNELS = 3 * 128 + 64 + 16
 SCALES = (6.0, 0.5, 11.0, 0.8, 4.0)  # of the five groups: about one standard deviation becomes one
@@ -41,18 +42,18 @@ def thin(boxes, objectness, count=OBJECTS, overlap=OVERLAP):
 
 
 def describe(embedding, feature, geometry, alignment, sentence):
-    """Objects [K,...] and unit sentences [S,128] -> [S,CHANNELS,K,1]. `geometry` [K,16] without the alignment logits [S,K], which
+    """Objects [K,...] and unit sentences [S,128] -> [S,CHANNELS,K]. `geometry` [K,16] without the alignment logits [S,K], which
     differ by sentence."""
     s, k = len(sentence), embedding.shape[0]
     e, t = embedding[None].expand(s, -1, -1), sentence[:, None].expand(-1, k, -1)
     g = geometry[None].repeat(s, 1, 1)
     g[:, :, 7] = alignment / 8
     groups = (e * t, e, t, feature[None].expand(s, -1, -1), g)
-    return torch.cat([c * v for c, v in zip(SCALES, groups)], 2).clamp(-RANGE, RANGE).transpose(1, 2)[..., None]
+    return torch.cat([c * v for c, v in zip(SCALES, groups)], 2).clamp(-RANGE, RANGE).transpose(1, 2)
 
 
 class Grounder(nn.Module):
-    """[N,CHANNELS,K,1] -> [N,1,K,1]. Only convolutions, pooling, enlarging and concatenation: the runtime's operators."""
+    """[N,CHANNELS,SIDE,SIDE] -> [N,1,SIDE,SIDE]. Only convolutions, pooling, doubling and concatenation: the runtime's operators."""
 
     def __init__(self, width=128):
         super().__init__()
@@ -62,11 +63,17 @@ class Grounder(nn.Module):
         self.last = nn.Conv2d(width, 1, 1)
 
     def beside_all(self, x):
-        top = F.max_pool2d(x, (x.shape[2], 1))
-        return torch.cat([x, F.interpolate(top, size=(x.shape[2], 1), mode="nearest")], 1)
+        top = F.max_pool2d(x, SIDE)
+        for _ in range(SIDE.bit_length() - 1):
+            top = F.interpolate(top, scale_factor=2, mode="nearest")
+        return torch.cat([x, top], 1)
 
     def forward(self, x):
         x = F.relu(self.first(x))
         x = F.relu(self.second(self.beside_all(x)))
         x = F.relu(self.third(self.beside_all(x)))
         return self.last(x)
+
+    def match(self, objects):
+        """[N,CHANNELS,OBJECTS] -> a logit per object [N,OBJECTS]."""
+        return self(objects.unflatten(2, (SIDE, SIDE))).flatten(1)

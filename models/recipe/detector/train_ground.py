@@ -1,6 +1,9 @@
-"""Trains grounding on the frozen detector: final.pt -> ground.pt, ground_calibration.npz (for the quantiser), expressions of val.
+"""Trains grounding on the frozen detector: final.pt -> ground.pt, its gate, ground_calibration.npz (for the quantiser), expressions of val.
 
     python train_ground.py
+
+One photo in sixteen is kept back to set the gate: the logit above which a sentence is said to be there, so that REFUSED of the absent
+sentences about those photos get no box.
 
 What the detector proposes on each photo (and its mirror image) is computed once; then sentences are generated from the labels
 (expressions.py), encoded by the sentence encoder, and matched with the objects. Writes build/detector/expressions_val.json: the
@@ -27,6 +30,7 @@ from teacher import COCO80
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "text"))
 LEAST_AREA = 0.05  # of the photo, of what is meant: RefCOCO's rule (Kazemzadeh et al. 2014)
+REFUSED = 0.88  # share of absent sentences
 GONE = 3  # absent sentences per photo and round
 
 
@@ -140,9 +144,9 @@ def sentences(scene, split, words, rng, per_kind=2):
 
 
 def examples(some, encoder, frozen):
-    """Tensors for scenes with their sentences: inputs [N,C,K,1], IoU with the target [N,K] (0 for absent), told [N]."""
+    """Tensors for scenes with their sentences: inputs [N,C,K], IoU with the target [N,K] (0 for absent), told [N]."""
     total = sum(len(told) for _, told in some)
-    inputs, iou, n = torch.zeros(total, CHANNELS, OBJECTS, 1), torch.zeros(total, OBJECTS), 0
+    inputs, iou, n = torch.zeros(total, CHANNELS, OBJECTS), torch.zeros(total, OBJECTS), 0
     for scene, told in some:
         k, e, s = len(scene["boxes"]), scene["embedding"].float(), encoder([text for text, _, _ in told])
         z = frozen.logits(e, s).T
@@ -206,16 +210,19 @@ def main():
         rows = [(s, sentences(s, split, words, rng)) for _ in range(rounds) for s in scene_list]
         return [r for r in rows if r[1]]
 
-    rows, held = asked(ts, train.split, 1, a.rounds), asked([s for s in vs if not s["mirror"]], val.split, 2, 1)
+    kept_back = [s for s in ts if s["photo"] % 16 == 0]
+    rows, held = asked([s for s in ts if s["photo"] % 16], train.split, 1, a.rounds), asked([s for s in vs if not s["mirror"]], val.split, 2, 1)
+    gating = asked(kept_back, train.split, 3, 1)
     file = lambda s: Path(val.split.images[s["photo"]]["file_name"]).name  # noqa: E731
     flat = [(s, *q) for s, told in held for q in told]
     (out / "expressions_val.json").write_text(json.dumps([{"file_name": file(s), "sentence": t, "kind": k, "box": b} for s, t, k, b in flat], indent=0))
-    texts = sorted({t for _, told in rows + held for t, _, _ in told}, key=len)
+    texts = sorted({t for _, told in rows + gating + held for t, _, _ in told}, key=len)
     print(f"{sum(len(told) for _, told in rows)} training sentences, {len(flat)} held out, {len(texts)} different ones", flush=True)
     for n in range(0, len(texts), 8192):
         encoder(texts[n : n + 8192])
         print(f"encoded {min(n + 8192, len(texts))}/{len(texts)}", flush=True)
-    vx, viou, vtold = examples(held, encoder, val)
+    vx, viou, _ = examples(held, encoder, val)
+    gx, _, gtold = examples(gating, encoder, train)
     model = Grounder(a.width)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1.5e-3, weight_decay=a.decay)
     batch, step, rng = 16, 0, random.Random(0)
@@ -228,18 +235,19 @@ def main():
             for g in optimiser.param_groups:
                 g["lr"] = 1.5e-3 * min(1, step / 100) * (1 - step / steps)
             with torch.autocast("cpu", torch.bfloat16):
-                logit = model(x)[:, 0, :, 0]
+                logit = model.match(x)
             loss = loss_of(logit.float(), iou, told)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             step, total = step + 1, total + loss.item()
         with torch.no_grad():
-            z = torch.cat([model(c)[:, 0, :, 0] for c in vx.split(512)])
-        gate = z.max(1).values[~vtold].quantile(0.88).item()
+            z, gz = (torch.cat([model.match(c) for c in x.split(512)]) for x in (vx, gx))
+        gate = gz.max(1).values[~gtold].quantile(REFUSED).item()
         print(f"epoch {epoch + 1}/{a.epochs} loss {total / max(1, len(rows) // batch):.3f} ",
               {k: round(v, 3) for k, v in report([r[1:] for r in flat], z, viou, gate).items()}, flush=True)
     torch.save(model.state_dict(), out / "ground.pt")
+    (out / "ground.json").write_text(json.dumps({"gate": gate}) + "\n")
     np.savez(out / "ground_calibration.npz", objects=examples(rng.sample(rows, 48), encoder, train)[0].numpy())
 
 

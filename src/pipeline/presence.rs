@@ -1,0 +1,158 @@
+//! Whether each prompt is in the picture at all: one vector for the whole picture, compared with the prompts' rows as an object is.
+
+use super::{Pipeline, PipelineError, load, quant, same};
+use crate::{
+    graph::op::{Execution, Graph},
+    graph::program::Port,
+    kernels::{
+        Isa,
+        align::{Align, Logits, align},
+        layout::LANE,
+    },
+    odds,
+    pack::{Pack, manifest::PresenceForm},
+    prompt::PromptSet,
+    quant::Quant,
+    scene::{Presence, Report},
+};
+
+/// The presence network of a pack, and its buffers.
+#[derive(Debug)]
+pub(super) struct Senser {
+    graph: Graph,
+    /// Which of the backbone's features it takes: from this one on.
+    first: usize,
+    form: PresenceForm,
+    vector: Quant,
+    scale: Vec<f32>,
+    bias: Vec<f32>,
+    whole: Vec<f32>,
+    objects: Vec<f32>,
+    unread: Unread,
+}
+
+/// What the product says beside logits: which of them pass, and none does.
+#[derive(Debug, Default)]
+struct Unread {
+    thresholds: Vec<f32>,
+    passing: Vec<u16>,
+}
+
+impl Unread {
+    /// All logits of some objects.
+    fn align(&mut self, isa: Isa, op: &Align<'_>, objects: &[u8], values: &mut Vec<f32>) {
+        let prompts = op.scale.len();
+        let count = objects.len() / op.embedding * prompts;
+        values.resize(count, 0.0);
+        self.thresholds.resize(prompts, f32::INFINITY);
+        self.passing.resize(count / LANE, 0);
+        let mut logits = Logits {
+            values,
+            thresholds: &self.thresholds,
+            passing: &mut self.passing,
+        };
+        align(isa, op, objects, &mut logits);
+    }
+}
+
+impl Senser {
+    /// That of the pack, if it has one.
+    pub(super) fn open(
+        pack: &Pack,
+        execution: Execution,
+        features: &[Port],
+        objects: Quant,
+    ) -> Result<Option<Self>, PipelineError> {
+        let Some(form) = pack.manifest().presence else {
+            return Ok(None);
+        };
+        let graph = load(pack, "presence", execution)?;
+        let program = graph.program();
+        let first = features.len().checked_sub(program.inputs.len());
+        let (Some(first), [vector]) = (first, program.outputs.as_slice()) else {
+            return Err(PipelineError::Mismatch(
+                "the presence network takes more than the features, or makes more than one vector"
+                    .into(),
+            ));
+        };
+        let inputs = program.inputs.iter().zip(&features[first..]);
+        let view = &vector.view;
+        // the prompts' table holds sums for the objects' zero point
+        let fits = inputs.into_iter().all(|(to, from)| same(from, to))
+            && (view.height, view.width, view.border) == (1, 1, 0)
+            && view.channels == pack.manifest().embedding
+            && view.zero_point == objects.zero_point;
+        if !fits {
+            return Err(PipelineError::Mismatch(
+                "the presence network does not take the features to a vector like an object's"
+                    .into(),
+            ));
+        }
+        Ok(Some(Self {
+            first,
+            form,
+            vector: quant(vector),
+            graph,
+            scale: Vec::new(),
+            bias: Vec::new(),
+            whole: Vec::new(),
+            objects: Vec::new(),
+            unread: Unread::default(),
+        }))
+    }
+}
+
+impl Pipeline {
+    /// Whether the pack can tell what is not in a picture.
+    #[must_use]
+    pub const fn senses(&self) -> bool {
+        self.senser.is_some()
+    }
+
+    /// Says of each prompt whether it is in the frame at all. The report is the one that the last [`detect`](Self::detect) filled,
+    /// with the same prompts.
+    ///
+    /// # Errors
+    ///
+    /// [`PipelineError::Lacks`] if the pack has no presence network; [`PipelineError::Graph`] if it fails, which a checked pack's
+    /// does not.
+    pub fn sense(&mut self, prompts: &PromptSet, report: &mut Report) -> Result<(), PipelineError> {
+        let Some(senser) = &mut self.senser else {
+            return Err(PipelineError::Lacks("presence"));
+        };
+        report.presences.clear();
+        if self.letterbox.is_none() {
+            return Ok(());
+        }
+        let isa = self.execution.isa;
+        let features = self.features.iter().skip(senser.first).cloned();
+        let outputs = senser.graph.run(features.collect())?;
+        let factor = senser.form.scale * senser.vector.scale;
+        let units = prompts.table().units();
+        senser.scale.clear();
+        senser.scale.extend(units.iter().map(|unit| unit * factor));
+        senser.bias.clear();
+        senser.bias.resize(units.len(), senser.form.bias);
+        let table = prompts.table().align_with(&senser.scale, &senser.bias);
+        let whole = outputs[0].as_bytes();
+        senser.unread.align(isa, &table, whole, &mut senser.whole);
+        // every pair, however low: selection looks at those above their thresholds only
+        let objects = self.detector.embeddings();
+        let table = prompts.align();
+        senser
+            .unread
+            .align(isa, &table, objects, &mut senser.objects);
+        for prompt in 0..prompts.prompts().len() {
+            let logits = senser.objects.iter().skip(prompt).step_by(units.len());
+            let best = logits.copied().fold(f32::MIN, f32::max);
+            let score = odds::score(senser.whole[prompt] + senser.form.object * best);
+            report.presences.push(Presence {
+                prompt: prompt as u32,
+                score,
+                best: odds::score(best),
+                there: score >= senser.form.threshold,
+            });
+        }
+        Ok(())
+    }
+}
