@@ -1,19 +1,20 @@
 //! From the head's outputs to detections.
 //!
 //! ```text
-//! head outputs ─▶ propose ─▶ objects [O, D] ─▶ (align, elsewhere) ─▶ logits [O, P]
-//!      │                                                                │
-//!      └────────────▶ decode boxes of the objects that passed ◀── select: logit ≥ threshold
-//!                                   │                                   │
-//!                                   └──▶ clip ─▶ NMS, prompt by prompt ─┴─▶ the best of all ─▶ Report
+//! head outputs ─▶ propose ─▶ objects [O, D] ─▶ (products, elsewhere) ─▶ align: logit ≥ threshold
+//!      │                                                                   │
+//!      └────────────▶ select: decode boxes of the objects that passed ◀────┤ pairs
+//!                                   │                                      │
+//!                                   └──▶ clip ─▶ NMS, prompt by prompt ────┴─▶ the best of all ─▶ Report
 //! ```
 //!
 //! | file | does |
 //! |---|---|
 //! | `propose` | the best locations by objectness, their embeddings gathered |
+//! | `passing` | the scan over (object, prompt) pairs |
 //! | `decode` | a location's box, in input space |
-//! | `nms` | which objects overlap, and greedy suppression over that |
-//! | `select` | the scan over (object, prompt) pairs, and the best of what is left |
+//! | `nms` | which objects overlap |
+//! | `select` | greedy suppression over that, and the best of what is left |
 //!
 //! **Prompts do not influence one another.** Pairs are not cut to a top k before
 //! NMS, where a frequent prompt would push out a rare one: each prompt goes
@@ -21,7 +22,7 @@
 //! the best [`MAX_DETECTIONS`] of all prompts are kept, and [`Report::dropped`] counts
 //! exactly those that a longer report would have held. This is affordable because
 //! a box belongs to an object and not to a pair: which objects overlap is worked out
-//! once, as bits, and NMS of one prompt is a few words of bit arithmetic.
+//! once, as bits, and NMS of one prompt only looks them up.
 //!
 //! The order is total (logit, then location, then prompt), and every
 //! buffer is as long as it can get after the first frame with a given prompt set.
@@ -29,19 +30,24 @@
 //!
 //! [`MAX_DETECTIONS`]: crate::scene::MAX_DETECTIONS
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use crate::geometry::{BBox, Letterbox};
 use crate::head::{HeadForm, Objectness};
-use crate::kernels::layout::{LANE, Planes};
+use crate::kernels::{
+    align::Logits,
+    layout::{LANE, Planes},
+};
 use crate::quant::Quant;
 use crate::scene::Report;
 
 mod decode;
 mod nms;
+mod passing;
 mod propose;
 mod select;
 
+use passing::Passes;
 use propose::Proposals;
 use select::Selection;
 
@@ -138,17 +144,6 @@ pub struct Candidate<'a> {
     pub embedding: &'a [u8],
 }
 
-/// Every object against every prompt, and what counts as found.
-#[derive(Clone, Copy, Debug)]
-pub struct Alignment<'a> {
-    /// `[O, row]` natural-log odds, the objects in the order of [`Detector::propose`].
-    pub logits: &'a [f32],
-    /// From one object's logits to the next one's: the number of prompts, rounded up.
-    pub row: usize,
-    /// `[P]`, the least logit that counts, per prompt: see [`logit`](crate::odds::logit).
-    pub thresholds: &'a [f32],
-}
-
 /// What a user can choose about detection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
@@ -178,6 +173,7 @@ pub struct Detector {
     levels: Vec<HeadLevel>,
     dimension: usize,
     proposals: Proposals,
+    passes: Passes,
     selection: Selection,
 }
 
@@ -201,6 +197,7 @@ impl Detector {
             levels: levels.to_vec(),
             dimension,
             proposals: Proposals::new(locations, objects, dimension),
+            passes: Passes::new(objects),
             selection: Selection::new(objects, settings),
         })
     }
@@ -217,24 +214,45 @@ impl Detector {
         self.proposals.fill(&self.form, &self.levels, outputs)
     }
 
-    /// Multiplies every score by its object's objectness, where the head's form says so.
+    /// Finds the pairs of an object and a prompt whose logit is at least the prompt's threshold.
     ///
-    /// `logits` are `[O, row]`, in the order of [`propose`](Self::propose), and stay log odds.
-    pub fn weigh(&self, outputs: &[HeadOutput<'_>], row: usize, logits: &mut [f32]) {
-        let (Objectness::Multiplies, Some(at)) = (self.form.objectness, self.form.objectness_at())
-        else {
-            return;
+    /// `score` writes the logits of some consecutive prompts, whole blocks of 16, and which of them pass, for the
+    /// objects of the last [`propose`](Self::propose), which it is given; `thresholds` are the least logits that count
+    /// ([`logit`](crate::odds::logit)), one per prompt. Prompts are split for that many threads on the current rayon pool.
+    ///
+    /// # Panics
+    ///
+    /// If the outputs are not those of the levels.
+    pub fn align(
+        &mut self,
+        outputs: &[HeadOutput<'_>],
+        threads: usize,
+        thresholds: &[f32],
+        score: impl Fn(Range<usize>, &[u8], &mut Logits<'_>) + Sync,
+    ) {
+        self.assert_outputs(outputs);
+        let proposals = &self.proposals;
+        let weight = match (self.form.objectness, self.form.objectness_at()) {
+            (Objectness::Multiplies, Some(at)) => Some(at),
+            _ => None,
         };
-        let locations = self.proposals.locations();
-        for (logits, &location) in logits.chunks_exact_mut(row).zip(locations) {
-            let (level, output, index) = decode::locate(&self.levels, outputs, location);
-            let o = (-level.value(output, index, at)).exp();
-            for logit in logits {
-                // the log odds of p·q, where p and q have the odds 1/l and 1/o
-                let l = (-*logit).exp();
-                *logit = -(l + o + l * o).ln();
+        let locations = proposals.locations();
+        let scored = |prompts: Range<usize>, logits: &mut Logits<'_>| {
+            let row = prompts.len();
+            score(prompts, proposals.objects(), logits);
+            let Some(at) = weight else { return };
+            let rows = logits.values.chunks_exact_mut(row);
+            for (logits, &location) in rows.zip(locations) {
+                let (level, output, index) = decode::locate(&self.levels, outputs, location);
+                let objectness = level.value(output, index, at);
+                for logit in logits {
+                    *logit = both(*logit, objectness);
+                }
             }
-        }
+            logits.compare();
+        };
+        self.passes
+            .fill(threads, locations.len(), thresholds, &scored);
     }
 
     /// The level of a location, and its index there.
@@ -278,28 +296,23 @@ impl Detector {
 
     /// Fills a report with what was found: replaces its detections and `dropped`.
     ///
-    /// Call it after [`propose`](Self::propose), with the same outputs. A pair whose box has
+    /// Call it after [`align`](Self::align), with the same outputs. A pair whose box has
     /// no area inside the frame is no detection.
     ///
     /// # Panics
     ///
-    /// If the logits do not fit the objects, the thresholds do not fit a row, or the
-    /// outputs are not those of the levels.
+    /// If the outputs are not those of the levels.
     pub fn select(
         &mut self,
         outputs: &[HeadOutput<'_>],
-        alignment: Alignment<'_>,
         letterbox: &Letterbox,
         report: &mut Report,
     ) {
         self.assert_outputs(outputs);
-        let locations = self.proposals.locations();
-        let (row, prompts) = (alignment.row, alignment.thresholds.len());
-        assert!(prompts <= row, "{prompts} prompts in a row of {row}");
-        assert_eq!(alignment.logits.len(), locations.len() * row, "logits");
         let (form, levels) = (&self.form, &self.levels);
+        let locations = self.proposals.locations();
         self.selection
-            .run(alignment, locations, report, |location| {
+            .run(&self.passes, locations, report, |location| {
                 let bbox = decode::bbox(form, levels, outputs, location);
                 letterbox.frame_from_input(bbox).clip(letterbox.frame)
             });
@@ -403,6 +416,12 @@ impl fmt::Display for DetectError {
 
 impl std::error::Error for DetectError {}
 
+/// The log odds of two independent things at once, from those of each: of p·q, where p and q have the odds 1/l and 1/o.
+fn both(logit: f32, other: f32) -> f32 {
+    let (l, o) = ((-logit).exp(), (-other).exp());
+    -(l + o + l * o).ln()
+}
+
 /// `value` as a number that is less the better the value is: best first when sorted.
 ///
 /// The order of [`f32::total_cmp`], turned around.
@@ -410,6 +429,12 @@ pub(crate) fn descending(value: f32) -> u32 {
     let bits = value.to_bits();
     let ascending = bits ^ ((((bits as i32) >> 31) as u32) | 0x8000_0000);
     !ascending
+}
+
+/// The value that [`descending`] made this of.
+fn ascending(order: u32) -> f32 {
+    let ascending = !order;
+    f32::from_bits(ascending ^ (((!ascending as i32 >> 31) as u32) | 0x8000_0000))
 }
 
 #[cfg(test)]

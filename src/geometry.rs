@@ -129,6 +129,17 @@ pub enum Fit {
     Stretch,
 }
 
+/// What an axis that shrinks makes its new pixels of; one that grows is interpolated linearly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shrink {
+    /// The mean over the area that each covers.
+    #[default]
+    Area,
+    /// The two pixels nearest to its centre, as some imported detectors were trained.
+    Linear,
+}
+
 /// How a frame lies in the network's input: aspect kept, centred, grey around; or stretched.
 ///
 /// All in integers, so the runtime, the recipe (`letterbox` in

@@ -53,6 +53,12 @@ mod tests {
     use super::epilogue::{Activation, Epilogue};
     use crate::quant::nearest_byte;
 
+    /// The widths of planes up to this one, or under an interpreter, which is some thousand times slower, a few around a tile's.
+    pub(super) fn widths(most: usize) -> impl Iterator<Item = usize> {
+        let few = [1, 5, 17];
+        (1..=most).filter(move |width| !cfg!(miri) || few.contains(width))
+    }
+
     /// Numbers that look random and are the same in every run (xorshift64*).
     pub(super) struct Random(u64);
 

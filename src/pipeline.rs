@@ -9,7 +9,7 @@ use std::{
 use tract_onnx::prelude::{DatumType, IntoTValue, TValue, TVec, Tensor, tvec};
 
 use crate::{
-    detect::{Alignment, DetectError, Detector, Field, HeadLevel, HeadOutput, Settings},
+    detect::{DetectError, Detector, Field, HeadLevel, HeadOutput, Settings},
     frame::{Frame, letterbox::Letterboxer},
     geometry::{Letterbox, Size},
     graph::op::{Execution, Graph, GraphError},
@@ -84,7 +84,7 @@ pub struct StageTimes {
     pub backbone: Duration,
     /// Features to objects.
     pub head: Duration,
-    /// Proposals, and objects × prompts.
+    /// Proposals, and the pairs of objects × prompts that pass.
     pub align: Duration,
     /// Pairs to detections.
     pub select: Duration,
@@ -106,7 +106,6 @@ pub struct Pipeline {
     letterbox: Option<Letterbox>,
     detector: Detector,
     objects: Quant,
-    logits: Vec<f32>,
     execution: Execution,
 }
 
@@ -195,6 +194,7 @@ impl Pipeline {
             letterboxer: Letterboxer::new(
                 Size::new(side, side),
                 manifest.fit,
+                manifest.shrink,
                 view.border as usize,
                 manifest.border,
             ),
@@ -206,7 +206,6 @@ impl Pipeline {
                 manifest.embedding as usize,
                 settings,
             )?,
-            logits: Vec::new(),
             backbone,
             head,
             execution,
@@ -249,24 +248,19 @@ impl Pipeline {
         let outputs = levels_of(&outputs);
 
         let clock = Instant::now();
-        let objects = self.detector.propose(&outputs);
+        self.detector.propose(&outputs);
         let table = prompts.align();
-        let row = table.scale.len();
-        let count = objects.len() / table.embedding;
-        self.logits.resize(count * row, 0.0);
         let Execution { isa, threads } = self.execution;
-        align(isa, threads, &table, objects, &mut self.logits);
-        self.detector.weigh(&outputs, row, &mut self.logits);
+        self.detector.align(
+            &outputs,
+            threads,
+            prompts.thresholds(),
+            |some, objects, logits| align(isa, &table.prompts(some), objects, logits),
+        );
         times.align = clock.elapsed();
 
         let clock = Instant::now();
-        let alignment = Alignment {
-            logits: &self.logits,
-            row,
-            thresholds: prompts.thresholds(),
-        };
-        self.detector
-            .select(&outputs, alignment, &letterbox, report);
+        self.detector.select(&outputs, &letterbox, report);
         times.select = clock.elapsed();
         Ok(times)
     }

@@ -4,9 +4,11 @@
 #   fmt    formatting                          lint   clippy, warnings denied, all targets
 #   debug  unit tests with overflow checks     test   all tests, optimised
 #   docs   rustdoc, warnings denied            arm    unit, golden and prompt tests on emulated Arm cores
+#   miri   the x86 kernels at small sizes, interpreted
 #
 # Needs Rust and nothing else. The step `arm` also needs the target aarch64-unknown-linux-gnu, aarch64-linux-gnu-gcc and
-# qemu-aarch64; where one is missing it says so and is skipped, unless TARSIER_REQUIRE_ARM is set.
+# qemu-aarch64; where one is missing it says so and is skipped, unless TARSIER_REQUIRE_ARM is set. The step `miri` needs a nightly
+# toolchain with the components miri and rust-src, and is skipped like that, unless TARSIER_REQUIRE_MIRI is set.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -44,13 +46,26 @@ arm() {
     done
 }
 
+miri() {
+    local lacks=()
+    cargo +nightly miri --version >/dev/null 2>&1 || lacks+=("rustup component add miri --toolchain nightly")
+    test -d "$(rustc +nightly --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library" || lacks+=("rustup component add rust-src --toolchain nightly")
+    if ((${#lacks[@]})); then
+        printf 'miri: SKIPPED, missing: %s\n' "${lacks[*]}"
+        [[ -z ${TARSIER_REQUIRE_MIRI:-} ]]
+        return
+    fi
+    # levels that the interpreter does not know are not available there, and Isa::available leaves them out
+    RUSTFLAGS="-C target-feature=+avx2" CARGO_TARGET_DIR=target/miri cargo +nightly miri test --locked --lib -- kernels::{add,align,conv,depthwise}::tests::every_level_{is,equals}
+}
+
 steps=("$@")
-((${#steps[@]})) || steps=(fmt lint debug tests docs arm)
+((${#steps[@]})) || steps=(fmt lint debug tests docs arm miri)
 for step in "${steps[@]}"; do
     [[ $step == test ]] && step=tests
     case $step in
-        fmt | lint | debug | tests | docs | arm) ;;
-        *) echo "ci.sh: no step $step; steps: fmt lint debug test docs arm" >&2; exit 64 ;;
+        fmt | lint | debug | tests | docs | arm | miri) ;;
+        *) echo "ci.sh: no step $step; steps: fmt lint debug test docs arm miri" >&2; exit 64 ;;
     esac
     printf '\n== %s\n' "$step"
     $step

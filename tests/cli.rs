@@ -660,6 +660,103 @@ fn bench_times_every_stage_and_operator() {
 }
 
 #[test]
+fn bench_as_json_has_every_frames_times_and_every_operator() {
+    let text = tarsier(&[
+        "bench",
+        "--frames",
+        "3",
+        "--ops",
+        "--format",
+        "json",
+        "--isa",
+        "scalar",
+        "--threads",
+        "1",
+        "--prompt",
+        "dog",
+        "--prompt",
+        "cat",
+    ])
+    .succeeds();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    let found: Value = serde_json::from_str(&text).expect("one object");
+    assert_eq!(found["level"], "scalar");
+    assert_eq!(
+        (&found["threads"], &found["prompts"]),
+        (&1.into(), &2.into())
+    );
+    let stages = found["ms"].as_object().expect("stages");
+    let names: Vec<&str> = stages.keys().map(String::as_str).collect();
+    assert_eq!(names.len(), 6, "{names:?}");
+    for name in ["decode", "letterbox", "backbone", "head", "align", "select"] {
+        let times = stages[name].as_array().expect("times");
+        assert_eq!(times.len(), 3, "{name}");
+        let positive = |t: &Value| t.as_f64().is_some_and(|t| t > 0.0);
+        assert!(times.iter().all(positive), "{name}: {times:?}");
+    }
+    // a convolution's multiplications say themselves whether they belong to its output
+    let operators = found["operators"].as_array().expect("operators");
+    let macs = |op: &Value| op["macs"].as_u64().expect("a count");
+    assert!(operators.iter().map(macs).sum::<u64>() > 1_000_000);
+    for op in operators {
+        let output: u64 = (op["output"].as_array().expect("a shape").iter())
+            .map(|n| n.as_u64().expect("a length"))
+            .product();
+        assert!(output > 0 && macs(op) % output == 0, "{op}");
+        assert!(op["us"].as_f64().is_some_and(|us| us > 0.0), "{op}");
+    }
+    let [loaded, first] = ["start_to_prompts_ms", "start_to_first_detection_ms"]
+        .map(|name| found[name].as_f64().expect("a time"));
+    assert!(0.0 < loaded && loaded < first, "{loaded} {first}");
+    assert!(found["arena_bytes"].as_u64().is_some_and(|bytes| bytes > 0));
+    assert!(found["peak_rss_kb"].as_u64().is_some_and(|kb| kb > 1000));
+
+    let bare = tarsier(&["bench", "--frames", "1", "--format", "json"]).succeeds();
+    let bare: Value = serde_json::from_str(&bare).expect("one object");
+    assert_eq!(bare["operators"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn bench_report_is_one_markdown_block_of_three_tables() {
+    let text = tarsier(&["bench", "--frames", "3", "--report", "--threads", "1"]).succeeds();
+    let tables: Vec<&str> = text.trim_end().split("\n\n").collect();
+    let [facts, stages, operators] = tables[..] else {
+        panic!("{} tables in {text}", tables.len());
+    };
+    for table in [facts, stages, operators] {
+        let mut lines = table.lines();
+        let columns = |line: &str| line.matches('|').count();
+        let head = lines.next().map(columns).expect("a heading");
+        assert!(head > 2, "{table}");
+        assert!(lines.clone().count() > 1, "{table}");
+        // a bar in a value would shift what follows it
+        assert!(lines.all(|line| columns(line) == head), "{table}");
+    }
+    let fact = |name: &str| {
+        let start = format!("| {name} | ");
+        let line = facts.lines().find_map(|line| line.strip_prefix(&start));
+        line.unwrap_or_else(|| panic!("no {name} in {facts}"))
+    };
+    for name in [
+        "board",
+        "cores",
+        "system",
+        "governor",
+        "temperature",
+        "start",
+        "memory",
+    ] {
+        assert!(!fact(name).trim_matches([' ', '|']).is_empty(), "{name}");
+    }
+    assert!(fact("tarsier").contains(env!("CARGO_PKG_VERSION")));
+    assert!(fact("run").contains("1 thread(s), 80 prompts") && fact("run").contains("3 frames"));
+    let rate = fact("frames a second").trim_end_matches([' ', '|']);
+    assert!(rate.parse::<f64>().is_ok_and(|rate| rate > 0.0), "{rate}");
+    assert_eq!(stages.lines().count(), 2 + 7, "{stages}");
+    assert!(operators.contains("/backbone/stem"), "{operators}");
+}
+
+#[test]
 fn bench_of_a_missing_photo_is_66_and_of_a_damaged_one_65() {
     let folder = Folder::new();
     let bad = folder.file("bad.jpg", "words");

@@ -10,7 +10,7 @@ use tarsier::{
     build,
     detect::Settings,
     frame::{file::ImageFile, letterbox::Letterboxer},
-    geometry::{Fit, Size},
+    geometry::{Fit, Shrink, Size},
     graph::{
         op::{Execution, Graph},
         program::{Executor, Program, nhwc_from_planes},
@@ -115,6 +115,7 @@ fn every_int8_tensor_equals_onnxruntimes_on_every_level() {
             let mut letterboxer = Letterboxer::new(
                 Size::new(view.width, view.height),
                 Fit::Letterbox,
+                Shrink::Area,
                 view.border as usize,
                 [view.zero_point; 3],
             );

@@ -4,7 +4,10 @@ use std::{collections::HashMap, path::Path};
 
 use tarsier::{
     graph::op::Execution,
-    kernels::{align::align, isa::Isa},
+    kernels::{
+        align::{Logits, align},
+        isa::Isa,
+    },
     pack::Pack,
     prompt::{
         PromptError, PromptSet, Request, Source,
@@ -57,7 +60,13 @@ impl Words {
         let objects = objects(table.embedding);
         let row = table.scale.len();
         let mut logits = vec![0.0; OBJECTS * row];
-        align(isa, 1, &table, &objects, &mut logits);
+        let mut passing = vec![0; logits.len() / 16];
+        let mut aligned = Logits {
+            values: &mut logits,
+            thresholds: &vec![0.0; row],
+            passing: &mut passing,
+        };
+        align(isa, &table, &objects, &mut aligned);
         let column = |i: usize| {
             logits
                 .iter()

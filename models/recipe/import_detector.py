@@ -30,7 +30,7 @@ from teacher import COCO80  # noqa: E402
 IMAGENET = ((0.485 * 255, 0.456 * 255, 0.406 * 255), (0.229 * 255, 0.224 * 255, 0.225 * 255))
 ZERO = 116  # the byte that stands for zero in the picture: near the mean of all three channels
 CLASSES = 80
-QUANTISED = ["Conv", "Concat", "Resize", "Add", "MaxPool", "Gather", "LeakyRelu", "Relu"]
+QUANTISED = ["Conv", "Concat", "Resize", "Add", "MaxPool", "Gather", "LeakyRelu", "PRelu", "Relu"]
 
 
 def nanodet_plus(model, size):
@@ -74,7 +74,7 @@ def calibration(shared, size, fit, count):
     rows = []
     for im in images[:: max(1, len(images) // count)][:count]:
         photo = cv2.imread(str(shared / "data/images" / im["file_name"]))[:, :, ::-1]
-        x = cv2.resize(photo, (size, size), interpolation=cv2.INTER_AREA) if fit == "stretch" else letterbox(photo, size)[0]
+        x = cv2.resize(photo, (size, size), interpolation=cv2.INTER_LINEAR) if fit == "stretch" else letterbox(photo, size)[0]
         rows.append(x.transpose(2, 0, 1).astype(np.float32) - ZERO)
     return np.stack(rows)
 
@@ -136,7 +136,7 @@ def main():
     z["embedding"][[texts[n, "name"] for n in COCO80]].astype("<f4").tofile(folder / "names.f32")
     manifest = {
         "format": 2, "name": Path(a.model).name, "version": "1", "built_by": "", "input_px": a.size, "embedding": CLASSES, "strides": strides,
-        "fit": fit, "border": border, "head": form, "text": int(z["embedding"].shape[1]), "alignment_scale": 1.0, "alignment_bias": 0.0, "threshold": 0.35, "licence": "see the detector's own",
+        "fit": fit, "shrink": "linear", "border": border, "head": form, "text": int(z["embedding"].shape[1]), "alignment_scale": 1.0, "alignment_bias": 0.0, "threshold": 0.35, "licence": "see the detector's own",
         "training_data": "see the detector's own", "metrics": {}, "golden": "", "sha256": {},
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2))

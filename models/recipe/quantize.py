@@ -6,8 +6,9 @@
 
 onnxruntime's quantiser inserts the nodes. What this file decides is ranges:
 * tensors joined by Concat, Resize, MaxPool or Gather share one range, so that concatenation and upsampling move bytes and compute nothing;
-* what an activation function reads is quantised for what the function makes of it: of a leaky ReLU's input, values below zero count
-  a tenth, so the range that leaves least error behind the function is searched for;
+* between a convolution and a leaky ReLU nothing is quantised: the runtime applies the slope before it rounds;
+* what any other activation function reads is quantised for what the function makes of it: the range that leaves least error behind
+  the function is searched for;
 * outputs have ranges of their own kind (see FIXED): embeddings symmetric and equal on all levels, geometry 0..8;
 * the detector is cut at the features, because sentences will run another head on the same features.
 """
@@ -44,10 +45,7 @@ def functions(model):
     found = {}
     for n in model.graph.node:
         x = n.input[0] if n.input else None
-        if n.op_type == "LeakyRelu" and len(readers[x]) == 1:
-            alpha = n.attribute[0].f if n.attribute else 0.01
-            found[x] = lambda v, alpha=alpha: np.where(v < 0, alpha * v, v)
-        elif n.op_type == "HardSwish" and len(readers[x]) == 1:
+        if n.op_type == "HardSwish" and len(readers[x]) == 1:
             found[x] = lambda v: v * np.clip(v / 6 + 0.5, 0, 1)
         elif n.op_type == "Mul" and sigmoids.get(n.input[1]) == x and len(readers[x]) == 2:
             found[x] = lambda v: v / (1 + np.exp(-np.clip(v, -60, 60)))
@@ -116,6 +114,40 @@ def join(model, found):
     return found
 
 
+def slope(node, constants):
+    """What a leaky ReLU multiplies negative values by; None for other nodes and for slopes per channel."""
+    if node.op_type == "LeakyRelu":
+        return node.attribute[0].f if node.attribute else 0.01
+    if node.op_type == "PRelu" and node.input[1] in constants and constants[node.input[1]].size == 1:
+        return constants[node.input[1]].item()
+    return None
+
+
+def fuse(model):
+    """Takes out the Q and DQ between a convolution or addition and the leaky ReLU that alone reads it."""
+    graph = model.graph
+    made, readers = {o: n for n in graph.node for o in n.output}, {}
+    for n in graph.node:
+        for i in n.input:
+            readers.setdefault(i, []).append(n)
+    outputs = {o.name for o in graph.output}
+    alone = lambda t: len(readers[t]) == 1 and t not in outputs
+    constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+    for n in list(graph.node):
+        factor = slope(n, constants)
+        if factor is None or not 0 <= factor <= 1:
+            continue
+        dq = made.get(n.input[0])
+        q = made.get(dq.input[0]) if dq is not None and dq.op_type == "DequantizeLinear" else None
+        if q is None or not all(map(alone, (dq.output[0], q.output[0], q.input[0]))):
+            continue
+        if made[q.input[0]].op_type in ("Conv", "Add"):
+            n.input[0] = q.input[0]
+            graph.node.remove(dq)
+            graph.node.remove(q)
+    return model
+
+
 def quantise(source, target, name, rows, fixed, input_range, tail, operators=None):
     """Writes `target`; `fixed` maps tensor names to ranges that are not measured; `operators` have quantised results, by default all."""
     model = onnx.load(source)
@@ -136,7 +168,9 @@ def quantise(source, target, name, rows, fixed, input_range, tail, operators=Non
         extra_options={"TensorQuantOverrides": overrides, "ActivationSymmetric": False, "WeightSymmetric": True, "DedicatedQDQPair": False},
     )
     logging.disable(logging.NOTSET)
-    return onnx.load(target)
+    model = fuse(onnx.load(target))
+    onnx.save(model, target)
+    return model
 
 
 def detector(folder, tail):

@@ -2,33 +2,9 @@
 //!
 //! A box belongs to an object, whatever the prompt, so which objects overlap is one
 //! symmetric matrix of bits for the whole frame. Suppression for one prompt is then
-//! "take the best object that is not suppressed, and suppress its row".
+//! "take the best object that is left, and take out those in its row".
 
 use crate::geometry::BBox;
-
-/// A set of objects, as bits.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Objects(Vec<u64>);
-
-impl Objects {
-    pub(super) fn none(of: usize) -> Self {
-        Self(vec![0; of.div_ceil(64)])
-    }
-
-    fn clear(&mut self) {
-        self.0.fill(0);
-    }
-
-    fn contains(&self, object: usize) -> bool {
-        self.0[object / 64] >> (object % 64) & 1 == 1
-    }
-
-    fn insert_all(&mut self, others: &[u64]) {
-        for (word, other) in self.0.iter_mut().zip(others) {
-            *word |= other;
-        }
-    }
-}
 
 /// Which objects of a frame overlap by more than the IoU that is allowed.
 #[derive(Debug)]
@@ -65,22 +41,9 @@ impl Overlaps {
         self.rows[a * self.words + b / 64] |= 1 << (b % 64);
     }
 
-    /// Calls `keep` for those of `objects` (best first) that no better one suppresses.
-    ///
-    /// `suppressed` is working space; what it held does not matter.
-    pub(super) fn suppress(
-        &self,
-        objects: impl Iterator<Item = usize>,
-        suppressed: &mut Objects,
-        mut keep: impl FnMut(usize),
-    ) {
-        suppressed.clear();
-        for object in objects {
-            if !suppressed.contains(object) {
-                suppressed.insert_all(&self.rows[object * self.words..][..self.words]);
-                keep(object);
-            }
-        }
+    /// The objects that an object suppresses, itself among them: bit `b % 64` of word `b / 64`.
+    pub(super) fn of(&self, object: usize) -> &[u64] {
+        &self.rows[object * self.words..][..self.words]
     }
 }
 
@@ -91,10 +54,13 @@ mod tests {
     fn kept(boxes: &[Option<BBox>], iou: f32) -> Vec<usize> {
         let mut overlaps = Overlaps::new(boxes.len());
         overlaps.fill(boxes, iou);
+        let mut left: Vec<_> = (0..boxes.len()).filter(|&i| boxes[i].is_some()).collect();
         let mut kept = Vec::new();
-        let mut suppressed = Objects::none(boxes.len());
-        let present = (0..boxes.len()).filter(|&i| boxes[i].is_some());
-        overlaps.suppress(present, &mut suppressed, |object| kept.push(object));
+        while let Some(&first) = left.first() {
+            kept.push(first);
+            let row = overlaps.of(first).to_vec();
+            left.retain(|&other| row[other / 64] >> (other % 64) & 1 == 0);
+        }
         kept
     }
 

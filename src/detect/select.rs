@@ -1,20 +1,18 @@
-//! The scan over (object, prompt) pairs, and the best of what is left.
+//! From the pairs that passed to the best of them: NMS prompt by prompt.
 //!
-//! Most pairs are far below their threshold: 300 objects × 10,000 prompts are three
-//! million, of which a frame passes some dozens. So the first pass reads every logit
-//! once, in order, and only marks which blocks of 16 prompts and which objects have a
-//! pair that passes. Only those blocks are looked at again, prompt by prompt.
+//! A frame with thousands of prompts can have a hundred thousand such pairs. Those of one
+//! prompt are not sorted: the best of them is looked for and all that it suppresses are
+//! taken out, again and again. Most go with the first few, so this reads each pair some
+//! few times, and a sort would do more.
 
 use std::collections::BinaryHeap;
 
-use super::nms::{Objects, Overlaps};
-use super::{Alignment, Settings, descending};
+use super::nms::Overlaps;
+use super::passing::Passes;
+use super::{Settings, ascending, descending};
 use crate::geometry::BBox;
 use crate::odds;
 use crate::scene::{Detection, MAX_DETECTIONS, Report};
-
-/// Prompts that are marked together: a cache line of logits.
-const BLOCK: usize = 16;
 
 /// A pair that passed; sorts best first.
 ///
@@ -34,6 +32,10 @@ impl Pair {
             object: object as u32,
         }
     }
+
+    fn logit(self) -> f32 {
+        ascending((self.order >> 32) as u32)
+    }
 }
 
 /// Buffers for the pairs of one frame.
@@ -43,11 +45,10 @@ pub(super) struct Selection {
     /// Per object: its box in the frame, if a pair of it passed and the box is not empty.
     boxes: Vec<Option<BBox>>,
     overlaps: Overlaps,
-    suppressed: Objects,
-    /// Per block of prompts: whether a pair passed.
-    blocks: Vec<bool>,
-    /// The pairs of one block of prompts.
-    pairs: Vec<Pair>,
+    /// Pairs that nothing has suppressed yet.
+    left: Vec<Pair>,
+    /// Per object: its best pair, where places have one name.
+    bests: Vec<Option<Pair>>,
     best: Best,
 }
 
@@ -57,36 +58,38 @@ impl Selection {
             settings,
             boxes: Vec::with_capacity(objects),
             overlaps: Overlaps::new(objects),
-            suppressed: Objects::none(objects),
-            blocks: Vec::new(),
-            pairs: Vec::with_capacity(objects * BLOCK),
+            left: Vec::with_capacity(objects),
+            bests: Vec::with_capacity(objects),
             best: Best::default(),
         }
     }
 
     pub(super) fn run(
         &mut self,
-        alignment: Alignment<'_>,
+        passes: &Passes,
         locations: &[u32],
         report: &mut Report,
         bbox: impl Fn(u32) -> BBox,
     ) {
         self.best.clear();
-        if !alignment.thresholds.is_empty() {
-            self.mark(alignment, locations, bbox);
-            self.overlaps.fill(&self.boxes, self.settings.iou);
-            if self.settings.agnostic {
-                self.all_prompts_together(alignment, locations);
-            } else {
-                self.prompt_by_prompt(alignment, locations);
-            }
+        self.boxes.clear();
+        let boxes = locations.iter().enumerate().map(|(object, &location)| {
+            let bbox = passes.has(object).then(|| bbox(location));
+            bbox.filter(|b| !b.is_empty())
+        });
+        self.boxes.extend(boxes);
+        self.overlaps.fill(&self.boxes, self.settings.iou);
+        if self.settings.agnostic {
+            self.all_prompts_together(passes, locations);
+        } else {
+            self.prompt_by_prompt(passes, locations);
         }
         report.dropped = self.best.dropped;
         report.detections.clear();
         self.best.sort();
         for pair in &self.best.sorted {
             let object = pair.object as usize;
-            let logit = alignment.logits[object * alignment.row + pair.prompt as usize];
+            let logit = pair.logit();
             let detection = Detection {
                 bbox: self.boxes[object].expect("only objects with a box are kept"),
                 score: odds::score(logit),
@@ -99,105 +102,63 @@ impl Selection {
         }
     }
 
-    /// First pass: which blocks and objects have a pair that passes, and those objects' boxes.
-    fn mark(&mut self, alignment: Alignment<'_>, locations: &[u32], bbox: impl Fn(u32) -> BBox) {
-        let thresholds = alignment.thresholds;
-        self.blocks.clear();
-        self.blocks.resize(thresholds.len().div_ceil(BLOCK), false);
-        self.boxes.clear();
-        for (logits, &location) in alignment.logits.chunks_exact(alignment.row).zip(locations) {
-            let logits = &logits[..thresholds.len()];
-            let (logit_blocks, logit_rest) = logits.as_chunks::<BLOCK>();
-            let (threshold_blocks, threshold_rest) = thresholds.as_chunks::<BLOCK>();
-            let mut object = false;
-            let pairs = logit_blocks.iter().zip(threshold_blocks);
-            for ((logits, thresholds), block) in pairs.zip(&mut self.blocks) {
-                let any = any_passes(logits, thresholds);
-                *block |= any;
-                object |= any;
-            }
-            if any_passes(logit_rest, threshold_rest) {
-                *self.blocks.last_mut().expect("there is a rest") = true;
-                object = true;
-            }
-            let bbox = object.then(|| bbox(location)).filter(|b| !b.is_empty());
-            self.boxes.push(bbox);
+    /// Every prompt for itself.
+    fn prompt_by_prompt(&mut self, passes: &Passes, locations: &[u32]) {
+        for (prompt, pairs) in passes.by_prompt() {
+            let boxed = pairs
+                .iter()
+                .filter(|pair| self.boxes[pair.object as usize].is_some());
+            self.left.clear();
+            self.left.extend(boxed.map(|pair| {
+                let object = pair.object as usize;
+                Pair::new(pair.logit, locations[object], prompt, object)
+            }));
+            suppress(&mut self.left, &self.overlaps, &mut self.best);
         }
     }
 
-    /// Second pass: every prompt for itself, a block of them at a time.
-    fn prompt_by_prompt(&mut self, alignment: Alignment<'_>, locations: &[u32]) {
-        let marked = self
-            .blocks
-            .iter()
-            .enumerate()
-            .filter(|(_, passes)| **passes);
-        for (block, _) in marked {
-            let first = block * BLOCK;
-            let end = (first + BLOCK).min(alignment.thresholds.len());
-            let thresholds = &alignment.thresholds[first..end];
-            self.pairs.clear();
-            for (object, &location) in locations.iter().enumerate() {
-                let logits = &alignment.logits[object * alignment.row..][first..end];
-                if self.boxes[object].is_none() || !any_passes(logits, thresholds) {
-                    continue;
-                }
-                for ((logit, threshold), prompt) in logits.iter().zip(thresholds).zip(first..) {
-                    if logit >= threshold {
-                        self.pairs.push(Pair::new(*logit, location, prompt, object));
-                    }
-                }
-            }
-            self.pairs
-                .sort_unstable_by_key(|pair| (pair.prompt, pair.order));
-            for pairs in self.pairs.chunk_by(|a, b| a.prompt == b.prompt) {
-                suppress(pairs, &self.overlaps, &mut self.suppressed, &mut self.best);
+    /// Every object with its best prompt.
+    fn all_prompts_together(&mut self, passes: &Passes, locations: &[u32]) {
+        self.bests.clear();
+        self.bests.resize(locations.len(), None);
+        for (prompt, pairs) in passes.by_prompt() {
+            for pair in pairs {
+                let object = pair.object as usize;
+                let pair = Pair::new(pair.logit, locations[object], prompt, object);
+                let best = &mut self.bests[object];
+                *best = Some(best.map_or(pair, |best| best.min(pair)));
             }
         }
-    }
-
-    /// Second pass: every object with its best prompt.
-    fn all_prompts_together(&mut self, alignment: Alignment<'_>, locations: &[u32]) {
-        self.pairs.clear();
-        for (object, &location) in locations.iter().enumerate() {
-            if self.boxes[object].is_none() {
-                continue;
-            }
-            let logits = &alignment.logits[object * alignment.row..];
-            let passing = logits.iter().zip(alignment.thresholds).enumerate();
-            self.pairs.extend(
-                passing
-                    .filter(|(_, (logit, threshold))| logit >= threshold)
-                    .map(|(prompt, (&logit, _))| Pair::new(logit, location, prompt, object))
-                    .min(),
-            );
-        }
-        self.pairs.sort_unstable();
-        suppress(
-            &self.pairs,
-            &self.overlaps,
-            &mut self.suppressed,
-            &mut self.best,
-        );
+        let bests = self.bests.iter().zip(&self.boxes);
+        self.left.clear();
+        self.left
+            .extend(bests.filter_map(|(best, bbox)| best.filter(|_| bbox.is_some())));
+        suppress(&mut self.left, &self.overlaps, &mut self.best);
     }
 }
 
-/// Whether any logit reaches its threshold; without branches, so that it vectorises.
-fn any_passes(logits: &[f32], thresholds: &[f32]) -> bool {
-    logits
-        .iter()
-        .zip(thresholds)
-        .fold(false, |any, (logit, threshold)| any | (logit >= threshold))
-}
-
-/// NMS of pairs that come best first; those that survive are offered to `best`.
-fn suppress(pairs: &[Pair], overlaps: &Overlaps, suppressed: &mut Objects, best: &mut Best) {
-    let mut kept = pairs.iter();
-    let objects = pairs.iter().map(|pair| pair.object as usize);
-    overlaps.suppress(objects, suppressed, |object| {
-        let pair = kept.find(|pair| pair.object as usize == object);
-        best.offer(*pair.expect("a kept object is one of the pairs"));
-    });
+/// Greedy NMS: offers the best that is left to `best` and takes out what overlaps it, until nothing is left.
+fn suppress(left: &mut Vec<Pair>, overlaps: &Overlaps, best: &mut Best) {
+    // orders differ, because objects have different locations
+    let better = |a: Pair, b: Pair| if b.order < a.order { b } else { a };
+    let mut next = left.iter().copied().reduce(better);
+    while let Some(kept) = next {
+        best.offer(kept);
+        // what it does not overlap moves to the front; it overlaps itself, so there is less each time
+        let suppressed = overlaps.of(kept.object as usize);
+        let mut count = 0;
+        next = None;
+        for i in 0..left.len() {
+            let pair = left[i];
+            left[count] = pair;
+            let object = pair.object as usize;
+            if suppressed[object / 64] >> (object % 64) & 1 == 0 {
+                count += 1;
+                next = Some(next.map_or(pair, |next| better(next, pair)));
+            }
+        }
+        left.truncate(count);
+    }
 }
 
 /// The best pairs so far, no more than a report holds; the worst of them on top.

@@ -104,33 +104,50 @@ fn detect(
     head: &Head,
     agnostic: bool,
     thresholds: &[f32],
-    logit: impl Fn(u32, usize) -> f32,
+    logit: impl Fn(u32, usize) -> f32 + Sync,
 ) -> Report {
     let outputs = head.outputs();
     let mut detector = head.detector(300, agnostic);
     detector.propose(&outputs);
-    let row = thresholds.len().next_multiple_of(16);
-    let locations = detector.proposals.locations().to_vec();
-    let logits: Vec<f32> = locations
-        .iter()
-        // the rest of a row is rubbish that must not be looked at
-        .flat_map(|&l| (0..row).map(move |p| (l, p)))
-        .map(|(l, p)| {
-            if p < thresholds.len() {
-                logit(l, p)
-            } else {
-                1e9
-            }
-        })
-        .collect();
     let mut report = report();
-    let alignment = Alignment {
-        logits: &logits,
-        row,
-        thresholds,
-    };
-    detector.select(&outputs, alignment, &letterbox(), &mut report);
+    align(&mut detector, &outputs, 1, thresholds, &logit);
+    detector.select(&outputs, &letterbox(), &mut report);
+    // however many threads look for pairs, the same ones are found
+    align(&mut detector, &outputs, 3, thresholds, &logit);
+    let mut again = report.clone();
+    detector.select(&outputs, &letterbox(), &mut again);
+    assert_eq!(again.detections, report.detections);
+    assert_eq!(again.dropped, report.dropped);
     report
+}
+
+/// Aligns with the logits of locations and prompts.
+fn align(
+    detector: &mut Detector,
+    outputs: &[HeadOutput<'_>],
+    threads: usize,
+    thresholds: &[f32],
+    logit: &(impl Fn(u32, usize) -> f32 + Sync),
+) {
+    let locations = detector.proposals.locations().to_vec();
+    let score = |prompts: Range<usize>, objects: &[u8], logits: &mut Logits<'_>| {
+        assert_eq!(objects.len(), locations.len() * D);
+        assert!(prompts.start.is_multiple_of(LANE) && prompts.end.is_multiple_of(LANE));
+        let rows = logits.values.chunks_exact_mut(prompts.len());
+        assert_eq!(rows.len(), locations.len());
+        for (row, &location) in rows.zip(&locations) {
+            for (value, prompt) in row.iter_mut().zip(prompts.clone()) {
+                // behind the last prompt is rubbish that must not be looked at
+                *value = if prompt < thresholds.len() {
+                    logit(location, prompt)
+                } else {
+                    1e9
+                };
+            }
+        }
+        logits.compare();
+    };
+    detector.align(outputs, threads, thresholds, score);
 }
 
 fn found(report: &Report) -> Vec<(u32, u32)> {
@@ -237,26 +254,18 @@ fn boxes_come_out_in_frame_space_and_clipped() {
     let outputs = head.outputs();
     let mut detector = head.detector(300, false);
     detector.propose(&outputs);
-    let locations = detector.proposals.locations();
-    let at = locations
-        .iter()
-        .position(|&l| l == 16)
-        .expect("all are kept");
-    let mut logits = vec![-9.0; 80 * 16];
-    logits[at * 16] = 1.0;
-    let top = locations
-        .iter()
-        .position(|&l| l == 0)
-        .expect("all are kept");
-    logits[top * 16] = 1.0; // its box lies in the padding
-    let letterbox = Letterbox::new(Size::new(640, 320), Size::new(64, 64)); // ·10, 16 rows down
-    let alignment = Alignment {
-        logits: &logits,
-        row: 16,
-        thresholds: &[0.0],
+    // the box of location 0 lies in the padding
+    let logit = |location, _| {
+        if matches!(location, 0 | 16) {
+            1.0
+        } else {
+            -9.0
+        }
     };
+    align(&mut detector, &outputs, 1, &[0.0], &logit);
+    let letterbox = Letterbox::new(Size::new(640, 320), Size::new(64, 64)); // ·10, 16 rows down
     let mut report = report();
-    detector.select(&outputs, alignment, &letterbox, &mut report);
+    detector.select(&outputs, &letterbox, &mut report);
     assert_eq!(found(&report), [(16, 0)]);
     assert_eq!(
         report.detections[0].bbox,
@@ -359,12 +368,8 @@ fn a_report_is_filled_afresh_and_no_prompts_find_nothing() {
     let mut report = detect(&head, false, &[0.0], |_, _| 1.0);
     assert!(!report.detections.is_empty());
     detector.propose(&outputs);
-    let alignment = Alignment {
-        logits: &[],
-        row: 0,
-        thresholds: &[],
-    };
-    detector.select(&outputs, alignment, &letterbox(), &mut report);
+    align(&mut detector, &outputs, 2, &[], &|_, _| 1.0);
+    detector.select(&outputs, &letterbox(), &mut report);
     assert_eq!((report.detections.len(), report.dropped), (0, 0));
 }
 
@@ -428,4 +433,59 @@ fn descending_orders_floats_from_best_to_worst() {
         f32::NEG_INFINITY,
     ];
     assert!(best_first.map(descending).is_sorted());
+    let back = best_first.map(|value| ascending(descending(value)));
+    assert_eq!(back.map(f32::to_bits), best_first.map(f32::to_bits));
+}
+
+#[test]
+fn suppression_equals_plain_greedy_suppression_of_sorted_pairs() {
+    let mut state = 7_u64;
+    let mut random = move |below: u64| {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % below
+    };
+    let mut head = Head::new();
+    for (level, locations) in [(0, 64), (1, 16)] {
+        for index in 0..locations {
+            let ltrb = [(); 4].map(|()| 2 + random(40) as i8);
+            head.set_distances(level, index, ltrb);
+        }
+    }
+    // few different values, so that many are equal
+    let table: Vec<f32> = (0..80 * 600).map(|_| random(9) as f32 - 5.0).collect();
+    let logit = |location: u32, prompt: usize| table[location as usize * 600 + prompt];
+    let thresholds: Vec<f32> = (0..600).map(|p| (p % 5) as f32).collect();
+    let report = detect(&head, false, &thresholds, logit);
+
+    let outputs = head.outputs();
+    let boxes: Vec<BBox> = (0..80)
+        .map(|l| decode::bbox(&HeadForm::default(), &head.levels, &outputs, l))
+        .map(|b| letterbox().frame_from_input(b).clip(Size::new(64, 64)))
+        .collect();
+    let mut expected: Vec<(u32, u32, u32)> = Vec::new();
+    for (prompt, threshold) in thresholds.iter().enumerate() {
+        let passes = |l: &u32| logit(*l, prompt) >= *threshold && !boxes[*l as usize].is_empty();
+        let mut pairs: Vec<u32> = (0..80).filter(passes).collect();
+        pairs.sort_by_key(|&l| (descending(logit(l, prompt)), l));
+        let mut kept: Vec<u32> = Vec::new();
+        for l in pairs {
+            let alone = |&k: &u32| boxes[k as usize].iou(&boxes[l as usize]) <= 0.6;
+            if kept.iter().all(alone) {
+                kept.push(l);
+            }
+        }
+        expected.extend(
+            kept.iter()
+                .map(|&l| (descending(logit(l, prompt)), l, prompt as u32)),
+        );
+    }
+    expected.sort_unstable();
+    let dropped = expected.len() - MAX_DETECTIONS;
+    assert!(dropped > 1000, "{dropped}");
+    expected.truncate(MAX_DETECTIONS);
+    let expected: Vec<_> = expected.iter().map(|&(_, l, p)| (l, p)).collect();
+    assert_eq!(found(&report), expected);
+    assert_eq!(report.dropped as usize, dropped);
 }

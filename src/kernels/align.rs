@@ -9,7 +9,9 @@
 //! convolution whose pixels are the objects ([`tile`](super)); multiplication
 //! and addition stay two roundings, so that every level has the same bits.
 //!
-//! A logit becomes a score through the sigmoid, elsewhere.
+//! A logit becomes a score through the sigmoid, elsewhere. What is done here, where a
+//! tile's logits are in registers still, is to compare them with the least that
+//! counts: of thousands of prompts few reach it, and the others are not read again.
 
 use super::{
     isa::Isa,
@@ -49,28 +51,65 @@ pub struct Align<'a> {
     pub bias: &'a [f32],
 }
 
+/// Where the results of [`align`] go, and what decides one of them.
+#[derive(Debug)]
+pub struct Logits<'a> {
+    /// `[O, prompts]`, natural-log odds.
+    pub values: &'a mut [f32],
+    /// Per prompt, the least logit that passes; none passes one that is not a number.
+    pub thresholds: &'a [f32],
+    /// `[prompts / 16, O]`: bit `i` says whether the object's logit for the block's prompt `i` passes.
+    pub passing: &'a mut [u16],
+}
+
+impl Logits<'_> {
+    /// Says anew which of the values pass: the specification of what [`align`] does.
+    ///
+    /// # Panics
+    ///
+    /// If the lengths do not fit one another.
+    pub fn compare(&mut self) {
+        let (thresholds, _) = self.thresholds.as_chunks::<LANE>();
+        let objects = self.passing.len() / thresholds.len().max(1);
+        let values = self.values.as_chunks::<LANE>().0;
+        assert_eq!(values.len(), objects * thresholds.len(), "logits");
+        for (i, values) in values.iter().enumerate() {
+            let (object, block) = (i / thresholds.len(), i % thresholds.len());
+            self.passing[block * objects + object] = passing(values, &thresholds[block]);
+        }
+    }
+}
+
+/// The bits of the values that reach their thresholds.
+fn passing(values: &[f32; LANE], thresholds: &[f32; LANE]) -> u16 {
+    let pairs = values.iter().zip(thresholds).enumerate();
+    pairs.fold(0, |bits, (i, (value, threshold))| {
+        bits | u16::from(value >= threshold) << i
+    })
+}
+
 /// Scores every object embedding against every prompt; see the [module](self).
 ///
 /// | argument | shape | type | unit |
 /// |---|---|---|---|
 /// | `objects` | `[O, embedding]` | u8 | object embeddings, one scale for all |
-/// | `logits` | `[O, op.scale.len()]` | f32 | natural-log odds |
+/// | `logits` | `[O, op.scale.len()]` | f32 | natural-log odds, and which of them pass |
 ///
-/// With `threads > 1` the objects are split for that many on the current rayon
-/// pool. The result does not depend on it, nor on `isa`.
+/// The result does not depend on `isa`. Threads are the caller's: they take prompts
+/// ([`Align::prompts`]).
 ///
 /// # Panics
 ///
 /// If the parts of `op` disagree about the number of prompts, if `embedding` is
-/// no multiple of 16 up to [`MAX_EMBEDDING`], or if `objects` and `logits` are
-/// not of the same number of objects.
+/// no multiple of 16 up to [`MAX_EMBEDDING`], or if `objects` and the parts of
+/// `logits` are not of the same number of objects and prompts.
 ///
 /// # Source
 ///
 /// `VisionLanguageAlign.forward` in APE's `ape/layers/vision_language_align.py`
 /// (Shen et al., arXiv:2312.02153).
-pub fn align(isa: Isa, threads: usize, op: &Align<'_>, objects: &[u8], logits: &mut [f32]) {
-    op.check(objects.len(), logits.len());
+pub fn align(isa: Isa, op: &Align<'_>, objects: &[u8], logits: &mut Logits<'_>) {
+    op.check(objects.len(), logits);
     let tiles = tiles_of_level!(isa);
     let kind = KINDS.iter().position(|&step| step == op.embedding);
     let pass = Pass {
@@ -78,12 +117,33 @@ pub fn align(isa: Isa, threads: usize, op: &Align<'_>, objects: &[u8], logits: &
         tiles,
         kind: kind.unwrap_or(KINDS.len() - 1),
     };
-    pass.split(threads, objects, logits);
+    pass.objects(objects, logits);
 }
 
-impl Align<'_> {
+impl<'a> Align<'a> {
+    /// The table of some of the prompts, whole blocks of 16.
+    ///
+    /// # Panics
+    ///
+    /// If the range is not made of whole blocks or reaches beyond the table.
+    #[must_use]
+    pub fn prompts(&self, some: std::ops::Range<usize>) -> Self {
+        assert!(
+            some.start.is_multiple_of(LANE) && some.end.is_multiple_of(LANE),
+            "prompts {some:?} are not whole blocks"
+        );
+        Self {
+            embedding: self.embedding,
+            weights: &self.weights[some.start * self.embedding..some.end * self.embedding],
+            sum_bias: &self.sum_bias[some.clone()],
+            sum_bias_s8: &self.sum_bias_s8[some.clone()],
+            scale: &self.scale[some.clone()],
+            bias: &self.bias[some],
+        }
+    }
+
     /// The contract of [`align`].
-    fn check(&self, objects: usize, logits: usize) {
+    fn check(&self, objects: usize, logits: &Logits<'_>) {
         let (prompts, embedding) = (self.scale.len(), self.embedding);
         assert_eq!(prompts % LANE, 0, "prompts come in blocks of {LANE}");
         assert!(
@@ -99,7 +159,11 @@ impl Align<'_> {
             "one signed bias per prompt"
         );
         assert_eq!(objects % embedding, 0, "whole objects");
-        assert_eq!(logits, objects / embedding * prompts, "logits");
+        let objects = objects / embedding;
+        assert_eq!(logits.values.len(), objects * prompts, "logits");
+        assert_eq!(logits.thresholds.len(), prompts, "one threshold per prompt");
+        let bits = objects * prompts / LANE;
+        assert_eq!(logits.passing.len(), bits, "a bit per logit");
     }
 }
 
@@ -108,15 +172,18 @@ struct Tile<'a> {
     operands: Operands<'a>,
     scale: &'a [f32],
     bias: &'a [f32],
+    thresholds: &'a [f32],
+    /// Objects in all.
+    objects: usize,
     /// Values between the logits of neighbouring objects.
     stride: usize,
 }
 
 impl<'a> Tile<'a> {
-    /// The scales and biases of block `b`.
+    /// The scales, biases and thresholds of block `b`.
     #[inline(always)]
-    fn line(&self, b: usize) -> [&'a [f32; LANE]; 2] {
-        [self.scale, self.bias].map(|values| &values.as_chunks::<LANE>().0[b])
+    fn line(&self, b: usize) -> [&'a [f32; LANE]; 3] {
+        [self.scale, self.bias, self.thresholds].map(|values| &values.as_chunks::<LANE>().0[b])
     }
 
     /// Where the logits of object `p` for block `b` go.
@@ -124,10 +191,18 @@ impl<'a> Tile<'a> {
     fn logits<'y>(&self, logits: &'y mut [f32], p: usize, b: usize) -> &'y mut [f32; LANE] {
         &mut logits[p * self.stride..].as_chunks_mut().0[b]
     }
+
+    /// Where the bits of `P` objects for block `b` go.
+    #[inline(always)]
+    fn passing<'y, const P: usize>(&self, passing: &'y mut [u16], b: usize) -> &'y mut [u16; P] {
+        passing[b * self.objects..]
+            .first_chunk_mut()
+            .expect("P objects")
+    }
 }
 
-/// Writes the logits of `P` objects for `NB` blocks, given from the first on.
-type TileFn = unsafe fn(&Tile<'_>, &mut [f32]);
+/// Writes the logits of `P` objects for `NB` blocks and which of them pass, given from the first on.
+type TileFn = unsafe fn(&Tile<'_>, &mut [f32], &mut [u16]);
 
 /// The lengths of embeddings that have tiles of their own; 0 is any.
 const KINDS: [usize; 3] = [128, 256, 0];
@@ -161,25 +236,10 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Some objects, in as many parts as there are threads.
-    fn split(&self, parts: usize, objects: &[u8], logits: &mut [f32]) {
-        let count = objects.len() / self.op.embedding;
-        if parts < 2 || count < 2 {
-            return self.objects(objects, logits);
-        }
-        let left = (count * (parts / 2) / parts).max(1);
-        let (a, b) = objects.split_at(left * self.op.embedding);
-        let (c, d) = logits.split_at_mut(left * self.op.scale.len());
-        rayon::join(
-            || self.split(parts / 2, a, c),
-            || self.split(parts - parts / 2, b, d),
-        );
-    }
-
     /// Some objects against all prompts, one group of blocks after another: the
     /// objects fit a near cache, a large table does not.
     #[allow(unsafe_code)]
-    fn objects(&self, objects: &[u8], logits: &mut [f32]) {
+    fn objects(&self, objects: &[u8], logits: &mut Logits<'_>) {
         let Align {
             embedding, scale, ..
         } = *self.op;
@@ -188,15 +248,17 @@ impl Pass<'_> {
         for first in (0..scale.len()).step_by(per_group) {
             let prompts = first..scale.len().min(first + per_group);
             let mut tile = self.tile(prompts.clone(), objects);
+            tile.thresholds = &logits.thresholds[prompts.clone()];
+            let passing = &mut logits.passing[first / LANE * count..];
             let functions = self.tiles.functions[prompts.len() / LANE - 1][self.kind];
             let mut done = 0;
             while done < count {
                 let (start, width) = self.tiles.next(done, count);
                 tile.operands.x = &objects[start * embedding..];
-                let logits = &mut logits[start * scale.len() + first..];
+                let values = &mut logits.values[start * scale.len() + first..];
                 // SAFETY: `self.tiles` are those of a level that this CPU was proven
                 // to have, which is all that a tile asks of its caller.
-                unsafe { functions[width](&tile, logits) }
+                unsafe { functions[width](&tile, values, &mut passing[start..]) }
                 done = start + self.tiles.widths[width];
             }
         }
@@ -220,6 +282,8 @@ impl Pass<'_> {
             },
             scale: &op.scale[prompts.clone()],
             bias: &op.bias[prompts],
+            thresholds: &[],
+            objects: x.len() / op.embedding,
             stride: op.scale.len(),
         }
     }

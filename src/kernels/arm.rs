@@ -4,7 +4,8 @@
 //!
 //! The only `unsafe` of the Arm kernels is here: each load or store moves
 //! exactly the array it is given, whose type proves the bytes are there, with an
-//! instruction that asks for no alignment; the assembly touches registers only.
+//! instruction that asks for no alignment; the assembly touches registers only, and
+//! in [`sdot_rows`] the array that it is given.
 //! The features they enable are their callers'.
 #![allow(unsafe_code)]
 
@@ -80,6 +81,129 @@ pub(super) fn sdot<const LANE: usize>(
         );
     }
     sum
+}
+
+/// The assembly of [`sdot_rows`] for one of the rows.
+macro_rules! sdot_row {
+    ($lane:literal) => {
+        concat!(
+            "ld1 {{v24.16b, v25.16b, v26.16b, v27.16b}}, [{weights}], #64\n",
+            "sdot {a0:v}.4s, v24.16b, {x0:v}.4b[",
+            $lane,
+            "]\n",
+            "sdot {b0:v}.4s, v24.16b, {x1:v}.4b[",
+            $lane,
+            "]\n",
+            "sdot {c0:v}.4s, v24.16b, {x2:v}.4b[",
+            $lane,
+            "]\n",
+            "sdot {d0:v}.4s, v24.16b, {x3:v}.4b[",
+            $lane,
+            "]\n",
+            "sdot {e0:v}.4s, v24.16b, {x4:v}.4b[",
+            $lane,
+            "]\n",
+            "sdot {a1:v}.4s, v25.16b, {x0:v}.4b[",
+            $lane,
+            "]\n",
+            "sdot {b1:v}.4s, v25.16b, {x1:v}.4b[",
+            $lane,
+            "]\n",
+            "sdot {c1:v}.4s, v25.16b, {x2:v}.4b[",
+            $lane,
+            "]\n",
+            "sdot {d1:v}.4s, v25.16b, {x3:v}.4b[",
+            $lane,
+            "]\n",
+            "sdot {e1:v}.4s, v25.16b, {x4:v}.4b[",
+            $lane,
+            "]\n",
+            "sdot {a2:v}.4s, v26.16b, {x0:v}.4b[",
+            $lane,
+            "]\n",
+            "sdot {b2:v}.4s, v26.16b, {x1:v}.4b[",
+            $lane,
+            "]\n",
+            "sdot {c2:v}.4s, v26.16b, {x2:v}.4b[",
+            $lane,
+            "]\n",
+            "sdot {d2:v}.4s, v26.16b, {x3:v}.4b[",
+            $lane,
+            "]\n",
+            "sdot {e2:v}.4s, v26.16b, {x4:v}.4b[",
+            $lane,
+            "]\n",
+            "sdot {a3:v}.4s, v27.16b, {x0:v}.4b[",
+            $lane,
+            "]\n",
+            "sdot {b3:v}.4s, v27.16b, {x1:v}.4b[",
+            $lane,
+            "]\n",
+            "sdot {c3:v}.4s, v27.16b, {x2:v}.4b[",
+            $lane,
+            "]\n",
+            "sdot {d3:v}.4s, v27.16b, {x3:v}.4b[",
+            $lane,
+            "]\n",
+            "sdot {e3:v}.4s, v27.16b, {x4:v}.4b[",
+            $lane,
+            "]\n",
+        )
+    };
+}
+
+/// [`sdot`] for 5 pixels, each group of theirs with the 4 quarters of its row of weights.
+///
+/// A row is loaded with one instruction, which also finds the next one. The intrinsic for it,
+/// `vld1q_s8_x4`, becomes two loads of two registers; and as assembly of its own, whose
+/// registers must be neighbours, it has LLVM move the sums about. So this is one piece.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+pub(super) fn sdot_rows(
+    [a, b, c, d, e]: [&mut [int32x4_t; 4]; 5],
+    weights: &[[i8; 64]; 4],
+    x: [int8x16_t; 5],
+) {
+    // SAFETY: `weights` is 4 · 64 readable bytes; all else are registers, and `dotprod` is enabled here.
+    unsafe {
+        asm!(
+            sdot_row!(0),
+            sdot_row!(1),
+            sdot_row!(2),
+            sdot_row!(3),
+            weights = inout(reg) weights.as_ptr() => _,
+            a0 = inout(vreg) a[0],
+            a1 = inout(vreg) a[1],
+            a2 = inout(vreg) a[2],
+            a3 = inout(vreg) a[3],
+            b0 = inout(vreg) b[0],
+            b1 = inout(vreg) b[1],
+            b2 = inout(vreg) b[2],
+            b3 = inout(vreg) b[3],
+            c0 = inout(vreg) c[0],
+            c1 = inout(vreg) c[1],
+            c2 = inout(vreg) c[2],
+            c3 = inout(vreg) c[3],
+            d0 = inout(vreg) d[0],
+            d1 = inout(vreg) d[1],
+            d2 = inout(vreg) d[2],
+            d3 = inout(vreg) d[3],
+            e0 = inout(vreg) e[0],
+            e1 = inout(vreg) e[1],
+            e2 = inout(vreg) e[2],
+            e3 = inout(vreg) e[3],
+            x0 = in(vreg) x[0],
+            x1 = in(vreg) x[1],
+            x2 = in(vreg) x[2],
+            x3 = in(vreg) x[3],
+            x4 = in(vreg) x[4],
+            out("v24") _,
+            out("v25") _,
+            out("v26") _,
+            out("v27") _,
+            options(readonly, nostack, preserves_flags),
+        );
+    }
 }
 
 /// `sums[2p + c] + Σ_i x[8p + i] · weights[8c + i]`: `SMMLA`, two pixels × two channels.

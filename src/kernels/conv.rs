@@ -136,6 +136,12 @@ struct Tile<'a> {
     operands: Operands<'a>,
     scale: &'a [f32],
     epilogue: Epilogue<'a>,
+    /// How many tiles lie below one another, this one counted.
+    rows: usize,
+    /// Bytes between their inputs.
+    row_step: usize,
+    /// Bytes between their outputs.
+    row_bytes: usize,
 }
 
 impl<'a> Tile<'a> {
@@ -144,9 +150,26 @@ impl<'a> Tile<'a> {
     fn scale(&self, b: usize) -> &'a [f32; LANE] {
         &self.scale.as_chunks::<LANE>().0[b]
     }
+
+    /// What each of the rows reads, from the first on.
+    #[inline(always)]
+    fn rows(&self) -> impl Iterator<Item = Operands<'a>> + use<'a> {
+        let (operands, row_step) = (self.operands, self.row_step);
+        (0..self.rows).map(move |row| Operands {
+            x: &operands.x[row * row_step..],
+            ..operands
+        })
+    }
+
+    /// The `P` pixels of row `row`, of the plane `y` from the first row's first pixel on.
+    #[inline(always)]
+    fn pixels<'y, const P: usize>(&self, y: &'y mut [u8], row: usize) -> &'y mut [[u8; LANE]; P] {
+        let pixels = y[row * self.row_bytes..].as_chunks_mut().0;
+        pixels.first_chunk_mut().expect("P pixels")
+    }
 }
 
-/// Writes `P` pixels to each of `NB` planes, given from the first pixel on.
+/// Writes `P` pixels of each row to each of `NB` planes, given from the first pixel on.
 type TileFn = unsafe fn(&Tile<'_>, &mut [&mut [u8]; MAX_BLOCKS]);
 
 /// The most blocks that any level's tile takes.
@@ -248,19 +271,20 @@ impl Pass<'_> {
             },
             scale: &op.scale[channels],
             epilogue: op.epilogue,
+            rows: rows.len(),
+            row_step: op.row_step,
+            row_bytes: op.out.row_bytes(),
         };
         let functions = self.tiles.functions[group.blocks - 1][self.kind];
         let mut done = 0;
         while done < op.out.width {
             let (start, width) = self.tiles.next(done, op.out.width);
-            for (i, row) in rows.clone().enumerate() {
-                tile.operands.x = &self.x[row * op.row_step + start * op.pixel_step..];
-                let at = i * op.out.row_bytes() + (op.out.border + start) * LANE;
-                let mut y = y.each_mut().map(|y| y.get_mut(at..).unwrap_or_default());
-                // SAFETY: `self.tiles` are those of a level that this CPU was proven
-                // to have, which is all that a tile asks of its caller.
-                unsafe { functions[width](&tile, &mut y) }
-            }
+            tile.operands.x = &self.x[rows.start * op.row_step + start * op.pixel_step..];
+            let at = (op.out.border + start) * LANE;
+            let mut y = y.each_mut().map(|y| y.get_mut(at..).unwrap_or_default());
+            // SAFETY: `self.tiles` are those of a level that this CPU was proven
+            // to have, which is all that a tile asks of its caller.
+            unsafe { functions[width](&tile, &mut y) }
             done = start + self.tiles.widths[width];
         }
     }

@@ -83,6 +83,7 @@ impl<'a> Epilogue<'a> {
     }
 
     /// The bounds in steps from the zero point.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub(super) fn bounds(&self) -> [f32; 2] {
         [self.low, self.high].map(|bound| f32::from(bound) - f32::from(self.zero_point))

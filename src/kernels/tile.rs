@@ -67,10 +67,21 @@ impl<'a> Operands<'a> {
         let step = if STEP > 0 { STEP } else { self.step };
         let rows = self.weights.as_chunks::<ROW>().0.as_chunks::<G>().0;
         let blocks: [_; NB] = std::array::from_fn(|b| &rows[b * offsets.len()..][..offsets.len()]);
-        offsets.iter().enumerate().map(move |(i, &offset)| {
-            let bytes = &x[offset as usize..][..(P - 1) * step + G * GROUP];
-            (Pixels { bytes, step }, blocks.map(|block| &block[i]))
-        })
+        let length = (P - 1) * step + G * GROUP;
+        // the first block by its own iterator: where there is one only, as on Arm, no index is checked
+        offsets
+            .iter()
+            .zip(blocks[0])
+            .enumerate()
+            .map(move |(i, (&offset, first))| {
+                // one comparison: 32 bits and a length cannot overflow
+                let bytes = &x[offset as usize..offset as usize + length];
+                let mut rows = [first; NB];
+                for (rows, block) in rows.iter_mut().zip(&blocks).skip(1) {
+                    *rows = &block[i];
+                }
+                (Pixels { bytes, step }, rows)
+            })
     }
 
     /// The biases of block `b`.
@@ -96,6 +107,21 @@ impl<const P: usize, const G: usize, const STEP: usize> Pixels<'_, P, G, STEP> {
             .0
             .as_chunks::<G>()
             .0[0]
+    }
+
+    /// Pixel `p` and what follows it, 16 bytes in all; none if the last pixel ends before.
+    #[cfg(target_arch = "aarch64")]
+    #[inline(always)]
+    pub(super) fn chunk(&self, p: usize) -> Option<&[u8; LANE]> {
+        let step = if STEP > 0 { STEP } else { self.step };
+        self.bytes[p * step..].first_chunk()
+    }
+
+    /// The last 16 bytes, if there are so many.
+    #[cfg(target_arch = "aarch64")]
+    #[inline(always)]
+    pub(super) fn last_chunk(&self) -> Option<&[u8; LANE]> {
+        self.bytes.last_chunk()
     }
 
     /// Group `g` of pixel `p`, as the 32 bits that broadcasts take.

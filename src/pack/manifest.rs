@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{geometry::Fit, head::HeadForm};
+use crate::{
+    geometry::{Fit, Shrink},
+    head::HeadForm,
+};
 
 /// The version of the pack's layout that this crate reads and writes.
 pub const FORMAT: u32 = 2;
@@ -30,6 +33,9 @@ pub struct Manifest {
     /// How a frame is brought to that size.
     #[serde(default)]
     pub fit: Fit,
+    /// What it is resampled with where it shrinks; not written where it is the default, which older programs know.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub shrink: Shrink,
     /// The colour that the network takes for nothing: red, green, blue of the pixels around its input.
     #[serde(default)]
     pub border: [u8; 3],
@@ -65,6 +71,10 @@ pub struct Manifest {
     pub golden: String,
     /// SHA-256 of every other section, hexadecimal.
     pub sha256: BTreeMap<String, String>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// What the mask network's outputs are.

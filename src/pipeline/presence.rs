@@ -4,7 +4,11 @@ use super::{Pipeline, PipelineError, load, quant, same};
 use crate::{
     graph::op::{Execution, Graph},
     graph::program::Port,
-    kernels::align::align,
+    kernels::{
+        Isa,
+        align::{Align, Logits, align},
+        layout::LANE,
+    },
     odds,
     pack::{Pack, manifest::PresenceForm},
     prompt::PromptSet,
@@ -24,6 +28,31 @@ pub(super) struct Senser {
     bias: Vec<f32>,
     whole: Vec<f32>,
     objects: Vec<f32>,
+    unread: Unread,
+}
+
+/// What the product says beside logits: which of them pass, and none does.
+#[derive(Debug, Default)]
+struct Unread {
+    thresholds: Vec<f32>,
+    passing: Vec<u16>,
+}
+
+impl Unread {
+    /// All logits of some objects.
+    fn align(&mut self, isa: Isa, op: &Align<'_>, objects: &[u8], values: &mut Vec<f32>) {
+        let prompts = op.scale.len();
+        let count = objects.len() / op.embedding * prompts;
+        values.resize(count, 0.0);
+        self.thresholds.resize(prompts, f32::INFINITY);
+        self.passing.resize(count / LANE, 0);
+        let mut logits = Logits {
+            values,
+            thresholds: &self.thresholds,
+            passing: &mut self.passing,
+        };
+        align(isa, op, objects, &mut logits);
+    }
 }
 
 impl Senser {
@@ -68,6 +97,7 @@ impl Senser {
             bias: Vec::new(),
             whole: Vec::new(),
             objects: Vec::new(),
+            unread: Unread::default(),
         }))
     }
 }
@@ -94,7 +124,7 @@ impl Pipeline {
         if self.letterbox.is_none() {
             return Ok(());
         }
-        let Execution { isa, threads } = self.execution;
+        let isa = self.execution.isa;
         let features = self.features.iter().skip(senser.first).cloned();
         let outputs = senser.graph.run(features.collect())?;
         let factor = senser.form.scale * senser.vector.scale;
@@ -103,20 +133,15 @@ impl Pipeline {
         senser.scale.extend(units.iter().map(|unit| unit * factor));
         senser.bias.clear();
         senser.bias.resize(units.len(), senser.form.bias);
-        senser.whole.resize(units.len(), 0.0);
         let table = prompts.table().align_with(&senser.scale, &senser.bias);
-        align(
-            isa,
-            threads,
-            &table,
-            outputs[0].as_bytes(),
-            &mut senser.whole,
-        );
+        let whole = outputs[0].as_bytes();
+        senser.unread.align(isa, &table, whole, &mut senser.whole);
         // every pair, however low: selection looks at those above their thresholds only
         let objects = self.detector.embeddings();
-        let count = objects.len() / table.embedding;
-        senser.objects.resize(count * units.len(), 0.0);
-        align(isa, threads, &prompts.align(), objects, &mut senser.objects);
+        let table = prompts.align();
+        senser
+            .unread
+            .align(isa, &table, objects, &mut senser.objects);
         for prompt in 0..prompts.prompts().len() {
             let logits = senser.objects.iter().skip(prompt).step_by(units.len());
             let best = logits.copied().fold(f32::MIN, f32::max);

@@ -7,28 +7,28 @@ use std::arch::aarch64::*;
 use super::{LANE, Terms};
 use crate::kernels::{
     arm,
-    epilogue::neon::{Registers, look_up},
+    epilogue::neon::{BOUNDED, Kind, LEAKY, PLAIN, Registers, look_up},
 };
 
 #[target_feature(enable = "neon")]
 pub(super) fn row(terms: &Terms<'_>, a: &[[u8; LANE]], b: &[[u8; LANE]], y: &mut [[u8; LANE]]) {
-    if terms.epilogue.slope().is_some() {
-        sums::<true>(terms, a, b, y);
-    } else {
-        sums::<false>(terms, a, b, y);
+    match Kind::of(&terms.epilogue) {
+        Kind::Plain => sums::<PLAIN>(terms, a, b, y),
+        Kind::Bounded => sums::<BOUNDED>(terms, a, b, y),
+        Kind::Leaky => sums::<LEAKY>(terms, a, b, y),
     }
 }
 
-/// The same with or without a slope.
+/// The same for one kind of epilogue.
 #[inline]
 #[target_feature(enable = "neon")]
-fn sums<const LEAKY: bool>(
+fn sums<const KIND: u8>(
     terms: &Terms<'_>,
     a: &[[u8; LANE]],
     b: &[[u8; LANE]],
     y: &mut [[u8; LANE]],
 ) {
-    let epilogue = Registers::<LEAKY>::new(&terms.epilogue);
+    let epilogue = Registers::<KIND>::new(&terms.epilogue);
     let scales = terms.scales.map(|scale| vdupq_n_f32(scale));
     let zeros = terms.zero_points.map(|zero| vdupq_n_u8(zero));
     for ((a, b), y) in a.iter().zip(b).zip(y.iter_mut()) {

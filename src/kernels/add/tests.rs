@@ -3,7 +3,7 @@
 use super::*;
 use crate::kernels::{
     epilogue::Activation,
-    tests::{Function, Random},
+    tests::{Function, Random, widths},
 };
 
 /// Planes of one picture's size with any border.
@@ -42,7 +42,7 @@ fn naive(op: &Add<'_>, function: &Function, count: usize, a: &[u8], b: &[u8]) ->
 #[test]
 fn every_level_is_the_formula_at_every_width() {
     let mut random = Random::new(1);
-    for width in 1..=20 {
+    for width in widths(20) {
         let size = [1 + random.below(4), width];
         let count = 1 + random.below(3);
         let function = Function::any(&mut random);

@@ -14,16 +14,22 @@ pub(super) const TILES: Tiles<TileFn> = align_tiles!(signed: false, blocks: [1],
 fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     tile: &Tile<'_>,
     logits: &mut [f32],
+    passing: &mut [u16],
 ) {
     let sums = sums::<P, NB, G, STEP>(&tile.operands);
     for b in 0..NB {
-        let [scale, bias] = tile.line(b).map(|values| values.as_chunks().0);
+        let [scale, bias, thresholds] = tile.line(b).map(|values| values.as_chunks().0);
+        let passing = tile.passing::<P>(passing, b);
         for (p, sums) in sums.iter().enumerate() {
             let to = tile.logits(logits, p, b).as_chunks_mut().0;
+            passing[p] = 0;
             for (h, to) in to.iter_mut().enumerate() {
                 let sums = _mm256_cvtepi32_ps(sums[b][h]);
                 let products = _mm256_mul_ps(sums, x86::load_f32x8(&scale[h]));
-                x86::store_f32x8(to, _mm256_add_ps(products, x86::load_f32x8(&bias[h])));
+                let logits = _mm256_add_ps(products, x86::load_f32x8(&bias[h]));
+                x86::store_f32x8(to, logits);
+                let passes = _mm256_cmp_ps::<_CMP_GE_OQ>(logits, x86::load_f32x8(&thresholds[h]));
+                passing[p] |= (_mm256_movemask_ps(passes) as u16) << (8 * h);
             }
         }
     }

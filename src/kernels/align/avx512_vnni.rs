@@ -15,14 +15,18 @@ pub(super) const TILES: Tiles<TileFn> = align_tiles!(
 fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     tile: &Tile<'_>,
     logits: &mut [f32],
+    passing: &mut [u16],
 ) {
     let sums = sums::<P, NB, G, STEP>(&tile.operands);
     for b in 0..NB {
-        let [scale, bias] = tile.line(b).map(|values| x86::load_f32x16(values));
+        let [scale, bias, thresholds] = tile.line(b).map(|values| x86::load_f32x16(values));
+        let passing = tile.passing::<P>(passing, b);
         for (p, sums) in sums.iter().enumerate() {
             let products = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[b]), scale);
             let to = tile.logits(logits, p, b);
-            x86::store_f32x16(to, _mm512_add_ps(products, bias));
+            let logits = _mm512_add_ps(products, bias);
+            x86::store_f32x16(to, logits);
+            passing[p] = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(logits, thresholds);
         }
     }
 }

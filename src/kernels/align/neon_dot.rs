@@ -4,12 +4,18 @@ use super::{Tile, TileFn, align_tiles, neon::store};
 use crate::kernels::tile::{Tiles, neon_dot::sums};
 
 pub(super) const TILES: Tiles<TileFn> =
-    align_tiles!(signed: true, blocks: [1], widths: [6, 5, 4, 3, 2, 1]);
+    align_tiles!(signed: true, blocks: [1], widths: [5, 4, 3, 2, 1]);
 
 #[target_feature(enable = "neon,dotprod")]
 fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     tile: &Tile<'_>,
     logits: &mut [f32],
+    passing: &mut [u16],
 ) {
-    store(tile, &sums::<P, NB, G, STEP>(&tile.operands), logits);
+    store(
+        tile,
+        &sums::<P, NB, G, STEP>(&tile.operands),
+        logits,
+        passing,
+    );
 }

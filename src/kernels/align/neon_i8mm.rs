@@ -10,6 +10,12 @@ pub(super) const TILES: Tiles<TileFn> =
 fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     tile: &Tile<'_>,
     logits: &mut [f32],
+    passing: &mut [u16],
 ) {
-    store(tile, &sums::<P, NB, G, STEP>(&tile.operands), logits);
+    store(
+        tile,
+        &sums::<P, NB, G, STEP>(&tile.operands),
+        logits,
+        passing,
+    );
 }

@@ -16,26 +16,33 @@ fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     tile: &Tile<'_>,
     y: &mut [&mut [u8]; MAX_BLOCKS],
 ) {
-    let sums = sums::<P, NB, G, STEP>(&tile.operands);
-    if tile.epilogue.slope().is_some() {
-        store::<P, NB, true>(tile, &sums, y);
-    } else {
-        store::<P, NB, false>(tile, &sums, y);
+    let leaky = tile.epilogue.slope().is_some();
+    for (row, operands) in tile.rows().enumerate() {
+        let sums = sums::<P, NB, G, STEP>(&operands);
+        if leaky {
+            store::<P, NB, G, STEP, true>(tile, &sums, y, row);
+        } else {
+            store::<P, NB, G, STEP, false>(tile, &sums, y, row);
+        }
     }
 }
 
-/// Requantises a tile's sums into its planes.
+/// Requantises the sums of a row's tile into its planes.
+///
+/// `G` and `STEP` change nothing here; with them each caller has a function of its own,
+/// which is inlined, and sums stay in registers.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn store<const P: usize, const NB: usize, const LEAKY: bool>(
+fn store<const P: usize, const NB: usize, const G: usize, const STEP: usize, const LEAKY: bool>(
     tile: &Tile<'_>,
     sums: &[[[__m256i; 2]; NB]; P],
     y: &mut [&mut [u8]; MAX_BLOCKS],
+    row: usize,
 ) {
     let epilogue = Registers::<LEAKY>::new(&tile.epilogue);
     for (b, y) in y.iter_mut().take(NB).enumerate() {
         let scale = tile.scale(b).as_chunks().0;
-        let y = &mut y.as_chunks_mut().0[..P];
+        let y = tile.pixels::<P>(y, row);
         for (sums, y) in sums.iter().zip(y.iter_mut()) {
             let [first, second] = std::array::from_fn(|h| {
                 let sums = _mm256_cvtepi32_ps(sums[b][h]);

@@ -5,7 +5,7 @@ use std::arch::aarch64::*;
 use super::{MAX_BLOCKS, Tile, TileFn, conv_tiles};
 use crate::kernels::{
     arm,
-    epilogue::neon::{Registers, look_up},
+    epilogue::neon::{BOUNDED, Kind, LEAKY, PLAIN, Registers, look_up},
     tile::{Tiles, neon::sums},
 };
 
@@ -16,40 +16,62 @@ fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     tile: &Tile<'_>,
     y: &mut [&mut [u8]; MAX_BLOCKS],
 ) {
-    store(tile, &sums::<P, NB, G, STEP>(&tile.operands), y);
-}
-
-/// Requantises a tile's sums into its planes.
-#[inline]
-#[target_feature(enable = "neon")]
-pub(super) fn store<const P: usize, const NB: usize>(
-    tile: &Tile<'_>,
-    sums: &[[[int32x4_t; 4]; NB]; P],
-    y: &mut [&mut [u8]; MAX_BLOCKS],
-) {
-    if tile.epilogue.slope().is_some() {
-        requantise::<P, NB, true>(tile, sums, y);
-    } else {
-        requantise::<P, NB, false>(tile, sums, y);
+    let kind = Kind::of(&tile.epilogue);
+    for (row, operands) in tile.rows().enumerate() {
+        let sums = sums::<P, NB, G, STEP>(&operands);
+        store::<P, NB, G, STEP, 0>(tile, kind, &sums, y, row);
     }
 }
 
-/// The same with or without a slope.
+/// Requantises the sums of a row's tile into its planes.
+///
+/// `G`, `STEP` and `LEVEL` change nothing here; with them each caller has a function of
+/// its own, which is inlined, and sums stay in registers.
 #[inline]
 #[target_feature(enable = "neon")]
-fn requantise<const P: usize, const NB: usize, const LEAKY: bool>(
+pub(super) fn store<
+    const P: usize,
+    const NB: usize,
+    const G: usize,
+    const STEP: usize,
+    const LEVEL: u8,
+>(
+    tile: &Tile<'_>,
+    kind: Kind,
+    sums: &[[[int32x4_t; 4]; NB]; P],
+    y: &mut [&mut [u8]; MAX_BLOCKS],
+    row: usize,
+) {
+    match kind {
+        Kind::Plain => requantise::<P, NB, G, STEP, LEVEL, PLAIN>(tile, sums, y, row),
+        Kind::Bounded => requantise::<P, NB, G, STEP, LEVEL, BOUNDED>(tile, sums, y, row),
+        Kind::Leaky => requantise::<P, NB, G, STEP, LEVEL, LEAKY>(tile, sums, y, row),
+    }
+}
+
+/// The same for one kind of epilogue.
+#[inline]
+#[target_feature(enable = "neon")]
+fn requantise<
+    const P: usize,
+    const NB: usize,
+    const G: usize,
+    const STEP: usize,
+    const LEVEL: u8,
+    const KIND: u8,
+>(
     tile: &Tile<'_>,
     sums: &[[[int32x4_t; 4]; NB]; P],
     y: &mut [&mut [u8]; MAX_BLOCKS],
+    row: usize,
 ) {
-    let epilogue = Registers::<LEAKY>::new(&tile.epilogue);
+    let epilogue = Registers::<KIND>::new(&tile.epilogue);
     for (b, y) in y.iter_mut().take(NB).enumerate() {
         let scale = tile.scale(b).as_chunks().0;
-        let y = &mut y.as_chunks_mut().0[..P];
+        let scale: [_; 4] = std::array::from_fn(|q| arm::load_f32x4(&scale[q]));
+        let y = tile.pixels::<P>(y, row);
         for (sums, y) in sums.iter().zip(y.iter_mut()) {
-            let steps = std::array::from_fn(|q| {
-                vmulq_f32(vcvtq_f32_s32(sums[b][q]), arm::load_f32x4(&scale[q]))
-            });
+            let steps = std::array::from_fn(|q| vmulq_f32(vcvtq_f32_s32(sums[b][q]), scale[q]));
             arm::store_u8x16(y, epilogue.bytes(steps));
         }
         look_up(&tile.epilogue, y);

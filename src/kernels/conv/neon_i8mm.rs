@@ -1,7 +1,10 @@
 //! Sums by `SMMLA`, requantised as on plain NEON.
 
 use super::{MAX_BLOCKS, Tile, TileFn, conv_tiles, neon::store};
-use crate::kernels::tile::{Tiles, neon_i8mm::sums};
+use crate::kernels::{
+    epilogue::neon::Kind,
+    tile::{Tiles, neon_i8mm::sums},
+};
 
 pub(super) const TILES: Tiles<TileFn> =
     conv_tiles!(signed: true, blocks: [1], widths: [6, 4, 2, 1]);
@@ -11,5 +14,9 @@ fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     tile: &Tile<'_>,
     y: &mut [&mut [u8]; MAX_BLOCKS],
 ) {
-    store(tile, &sums::<P, NB, G, STEP>(&tile.operands), y);
+    let kind = Kind::of(&tile.epilogue);
+    for (row, operands) in tile.rows().enumerate() {
+        let sums = sums::<P, NB, G, STEP>(&operands);
+        store::<P, NB, G, STEP, 2>(tile, kind, &sums, y, row);
+    }
 }

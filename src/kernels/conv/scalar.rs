@@ -9,10 +9,12 @@ fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     tile: &Tile<'_>,
     y: &mut [&mut [u8]; MAX_BLOCKS],
 ) {
-    for (p, sums) in sums::<P, NB, G, STEP>(&tile.operands).iter().enumerate() {
-        for (b, (sums, y)) in sums.iter().zip(y.iter_mut()).enumerate() {
-            let byte = |c| tile.epilogue.byte(sums[c] as f32 * tile.scale(b)[c]);
-            y.as_chunks_mut().0[p] = std::array::from_fn::<u8, 16, _>(byte);
+    for (row, operands) in tile.rows().enumerate() {
+        for (p, sums) in sums::<P, NB, G, STEP>(&operands).iter().enumerate() {
+            for (b, (sums, y)) in sums.iter().zip(y.iter_mut()).enumerate() {
+                let byte = |c| tile.epilogue.byte(sums[c] as f32 * tile.scale(b)[c]);
+                tile.pixels::<P>(y, row)[p] = std::array::from_fn(byte);
+            }
         }
     }
 }

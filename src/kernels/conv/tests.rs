@@ -4,7 +4,7 @@ use super::*;
 use crate::kernels::{
     epilogue::Activation,
     layout::{KernelShape, bias_s8, pack_weights},
-    tests::{Function, Random},
+    tests::{Function, Random, widths},
 };
 
 /// A convolution by its plain parameters.
@@ -226,7 +226,7 @@ fn assert_all_equal(case: &Case, data: &Data) {
 #[test]
 fn every_level_equals_scalar_at_every_width() {
     let mut random = Random::new(2);
-    for width in 1..=33 {
+    for width in widths(33) {
         for (taps, stride, inputs) in KERNELS {
             let size = [1 + random.below(4), width];
             if size

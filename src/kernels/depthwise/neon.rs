@@ -12,23 +12,23 @@ use std::arch::aarch64::*;
 use super::{Band, LANE, Plane, tap};
 use crate::kernels::{
     arm,
-    epilogue::neon::{Registers, look_up},
+    epilogue::neon::{BOUNDED, Kind, LEAKY, PLAIN, Registers, look_up},
 };
 
 #[target_feature(enable = "neon")]
 pub(super) fn rows(plane: &Plane<'_>, band: &mut Band<'_>) {
-    if plane.epilogue.slope().is_some() {
-        tiles::<true>(plane, band);
-    } else {
-        tiles::<false>(plane, band);
+    match Kind::of(&plane.epilogue) {
+        Kind::Plain => tiles::<PLAIN>(plane, band),
+        Kind::Bounded => tiles::<BOUNDED>(plane, band),
+        Kind::Leaky => tiles::<LEAKY>(plane, band),
     }
 }
 
-/// The same with or without a slope.
+/// The same for one kind of epilogue.
 #[inline]
 #[target_feature(enable = "neon")]
-fn tiles<const LEAKY: bool>(plane: &Plane<'_>, band: &mut Band<'_>) {
-    let level = Level::<LEAKY>::new(plane);
+fn tiles<const KIND: u8>(plane: &Plane<'_>, band: &mut Band<'_>) {
+    let level = Level::<KIND>::new(plane);
     let step = plane.pixel_step;
     let row = if step == LANE { row_of_taps(plane) } else { 0 };
     for (row_index, y) in band.rows() {
@@ -69,13 +69,13 @@ fn row_of_taps(plane: &Plane<'_>) -> usize {
 }
 
 /// A plane's constants; register `q` holds channels `4q .. 4q + 4`.
-struct Level<const LEAKY: bool> {
+struct Level<const KIND: u8> {
     bias: [int32x4_t; 4],
     scale: [float32x4_t; 4],
-    epilogue: Registers<LEAKY>,
+    epilogue: Registers<KIND>,
 }
 
-impl<const LEAKY: bool> Level<LEAKY> {
+impl<const KIND: u8> Level<KIND> {
     #[inline]
     #[target_feature(enable = "neon")]
     fn new(plane: &Plane<'_>) -> Self {

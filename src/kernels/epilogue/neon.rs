@@ -5,41 +5,84 @@ use std::arch::aarch64::*;
 use super::Epilogue;
 use crate::kernels::{arm, layout::LANE};
 
-/// An epilogue's constants in registers; `LEAKY` if it has a slope.
-pub(crate) struct Registers<const LEAKY: bool> {
-    slope: float32x4_t,
-    bounds: [float32x4_t; 2],
-    zero_point: int32x4_t,
+/// Which steps of an epilogue are needed at all: each has code of its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Steps are bytes, as behind a ReLU: saturation is all of the clamp.
+    Plain,
+    /// A zero point and bounds.
+    Bounded,
+    /// The same after a slope.
+    Leaky,
 }
 
-impl<const LEAKY: bool> Registers<LEAKY> {
+impl Kind {
+    #[inline(always)]
+    pub(crate) fn of(epilogue: &Epilogue<'_>) -> Self {
+        let Epilogue {
+            zero_point,
+            low,
+            high,
+            ..
+        } = *epilogue;
+        if epilogue.slope().is_some() {
+            Self::Leaky
+        } else if (zero_point, low, high) == (0, 0, u8::MAX) {
+            Self::Plain
+        } else {
+            Self::Bounded
+        }
+    }
+}
+
+/// [`Kind`]s as constants.
+pub(crate) const PLAIN: u8 = Kind::Plain as u8;
+pub(crate) const BOUNDED: u8 = Kind::Bounded as u8;
+pub(crate) const LEAKY: u8 = Kind::Leaky as u8;
+
+/// An epilogue's constants in registers.
+pub(crate) struct Registers<const KIND: u8> {
+    slope: float32x4_t,
+    zero_point: int16x8_t,
+    bounds: [uint8x16_t; 2],
+}
+
+impl<const KIND: u8> Registers<KIND> {
     #[inline]
     #[target_feature(enable = "neon")]
     pub(crate) fn new(epilogue: &Epilogue<'_>) -> Self {
         Self {
             slope: vdupq_n_f32(epilogue.slope().unwrap_or(1.0)),
-            bounds: epilogue.bounds().map(|bound| vdupq_n_f32(bound)),
-            zero_point: vdupq_n_s32(i32::from(epilogue.zero_point)),
+            zero_point: vdupq_n_s16(i16::from(epilogue.zero_point)),
+            bounds: [epilogue.low, epilogue.high].map(|bound| vdupq_n_u8(bound)),
         }
     }
 
     /// The bytes of 16 numbers of steps.
+    ///
+    /// The specification clamps before it rounds. Bounds are whole steps, so rounding
+    /// first gives the same, and what is out of range saturates three times on its way to
+    /// a byte: in the conversion, in narrowing to 16 bits, and from there to 8.
     #[inline]
     #[target_feature(enable = "neon")]
     pub(crate) fn bytes(&self, steps: [float32x4_t; 4]) -> uint8x16_t {
-        let [low, high] = self.bounds;
         let [a, b, c, d] = steps.map(|steps| {
-            let steps = if LEAKY {
+            let steps = if KIND == LEAKY {
                 vmaxq_f32(steps, vmulq_f32(steps, self.slope))
             } else {
                 steps
             };
-            let steps = vminq_f32(vmaxq_f32(steps, low), high);
-            vreinterpretq_s16_s32(vaddq_s32(vcvtnq_s32_f32(steps), self.zero_point))
+            vcvtnq_s32_f32(steps)
         });
-        // Every number is a byte now, so the lowest of four is all of it.
-        let [low, high] = [vuzp1q_s16(a, b), vuzp1q_s16(c, d)];
-        vuzp1q_u8(vreinterpretq_u8_s16(low), vreinterpretq_u8_s16(high))
+        let low = vqmovn_high_s32(vqmovn_s32(a), b);
+        let high = vqmovn_high_s32(vqmovn_s32(c), d);
+        if KIND == PLAIN {
+            return vqmovun_high_s16(vqmovun_s16(low), high);
+        }
+        let [low, high] = [low, high].map(|steps| vqaddq_s16(steps, self.zero_point));
+        let bytes = vqmovun_high_s16(vqmovun_s16(low), high);
+        let [least, most] = self.bounds;
+        vminq_u8(vmaxq_u8(bytes, least), most)
     }
 }
 

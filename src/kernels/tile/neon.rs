@@ -11,16 +11,22 @@ use std::arch::aarch64::*;
 use super::{Operands, Pixels, ROW, Rows};
 use crate::kernels::arm;
 
-/// The groups of pixel `p` as signed bytes, `u - 128`, in the lowest lanes.
+/// The groups of pixel `p` as signed bytes, `u - 128`, in the lowest lanes; other lanes hold anything.
 #[inline]
 #[target_feature(enable = "neon")]
 pub(super) fn signed<const P: usize, const G: usize, const STEP: usize>(
     pixels: &Pixels<'_, P, G, STEP>,
     p: usize,
 ) -> int8x16_t {
-    let bytes = match pixels.groups(p).as_flattened().first_chunk() {
-        Some(pixel) => arm::load_u8x16(pixel),
-        None => {
+    // the image's pixels are 4 or 12 bytes: what lies behind them is not looked at
+    let bytes = match (pixels.chunk(p), pixels.last_chunk()) {
+        (Some(bytes), _) => arm::load_u8x16(bytes),
+        // the last pixel: 12 bytes at the end of 16
+        (None, Some(bytes)) if G == 3 => {
+            let bytes = arm::load_u8x16(bytes);
+            vextq_u8::<4>(bytes, bytes)
+        }
+        _ => {
             let mut groups = vdupq_n_s32(pixels.group(p, 0));
             if G == 3 {
                 groups = vsetq_lane_s32::<1>(pixels.group(p, 1), groups);
