@@ -291,6 +291,7 @@ impl Pipeline {
     pub fn raw_outputs(&mut self, frame: &Frame<'_>) -> Result<Vec<Vec<u8>>, PipelineError> {
         let plane = Arc::make_mut(&mut self.image);
         self.letterboxer.write(frame, plane.as_bytes_mut());
+        self.letterbox = None; // what is kept of a frame is no longer that of the last detection
         let outputs = self.network(&mut StageTimes::default())?;
         let ports = &self.head.program().outputs;
         let values = |(t, port): (&TValue, &Port)| {

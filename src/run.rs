@@ -172,6 +172,8 @@ struct Runner {
     sequence: u64,
     /// The size of the last frame.
     frame: Option<Size>,
+    /// Which part of it the last report is of.
+    part: Option<Crop>,
 
     condition: Condition,
     meter: Meter,
@@ -261,6 +263,7 @@ impl Runner {
             envelopes: Pool::new(),
             sequence: 0,
             frame: None,
+            part: None,
             condition: Condition::new(),
             meter: Meter::new(),
             governor: Governor::new(),
@@ -394,7 +397,7 @@ impl Runner {
         self.report.size = size;
         self.prompts.rules().apply(&mut self.report);
         let inference = began.elapsed();
-        self.frame = Some(size);
+        (self.frame, self.part) = (Some(size), Some(part));
         let latency_us = self.emit(picture);
         self.meter.frame(latency_us, micros(inference));
         self.once = self.once.saturating_sub(1);

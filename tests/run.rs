@@ -338,8 +338,61 @@ fn paused_it_reports_only_when_asked() {
     client.command(json!({"command": "resume"}));
     client.state("running");
     client.report();
-    let (name, _) = client.refused(json!({"command": "mask", "sequence": 0, "detection": 0}));
-    assert_eq!(name, "unsupported");
+    let enrol = json!({"command": "enrol", "name": "mug", "region": {"x_offset": 0, "y_offset": 0, "width": 9, "height": 9}});
+    assert_eq!(client.refused(enrol).0, "unsupported");
+}
+
+#[test]
+fn the_last_reports_masks_are_answered_as_run_lengths_and_older_ones_are_gone() {
+    let folder = Folder::new();
+    let config = folder.file("c.toml", looping(PHOTO, ""));
+    let socket = folder.text("sock");
+    let _program = Program::start(&[
+        "--config",
+        &config,
+        "--socket",
+        &socket,
+        "--threshold",
+        "0.05",
+    ]);
+    let mut client = Client::connect(&socket);
+    client.report();
+    client.command(json!({"command": "pause"}));
+    client.state("paused");
+    while client.message(Duration::from_millis(300)).is_some() {}
+    for region in [
+        Value::Null,
+        json!({"x_offset": 100, "y_offset": 10, "width": 400, "height": 300}),
+    ] {
+        let offset = region.get("x_offset").map_or([0, 0], |_| [100, 10]);
+        let size = region.get("x_offset").map_or([400, 600], |_| [300, 400]);
+        client.command(json!({"command": "set_region", "region": region}));
+        client.command(json!({"command": "report_once"}));
+        let report = client.report();
+        let ask = |sequence: u64, detection: u32| json!({"command": "mask", "sequence": sequence, "detection": detection});
+        let answer = client.command(ask(sequence(&report), 0));
+        let mask = &answer["mask"];
+        assert_eq!(
+            (&mask["size"], &mask["offset"]),
+            (&json!(size), &json!(offset))
+        );
+        let inside = number(&mask["area"]) as f64;
+        let side = |key: &str| {
+            report["detections"][0]["bbox"][key]
+                .as_f64()
+                .expect("a side")
+        };
+        assert!(
+            inside <= (side("size_x") + 1.0) * (side("size_y") + 1.0),
+            "{answer}, {report}"
+        );
+        assert_ne!(mask["counts"], "");
+        assert_eq!(client.refused(ask(sequence(&report) - 1, 0)).0, "invalid");
+        assert_eq!(client.refused(ask(sequence(&report), 9999)).0, "invalid");
+        client.command(json!({"command": "self_test"}));
+        let (_, why) = client.refused(ask(sequence(&report), 0));
+        assert!(why.contains("frame is gone"), "{why}");
+    }
 }
 
 // Staying alive.

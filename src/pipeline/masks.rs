@@ -86,7 +86,7 @@ impl Pipeline {
         };
         report.masks.clear();
         let (false, Some(letterbox)) = (report.detections.is_empty(), &self.letterbox) else {
-            return Ok(());
+            return Ok(()); // nothing found, or the self-test came between
         };
         let outputs = masker.graph.run(self.features.clone())?;
         let ports = &masker.graph.program().outputs;

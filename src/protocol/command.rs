@@ -73,9 +73,9 @@ pub enum Command {
     Resume {},
     /// Look at one frame and report it, paused or not.
     ReportOnce {},
-    /// The mask of a detection of a report.
+    /// The mask of a detection of the last report: answered with [`Answer::Mask`].
     Mask {
-        /// The report.
+        /// The report; an older one's masks are gone.
         sequence: u64,
         /// Which of its detections, from 0.
         detection: u32,
@@ -416,4 +416,15 @@ pub enum Answer {
     Telemetry(Box<Telemetry>),
     /// Words, as of the self-test.
     Text(String),
+    /// The pixels of a detection.
+    Mask {
+        /// Height and width of the part of the frame that was looked at.
+        size: [u32; 2],
+        /// Column and row of the frame at which that part begins.
+        offset: [u32; 2],
+        /// Run lengths down the columns, as COCO's tools compress them.
+        counts: String,
+        /// Pixels inside.
+        area: u64,
+    },
 }

@@ -143,6 +143,7 @@ pub fn write_reply(reply: &Reply, out: &mut Vec<u8>) {
                 Answer::PromptsVersion(version) => Some(version.to_string()),
                 Answer::Hello { version, pack, .. } => Some(format!("{version} {pack}")),
                 Answer::Text(text) => Some(text.clone()),
+                Answer::Mask { area, .. } => Some(area.to_string()),
                 Answer::Telemetry(telemetry) => {
                     write_telemetry(telemetry, out);
                     None

@@ -5,6 +5,7 @@ use crate::{
     capture::picture::Crop,
     geometry::Size,
     protocol::{Answer, Command, ErrorCode, Reply, WIRE_VERSION, command::Region},
+    scene::Report,
 };
 
 impl Runner {
@@ -79,9 +80,10 @@ impl Runner {
                 self.once += 1;
                 Ok(Answer::Done)
             }
-            Command::Mask { .. } => {
-                Err((ErrorCode::Unsupported, "this model makes no masks".into()))
-            }
+            Command::Mask {
+                sequence,
+                detection,
+            } => self.mask(sequence, detection),
             Command::Enrol { .. } => Err((
                 ErrorCode::Unsupported,
                 "prompts cannot be made from boxes yet".into(),
@@ -111,6 +113,45 @@ impl Runner {
         }
         self.region = crop;
         Ok(Answer::Done)
+    }
+
+    /// The mask of one detection of the last report, from what the pipeline keeps of its frame.
+    fn mask(&mut self, sequence: u64, detection: u32) -> Result<Answer, Refusal> {
+        let invalid = |why: String| (ErrorCode::Invalid, why);
+        if !self.engine.pipeline.segments() {
+            let why = format!("{} makes no masks", self.engine.name());
+            return Err((ErrorCode::Unsupported, why));
+        }
+        let (Some(last), Some(part)) = (self.sequence.checked_sub(1), self.part) else {
+            return Err(invalid("nothing has been reported yet".into()));
+        };
+        if sequence != last {
+            return Err(invalid(format!("the last report is {last}: pause first")));
+        }
+        let Some(found) = self.report.detections.get(detection as usize) else {
+            let count = self.report.detections.len();
+            return Err(invalid(format!("report {last} has {count} detections")));
+        };
+        let mut one = Report::new(last, self.report.captured, part.size);
+        let (mut found, (x, y)) = (*found, (part.x as f32, part.y as f32));
+        let b = &mut found.bbox;
+        (b.x0, b.y0, b.x1, b.y1) = (b.x0 - x, b.y0 - y, b.x1 - x, b.y1 - y);
+        let _ = one.detections.push(found); // there is room for one
+        let segmented = self.engine.pipeline.segment(&mut one);
+        segmented.map_err(|e| (ErrorCode::Failed, e.to_string()))?;
+        let Some(mask) = one.masks.first() else {
+            return Err(invalid(
+                "its frame is gone: the pack was tested or replaced".into(),
+            ));
+        };
+        let mut counts = String::new();
+        mask.compressed(&mut counts);
+        Ok(Answer::Mask {
+            size: [part.size.height, part.size.width],
+            offset: [part.x, part.y],
+            counts,
+            area: mask.area(),
+        })
     }
 
     /// The golden frame through the pipeline in use, and a try at the network.
