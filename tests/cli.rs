@@ -516,6 +516,136 @@ fn coco_is_one_array_when_nothing_is_found_and_when_photos_fail() {
     assert_eq!(results(&run.stdout), Vec::<Value>::new());
 }
 
+// Masks, presence, sentences.
+
+#[test]
+fn masks_are_run_lengths_over_the_whole_photo_in_coco_and_in_json() {
+    let options = ["--masks", "--threshold", "0.05", "--format"];
+    let coco = results(&detect(&[&options[..], &["coco"]].concat()).succeeds());
+    let lines = detect(&[&options[..], &["json"]].concat()).succeeds();
+    let frame = json(&lines);
+    let detections = frame["detections"].as_array().expect("detections");
+    assert!(!coco.is_empty() && coco.len() == detections.len());
+    let size = [frame["height"].clone(), frame["width"].clone()];
+    for (result, detection) in coco.iter().zip(detections) {
+        assert_eq!(result["segmentation"], detection["mask"]);
+        assert_eq!(detection["mask"]["size"], Value::from(size.to_vec()));
+        let counts = detection["mask"]["counts"].as_str().expect("a string");
+        let printable = counts.bytes().all(|b| (48..112).contains(&b));
+        assert!(printable && !counts.is_empty(), "{counts}");
+    }
+    let without = detect(&["--threshold", "0.05", "--format", "coco"]).succeeds();
+    assert!(!without.contains("segmentation"));
+}
+
+#[test]
+fn masks_are_told_in_pixels_and_tinted_in_the_drawn_copy() {
+    let (folder, plain) = (Folder::new(), Folder::new());
+    let drawn = |to: &Folder, more: &[&str]| {
+        let path = to.path("");
+        let options = [&["--threshold", "0.05", "--draw", &path], more].concat();
+        let text = detect(&options).succeeds();
+        (text, fs::read(to.path("coffee.jpg")).expect("a drawn copy"))
+    };
+    let ((text, tinted), (_, outlined)) = (drawn(&folder, &["--masks"]), drawn(&plain, &[]));
+    assert!(text.lines().all(|l| l.ends_with(" px")), "{text}");
+    assert_ne!(tinted, outlined);
+}
+
+#[test]
+fn presence_is_told_for_every_prompt_and_has_no_place_in_coco() {
+    let prompts = ["--absent", "--prompt", "person", "--prompt", "giraffe"];
+    let frame = json(&detect(&[&prompts[..], &["--format", "json"]].concat()).succeeds());
+    let presence = frame["presence"].as_array().expect("presence");
+    let names: Vec<_> = presence.iter().map(|p| p["class_id"].clone()).collect();
+    assert_eq!(names, ["person", "giraffe"]);
+    for p in presence {
+        let score = |key: &str| p[key].as_f64().expect("a score");
+        assert!((0.0..=1.0).contains(&score("score")) && (0.0..=1.0).contains(&score("best")));
+    }
+    let text = detect(&prompts).succeeds();
+    assert_eq!(text.lines().filter(|l| l.contains(" there (")).count(), 2);
+    let coco = detect(&[&prompts[..], &["--format", "coco"]].concat());
+    coco.fails(64, &["--absent", "--format json"]);
+}
+
+#[test]
+fn a_prompts_presence_does_not_depend_on_the_others() {
+    let presence = |prompts: &[&str]| {
+        let named = prompts.iter().flat_map(|p| ["--prompt", p]);
+        let options: Vec<_> = ["--absent", "--format", "json"]
+            .into_iter()
+            .chain(named)
+            .collect();
+        json(&detect(&options).succeeds())["presence"].clone()
+    };
+    let many = presence(&["cup", "person", "bowl"]);
+    assert_eq!(presence(&["bowl"])[0], many[2]);
+}
+
+#[test]
+fn a_sentence_means_one_object_or_nothing_on_every_level() {
+    let photo = sample("coffee.jpg");
+    let ask = |more: &[&str]| {
+        let sentences = [
+            "--sentence",
+            "the bowl on the right",
+            "--sentence",
+            "a giraffe",
+        ];
+        tarsier(&[&["ground", &photo][..], &sentences, more].concat()).succeeds()
+    };
+    let expected = ask(&["--format", "json", "--threshold", "0"]);
+    let frame = json(&expected);
+    let answers = frame["groundings"].as_array().expect("answers");
+    assert_eq!(answers.len(), 2);
+    // at a threshold of 0 every sentence means the object that matches best
+    assert!(
+        answers
+            .iter()
+            .all(|a| a["bbox"]["size_x"].as_f64() > Some(0.0))
+    );
+    let none = json(&ask(&["--format", "json", "--threshold", "1"]));
+    assert!(
+        none["groundings"]
+            .as_array()
+            .expect("answers")
+            .iter()
+            .all(|a| a["bbox"].is_null())
+    );
+    assert_eq!(ask(&["--threshold", "1"]).matches("not there").count(), 2);
+    for isa in Isa::available() {
+        let options = [
+            "--format",
+            "json",
+            "--threshold",
+            "0",
+            "--isa",
+            isa.level().name(),
+        ];
+        let found = json(&ask(&options));
+        assert_eq!(
+            found["groundings"],
+            frame["groundings"],
+            "{}",
+            isa.level().name()
+        );
+    }
+}
+
+#[test]
+fn sentences_may_come_from_a_file_and_none_is_an_error() {
+    let (folder, photo) = (Folder::new(), sample("coffee.jpg"));
+    let file = folder.file("s.txt", "# two\na cup\n\nthe spoon\n");
+    let text = tarsier(&["ground", &photo, "--sentences", &file]).succeeds();
+    assert_eq!(text.lines().count(), 2);
+    tarsier(&["ground", &photo]).fails(64, &["--sentence"]);
+    let empty = folder.file("e.txt", "#\n");
+    tarsier(&["ground", &photo, "--sentences", &empty]).fails(65, &["e.txt", "names nothing"]);
+    tarsier(&["ground", &photo, "--sentence", "?!"]).fails(64, &["?!"]);
+    tarsier(&["ground", "nowhere.jpg", "--sentence", "a cup"]).fails(66, &["nowhere.jpg"]);
+}
+
 #[test]
 fn a_photo_without_detections_says_so() {
     let text = detect(&["--threshold", "1"]).succeeds();
