@@ -4,7 +4,7 @@
 #   fmt    formatting                          lint   clippy, warnings denied, all targets
 #   debug  unit tests with overflow checks     test   all tests, optimised
 #   docs   rustdoc, warnings denied            arm    unit, golden and prompt tests on emulated Arm cores
-#   miri   the x86 kernels at small sizes, interpreted
+#   miri   the x86 kernels at small sizes, interpreted; only where it is asked for, because it takes long
 #
 # Needs Rust and nothing else. The step `arm` also needs the target aarch64-unknown-linux-gnu, aarch64-linux-gnu-gcc and
 # qemu-aarch64; where one is missing it says so and is skipped, unless TARSIER_REQUIRE_ARM is set. The step `miri` needs a nightly
@@ -60,7 +60,7 @@ miri() {
 }
 
 steps=("$@")
-((${#steps[@]})) || steps=(fmt lint debug tests docs arm miri)
+((${#steps[@]})) || steps=(fmt lint debug tests docs arm)
 for step in "${steps[@]}"; do
     [[ $step == test ]] && step=tests
     case $step in

@@ -76,10 +76,7 @@ impl<'a> Operands<'a> {
             .map(move |(i, (&offset, first))| {
                 // one comparison: 32 bits and a length cannot overflow
                 let bytes = &x[offset as usize..offset as usize + length];
-                let mut rows = [first; NB];
-                for (rows, block) in rows.iter_mut().zip(&blocks).skip(1) {
-                    *rows = &block[i];
-                }
+                let rows = std::array::from_fn(|b| if b == 0 { first } else { &blocks[b][i] });
                 (Pixels { bytes, step }, rows)
             })
     }
