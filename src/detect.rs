@@ -15,6 +15,8 @@
 //! | `decode` | a location's box, in input space |
 //! | `nms` | which objects overlap |
 //! | `select` | greedy suppression over that, and the best of what is left |
+//! | [`rules`] | groups and rejects, afterwards and only where they were asked for |
+//! | [`exemplar`] | a row from boxes that were shown |
 //!
 //! **Prompts do not influence one another.** Pairs are not cut to a top k before
 //! NMS, where a frequent prompt would push out a rare one: each prompt goes
@@ -42,9 +44,11 @@ use crate::quant::Quant;
 use crate::scene::Report;
 
 mod decode;
+pub mod exemplar;
 mod nms;
 mod passing;
 mod propose;
+pub mod rules;
 mod select;
 
 use passing::Passes;

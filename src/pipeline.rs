@@ -22,6 +22,7 @@ use crate::{
     scene::Report,
 };
 
+mod exemplar;
 pub mod golden;
 mod ground;
 mod masks;

@@ -11,7 +11,7 @@
 //! | [`config`] | the configuration file |
 //! | `run/capture.rs`, `run/mailbox.rs` | the capturing thread, and what lies between it and the loop |
 //! | `run/engine.rs` | a pack that passed its self-test, or the one before it |
-//! | `run/prompts.rs`, `run/rules.rs` | the prompt set in use; groups and rejects |
+//! | `run/prompts.rs`, `run/enrol.rs` | the prompt set in use, with its groups and rejects; what is shown becomes one |
 //! | `run/obey.rs` | what commands do |
 //! | `run/state.rs` | starting, running, degraded, paused, stopping |
 //! | `run/telemetry.rs`, [`host`] | numbers about the program and the board |
@@ -66,7 +66,6 @@ mod notify;
 mod obey;
 mod print;
 mod prompts;
-mod rules;
 pub mod sandbox;
 mod signals;
 mod state;

@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use tarsier::{
-    detect::Settings,
+    detect::{Settings, rules::Rules},
     draw,
     frame::{
         FrameError,
@@ -67,7 +67,7 @@ impl Names for PromptNames<'_> {
         self.0
             .prompts()
             .get(prompt as usize)
-            .map_or("", |p| &p.name)
+            .map_or("", |p| p.shown())
     }
 }
 
@@ -93,7 +93,7 @@ impl Detect {
             let message = "COCO results have no place for --absent; use --format json";
             return Err(fail(exit::USAGE, message));
         }
-        let prompts = self.prompts.open(&opened, false)?;
+        let prompts = self.prompts.open(&mut opened, false)?;
         if let Some(folder) = &self.draw {
             std::fs::create_dir_all(folder)
                 .map_err(|e| fail(exit::CANNOT_CREATE, format!("{}: {e}", folder.display())))?;
@@ -118,12 +118,13 @@ impl Detect {
         let mut writer = ReportWriter::new(format, BufWriter::new(io::stdout().lock()));
         let bar = progress(photos.len() as u64, "photos", photos.len() < 8);
         let mut drawn = Drawn::new(self.draw.as_deref(), &photos);
+        let rules = Rules::of(&prompts, self.iou);
         let done = photos.iter().zip(0..).try_for_each(|(path, sequence)| {
             bar.set_position(sequence);
             match ImageFile::open(path) {
                 Ok(image) => self.photo(
                     &mut opened,
-                    &prompts,
+                    (&prompts, &rules),
                     path,
                     image,
                     sequence,
@@ -147,7 +148,7 @@ impl Detect {
     fn photo<W: Write>(
         &self,
         opened: &mut Opened,
-        prompts: &PromptSet,
+        (prompts, rules): (&PromptSet, &Rules),
         path: &Path,
         mut image: ImageFile,
         sequence: u64,
@@ -161,6 +162,7 @@ impl Detect {
             .detect(&frame, prompts, &mut report)
             .map_err(|e| fail(exit::SOFTWARE, e))?;
         log::debug!("{}: {times:?}", path.display());
+        rules.apply(&mut report);
         if self.masks {
             let segmented = opened.pipeline.segment(&mut report);
             segmented.map_err(|e| fail(exit::SOFTWARE, e))?;

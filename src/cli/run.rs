@@ -74,6 +74,7 @@ impl Run {
             pack: config.engine.pack.clone(),
             isa: config.engine.isa.clone(),
             threads: config.engine.threads,
+            ..self.engine.clone()
         };
         let pack = engine.path();
         let print = self.print || config.links.all().is_empty();

@@ -4,9 +4,10 @@
 
 use std::sync::Arc;
 
-use super::{config::PromptsConfig, engine::Engine, rules::Rules};
+use super::{config::PromptsConfig, engine::Engine};
 use crate::{
-    prompt::{PromptError, PromptSet, Request, vocabulary::normalise},
+    detect::rules::Rules,
+    prompt::{Prompt, PromptError, PromptSet, Request, vocabulary::normalise},
     protocol::{ErrorCode, PromptSpec, SharedNames, command::PromptKind},
 };
 
@@ -64,13 +65,20 @@ impl Prompts {
                 set.set_threshold(i, own);
             }
         }
-        let name = |spec: &PromptSpec| match &spec.group {
-            Some(group) => group.clone(),
-            None => spec.text.trim().to_owned(),
+        // what was asked for holds before what the word says
+        let group = |(spec, word): (&'_ PromptSpec, &'_ Prompt)| {
+            spec.group.as_ref().or(word.group.as_ref()).cloned()
         };
+        let groups: Vec<_> = specs.iter().zip(set.prompts()).map(group).collect();
+        let name = |(group, word): (&Option<String>, &Prompt)| {
+            group.clone().unwrap_or_else(|| word.name.clone())
+        };
+        let names = groups.iter().zip(set.prompts()).map(name).collect();
+        let rejects = specs.iter().zip(set.prompts()).map(|(s, w)| s.reject || w.reject);
+        let rules = groups.iter().map(Option::as_deref).zip(rejects);
         Ok(Self {
-            names: Arc::new(specs.iter().map(name).collect()),
-            rules: Rules::new(&specs, iou),
+            names: Arc::new(names),
+            rules: Rules::new(rules, iou),
             specs,
             threshold,
             iou,
