@@ -99,7 +99,7 @@ pub(crate) fn code_of(e: &FrameError) -> u8 {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 64 wrong arguments, unknown name or empty prompt; 65 damaged photo, pack or prompt file; \
+Exit codes: 0 done; 64 wrong arguments, unknown name or empty prompt; 65 damaged photo, pack, words or prompt file; \
 66 file missing or unreadable; 69 this CPU lacks the instruction set, or this system the sandbox that is required; 70 a bug; 71 the system refuses a thread; \
 73 cannot create an output or a socket; 74 cannot write; 78 wrong configuration.";
 

@@ -34,6 +34,7 @@ use self::{
     capture::Capture,
     config::Config,
     engine::Engine,
+    enrol::Enrolment,
     heat::Governor,
     notify::Manager,
     print::Printer,
@@ -59,6 +60,7 @@ use crate::{
 mod capture;
 pub mod config;
 mod engine;
+mod enrol;
 mod heat;
 pub mod host;
 mod mailbox;
@@ -182,6 +184,8 @@ struct Runner {
     dropped: Drops,
     /// Reports that are to be made although it is paused.
     once: u32,
+    /// Boxes that wait for a frame.
+    enrolments: Vec<Enrolment>,
     rate_fps: Option<f32>,
     region: Option<Crop>,
     /// When the next frame may be looked at.
@@ -234,8 +238,9 @@ impl Runner {
         let source = config.source.clone().ok_or(RunError::NoSource)?;
         let signals = Signals::new().map_err(RunError::System)?;
         log::info!("starting");
-        let (mut engine, fault) = Engine::open_or_previous(&path, execution, settings(&config))
-            .map_err(RunError::Engine)?;
+        let (mut engine, fault) =
+            Engine::open_or_previous(&path, execution, settings(&config), &config.prompts)
+                .map_err(RunError::Engine)?;
         let prompts = Prompts::new(&config.prompts, &default_prompts, &mut engine)
             .map_err(|(_, why)| RunError::Prompts(why))?;
         let links = Links::start(&config.links.all()).map_err(RunError::Link)?;
@@ -269,6 +274,7 @@ impl Runner {
             temperature_c: None,
             dropped: Drops::default(),
             once: 0,
+            enrolments: Vec::new(),
             rate_fps: config.rate.fps,
             region: crop(&config),
             due: now,
@@ -292,6 +298,8 @@ impl Runner {
             let text = format!("{why}; {} is used instead", previous.display());
             runner.stand("pack", text);
         }
+        runner.tell_words();
+        runner.engine.encoder.save();
         runner.confine()?;
         runner.manager.ready();
         Ok(runner)
@@ -324,6 +332,7 @@ impl Runner {
                 self.condition.stop(signal);
             }
         }
+        self.engine.encoder.save();
         self.settle();
         self.manager.stopping();
     }
@@ -331,7 +340,7 @@ impl Runner {
     /// One frame, if it is time for one and one is there; else sleeps a little.
     fn step(&mut self) {
         let waits = self.waits();
-        if self.condition.paused() && self.once == 0 {
+        if self.condition.paused() && self.once == 0 && self.enrolments.is_empty() {
             if !waits {
                 self.capture.mailbox().discard();
             }
@@ -365,12 +374,23 @@ impl Runner {
         let began = Instant::now();
         self.report.detections.clear();
         self.report.dropped = 0;
+        let version = self.prompts.version();
         let (size, part) = match self.decoder.frame(picture, self.region) {
             Ok((frame, size, part)) => {
+                if !self.enrolments.is_empty() {
+                    let (engine, prompts) = (&mut self.engine, &mut self.prompts);
+                    let waiting = &mut self.enrolments;
+                    for (to, reply) in enrol::look(waiting, &frame, (size, part), engine, prompts) {
+                        self.links.reply(to, reply);
+                    }
+                }
                 let set = self.prompts.set_in_use();
                 if let Err(e) = self.engine.pipeline.detect(&frame, set, &mut self.report) {
                     self.dropped.failed += 1;
                     self.fault("inference", e.to_string());
+                    if self.prompts.version() != version {
+                        self.tell_prompts();
+                    }
                     return;
                 }
                 (size, part)
@@ -384,6 +404,13 @@ impl Runner {
                 return;
             }
         };
+        if self.prompts.version() != version {
+            self.tell_prompts();
+        }
+        if self.condition.paused() && self.once == 0 {
+            // it was looked at for a box only
+            return;
+        }
         let (x, y) = (part.x as f32, part.y as f32);
         if part.size != size {
             for detection in &mut self.report.detections {
@@ -487,6 +514,7 @@ impl Runner {
                 self.links.publish(&Outgoing::Event(Arc::new(event)));
             }
         }
+        self.look_at_enrolments();
         self.settle();
     }
 
@@ -607,6 +635,14 @@ impl Runner {
         self.fault(part, text);
     }
 
+    /// That words are not used, if so.
+    fn tell_words(&mut self) {
+        self.lift("words");
+        if let Some(why) = self.engine.without_words.take() {
+            self.stand("words", format!("{why}; they are not used"));
+        }
+    }
+
     /// A lasting fault is over.
     fn lift(&mut self, part: &'static str) {
         self.standing.retain(|(standing, _)| *standing != part);
@@ -629,7 +665,10 @@ impl Runner {
     }
 
     fn reconfigure(&mut self, new: Config) -> Result<(), String> {
-        if new == self.config {
+        let words = self.engine.words_changed()
+            || new.prompts.words != self.config.prompts.words
+            || new.prompts.cache != self.config.prompts.cache;
+        if new == self.config && !words {
             return Ok(());
         }
         let source = new.source.clone().ok_or("no source")?;
@@ -638,9 +677,11 @@ impl Runner {
             Some(path) if new.engine.pack != self.config.engine.pack => path.clone(),
             _ => self.path.clone(),
         };
-        let mut engine = if path != self.path || settings(&new) != settings(&self.config) {
-            let open = |path: &Path| Engine::open(path, self.execution, settings(&new));
-            Some(open(&path).map_err(|e| e.to_string())?)
+        let mut engine = if path != self.path || settings(&new) != settings(&self.config) || words {
+            let made = Engine::open(&path, self.execution, settings(&new), &new.prompts);
+            let mut made = made.map_err(|e| e.to_string())?;
+            made.adopt(&self.engine);
+            Some(made)
         } else {
             None
         };
@@ -672,6 +713,7 @@ impl Runner {
         if let Some(engine) = engine {
             (self.engine, self.path) = (engine, path);
             self.lift("pack");
+            self.tell_words();
         }
         if let Some(prompts) = prompts {
             self.prompts = prompts;

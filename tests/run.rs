@@ -339,7 +339,7 @@ fn paused_it_reports_only_when_asked() {
     client.state("running");
     client.report();
     let enrol = json!({"command": "enrol", "name": "mug", "region": {"x_offset": 0, "y_offset": 0, "width": 9, "height": 9}});
-    assert_eq!(client.refused(enrol).0, "unsupported");
+    assert_eq!(client.refused(enrol).0, "not_found");
 }
 
 #[test]

@@ -103,6 +103,12 @@ impl Run {
         if !self.prompts.is_empty() {
             config.prompts.list = self.prompts.iter().map(|p| spec(p)).collect();
         }
+        if self.engine.no_words {
+            config.prompts.words = Some(Vec::new());
+        } else if !self.engine.words.is_empty() {
+            config.prompts.words = Some(self.engine.words.clone());
+        }
+        config.prompts.cache &= !self.engine.no_cache;
         config.prompts.threshold = self.threshold.or(config.prompts.threshold);
         config.rate.fps = self.rate.or(config.rate.fps);
         if let Some(path) = &self.socket {

@@ -12,8 +12,8 @@ use crate::pack::{Pack, PackError, map::Bytes};
 /// Floats per row in `vocabulary.parameters`: scale, bias, threshold.
 pub const PARAMETERS: usize = 3;
 
-/// Names and rows; the rows stay in the map.
-#[derive(Debug)]
+/// Names and rows; the pack's rows stay in the map.
+#[derive(Clone, Debug)]
 pub struct Vocabulary {
     entries: Vec<Entry>,
     index: HashMap<String, u32>,

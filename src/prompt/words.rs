@@ -24,6 +24,30 @@
 //!
 //! Names are compared [normalised](normalise). A name or synonym that is there twice, or that hides one of the pack, is refused unless
 //! the word [says so](Word::replaces).
+//!
+//! # Example
+//!
+//! ```
+//! use tarsier::{
+//!     graph::op::Execution, kernels::isa::Isa, pack::Pack,
+//!     prompt::{sentence::SentenceEncoder, vocabulary::Vocabulary, words::{Space, Word, Words}},
+//! };
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let pack = Pack::open("models/tarsier-s.tarsier".as_ref())?;
+//! let mut encoder = SentenceEncoder::open(&pack, Execution { isa: Isa::best(), threads: 1 })?;
+//! let space = Space::of(&pack, &mut encoder)?;
+//!
+//! let mut bin = Word::encoded("recycling bin", "a blue bin for waste paper", &mut encoder)?;
+//! bin.synonyms.push("paper bin".into());
+//! let mut words = Words::new(space.clone());
+//! words.add([bin], false)?;
+//!
+//! let mut vocabulary = Vocabulary::open(&pack)?;
+//! vocabulary.extend(&words, &space)?;
+//! assert_eq!(vocabulary.find("paper bin"), vocabulary.find("recycling bin"));
+//! # Ok(())
+//! # }
+//! ```
 
 use std::{collections::HashMap, fmt, io, path::Path, path::PathBuf};
 

@@ -72,6 +72,36 @@ pub struct PromptsConfig {
     pub iou: f32,
     /// One name per place.
     pub agnostic: bool,
+    /// Words of one's own: a path or a list of paths; none: the file beside the pack, if it is there. An empty list: no words.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "paths")]
+    pub words: Option<Vec<PathBuf>>,
+    /// Whether encoded sentences are kept in the service's or the user's cache folder.
+    pub cache: bool,
+}
+
+/// One path or a list of them.
+fn paths<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Vec<PathBuf>>, D::Error> {
+    struct Paths;
+
+    impl<'de> serde::de::Visitor<'de> for Paths {
+        type Value = Vec<PathBuf>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a path or a list of paths")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, path: &str) -> Result<Vec<PathBuf>, E> {
+            Ok(vec![path.into()])
+        }
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(
+            self,
+            list: A,
+        ) -> Result<Vec<PathBuf>, A::Error> {
+            Deserialize::deserialize(serde::de::value::SeqAccessDeserializer::new(list))
+        }
+    }
+    from.deserialize_any(Paths).map(Some)
 }
 
 impl Default for PromptsConfig {
@@ -82,6 +112,8 @@ impl Default for PromptsConfig {
             threshold: None,
             iou,
             agnostic,
+            words: None,
+            cache: true,
         }
     }
 }
@@ -260,6 +292,9 @@ impl Config {
         if !unit(self.prompts.iou) {
             return wrong(&["prompts", "iou"], "must be from 0 to 1");
         }
+        if (self.prompts.words.iter().flatten()).any(|path| path.as_os_str().is_empty()) {
+            return wrong(&["prompts", "words"], "has an empty path");
+        }
         for prompt in &self.prompts.list {
             if prompt.text.trim().is_empty() {
                 return wrong(&["prompts", "list"], "has an empty text");
@@ -361,6 +396,7 @@ mod tests {
     #[test]
     fn what_is_printed_is_read_back_as_the_same() {
         let text = r#"
+            prompts.words = "/etc/tarsier/site.words"
             prompts.list = ["person", { text = "a red cup", kind = "sentence", threshold = 0.4, group = "cup" }]
             rate.fps = 10.0
             region = { x_offset = 1, y_offset = 2, width = 3, height = 4 }
@@ -413,6 +449,8 @@ mod tests {
             ("[source]\nkind = \"raw\"\npath = \"x\"", 2, "source.kind"),
             ("[source]\nkind = \"mjpeg\"\npath = \"\"", 3, "source.path"),
             ("[prompts]\nlist = [\"\"]", 2, "prompts.list"),
+            ("[prompts]\nwords = \"\"", 2, "prompts.words"),
+            ("[prompts]\nwords = 3", 2, "a path or a list of paths"),
             ("rate = 3", 1, "invalid type"),
             ("[rate]\nfps = \"x\"", 2, "invalid type"),
             ("[rate\nfps = 1", 1, ""),
