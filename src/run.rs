@@ -12,6 +12,7 @@
 //! | `run/capture.rs`, `run/mailbox.rs` | the capturing thread, and what lies between it and the loop |
 //! | `run/engine.rs` | a pack that passed its self-test, or the one before it |
 //! | `run/prompts.rs`, `run/rules.rs` | the prompt set in use; groups and rejects |
+//! | `run/follow.rs` | tracks, and where things lie as seen from the camera |
 //! | `run/obey.rs` | what commands do |
 //! | `run/state.rs` | starting, running, degraded, paused, stopping |
 //! | `run/telemetry.rs`, [`host`] | numbers about the program and the board |
@@ -34,6 +35,7 @@ use self::{
     capture::Capture,
     config::Config,
     engine::Engine,
+    follow::Follower,
     heat::Governor,
     notify::Manager,
     print::Printer,
@@ -49,7 +51,7 @@ use crate::{
         picture::{Crop, Decoder, Picture, PictureError},
     },
     detect::Settings,
-    geometry::Size,
+    geometry::{BBox, Size},
     graph::op::Execution,
     link::{Links, Pool},
     protocol::{Drops, Envelope, Event, Outgoing, State, Telemetry},
@@ -59,6 +61,7 @@ use crate::{
 mod capture;
 pub mod config;
 mod engine;
+mod follow;
 mod heat;
 pub mod host;
 mod mailbox;
@@ -73,6 +76,7 @@ mod state;
 mod telemetry;
 
 pub use engine::EngineError;
+pub use follow::TrackConfig;
 
 /// The longest that the loop sleeps: how late a command or a signal can be noticed when no frame comes.
 const STEP: Duration = Duration::from_millis(20);
@@ -160,6 +164,7 @@ struct Runner {
     default_prompts: Vec<&'static str>,
     engine: Engine,
     prompts: Prompts,
+    follower: Follower,
     capture: Capture,
     links: Links,
     printer: Option<Printer>,
@@ -253,6 +258,7 @@ impl Runner {
             default_prompts,
             engine,
             prompts,
+            follower: Follower::new(&config),
             capture,
             links,
             printer,
@@ -369,6 +375,7 @@ impl Runner {
         let (size, part) = match self.decoder.frame(picture, self.region) {
             Ok((frame, size, part)) => {
                 let set = self.prompts.set_in_use();
+                self.engine.pipeline.keep_places(self.follower.follows());
                 if let Err(e) = self.engine.pipeline.detect(&frame, set, &mut self.report) {
                     self.dropped.failed += 1;
                     self.fault("inference", e.to_string());
@@ -396,6 +403,7 @@ impl Runner {
         self.report.captured = picture.captured;
         self.report.size = size;
         self.prompts.rules().apply(&mut self.report);
+        self.follow(picture, part);
         let inference = began.elapsed();
         (self.frame, self.part) = (Some(size), Some(part));
         let latency_us = self.emit(picture);
@@ -404,6 +412,23 @@ impl Runner {
         self.condition.started();
         self.condition.set(Cause::CameraLost, None);
         self.pace(began, inference);
+    }
+
+    /// Gives the detections of a report their tracks and directions.
+    fn follow(&mut self, picture: &Picture, part: Crop) {
+        let (x, y) = (part.x as f32, part.y as f32);
+        let (width, height) = (part.size.width as f32, part.size.height as f32);
+        let part = BBox::new(x, y, x + width, y + height);
+        self.follower.follow(
+            picture.captured_ns,
+            &part,
+            &self.engine,
+            &self.prompts,
+            &mut self.report,
+        );
+        if let Err(why) = self.follower.sight(&part, &mut self.report) {
+            self.fault("camera", why);
+        }
     }
 
     /// Sends the report that was just made; returns its age.
@@ -672,6 +697,7 @@ impl Runner {
 
         if let Some(engine) = engine {
             (self.engine, self.path) = (engine, path);
+            self.follower.forget_looks();
             self.lift("pack");
         }
         if let Some(prompts) = prompts {
@@ -689,6 +715,7 @@ impl Runner {
         if new.region != self.config.region {
             self.region = crop(&new);
         }
+        self.follower.configure(&new);
         self.next.telemetry = Instant::now() + seconds(new.telemetry.period_s);
         let (was, is) = (&self.config.engine, &new.engine);
         if (&was.isa, was.threads) != (&is.isa, is.threads) || self.config.sandbox != new.sandbox {
