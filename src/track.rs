@@ -430,17 +430,11 @@ impl Tracker {
     }
 
     fn take_pairs(&mut self) {
-        let (tracks, things) = (
-            std::cell::RefCell::new(&mut self.tracks),
-            std::cell::RefCell::new(&mut self.things),
-        );
-        self.pairs.choose(
-            |t, i| !tracks.borrow()[t].taken && things.borrow()[i].track.is_none(),
-            |t, i| {
-                tracks.borrow_mut()[t].taken = true;
-                things.borrow_mut()[i].track = Some(t as u16);
-            },
-        );
+        let (tracks, things) = (&mut self.tracks, &mut self.things);
+        self.pairs.choose(|t, i| {
+            tracks[t].taken = true;
+            things[i].track = Some(t as u16);
+        });
     }
 
     /// Tracks that were seen lately and found nothing, with places that score too low to be reported.
@@ -488,7 +482,7 @@ impl Tracker {
             std::cell::RefCell::new(&mut self.tracks),
             std::cell::RefCell::new(&mut self.lows),
         );
-        self.pairs.choose(
+        self.pairs.choose_greedily(
             |t, i| {
                 let place = evidence.place(i).bbox;
                 let free = |low: &Low| {
@@ -570,6 +564,7 @@ impl Tracker {
             track.bbox = place.bbox;
             track.unseen = 0.0;
             if let Some(name) = track.names.best() {
+                track.names.begin();
                 track
                     .names
                     .see(name.class, name.prompt, low.score, low.score, share);

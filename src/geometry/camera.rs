@@ -287,13 +287,21 @@ impl Camera {
             .map(|row| row.iter().zip(ray).map(|(a, b)| a * b).sum())
     }
 
-    /// Where a point lies in the frame, in pixels; `point` is forward, left, up from the camera, in a level frame. None if it is behind.
+    /// Where a point lies in the frame, in pixels; `point` is forward, left, up from the camera, in a level frame. None if it is behind, or the lens
+    /// does not see so far to the side.
     #[must_use]
     pub fn project(&self, point: [f64; 3]) -> Option<(f64, f64)> {
         // the rotation's inverse is its transpose
         let column = |i: usize| -> f64 { (0..3).map(|row| self.level[row][i] * point[row]).sum() };
         let (forward, left, up) = (column(0), column(1), column(2));
-        (forward > 0.0).then(|| self.lens.pixel(-left / forward, -up / forward))
+        if forward <= 0.0 {
+            return None;
+        }
+        let (x, y) = (-left / forward, -up / forward);
+        let (u, v) = self.lens.pixel(x, y);
+        // far outside the field of view, distortion folds back into the frame
+        let (back_x, back_y) = self.lens.ray(u, v);
+        ((back_x - x).hypot(back_y - y) < 1e-6).then_some((u, v))
     }
 
     /// Bearing to the right and elevation up of a pixel, in degrees.
