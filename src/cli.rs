@@ -19,6 +19,7 @@ use tarsier::{
 };
 
 mod bench;
+mod camera;
 mod detect;
 mod ground;
 mod pack;

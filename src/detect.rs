@@ -28,7 +28,7 @@
 //!
 //! The order is total (logit, then location, then prompt), and every
 //! buffer is as long as it can get after the first frame with a given prompt set.
-//! Masks and tracks are not made here.
+//! Masks are made elsewhere, and tracks in [`track`](crate::track).
 //!
 //! [`MAX_DETECTIONS`]: crate::scene::MAX_DETECTIONS
 
@@ -257,6 +257,21 @@ impl Detector {
         };
         self.passes
             .fill(threads, locations.len(), thresholds, &scored);
+    }
+
+    /// Bytes of an embedding.
+    #[must_use]
+    pub const fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    /// The log odds of an object for a prompt, from those of its embedding and its objectness.
+    #[must_use]
+    pub fn weighted(&self, logit: f32, objectness: f32) -> f32 {
+        match self.form.objectness {
+            Objectness::Multiplies => both(logit, objectness),
+            Objectness::Ranks | Objectness::BestClass => logit,
+        }
     }
 
     /// The level of a location, and its index there.

@@ -12,6 +12,7 @@
 //! | `run/capture.rs`, `run/mailbox.rs` | the capturing thread, and what lies between it and the loop |
 //! | `run/engine.rs` | a pack that passed its self-test, or the one before it |
 //! | `run/prompts.rs`, `run/enrol.rs` | the prompt set in use, with its groups and rejects; what is shown becomes one |
+//! | `run/follow.rs` | tracks, and where things lie as seen from the camera |
 //! | `run/obey.rs` | what commands do |
 //! | `run/state.rs` | starting, running, degraded, paused, stopping |
 //! | `run/telemetry.rs`, [`host`] | numbers about the program and the board |
@@ -25,7 +26,7 @@
 
 use std::{
     fmt, io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -35,6 +36,7 @@ use self::{
     config::Config,
     engine::Engine,
     enrol::Enrolment,
+    follow::Follower,
     heat::Governor,
     notify::Manager,
     print::Printer,
@@ -50,7 +52,7 @@ use crate::{
         picture::{Crop, Decoder, Picture, PictureError},
     },
     detect::Settings,
-    geometry::Size,
+    geometry::{BBox, Size},
     graph::op::Execution,
     link::{Links, Pool},
     protocol::{Drops, Envelope, Event, Outgoing, State, Telemetry},
@@ -61,6 +63,7 @@ mod capture;
 pub mod config;
 mod engine;
 mod enrol;
+mod follow;
 mod heat;
 pub mod host;
 mod mailbox;
@@ -74,6 +77,7 @@ mod state;
 mod telemetry;
 
 pub use engine::EngineError;
+pub use follow::TrackConfig;
 
 /// The longest that the loop sleeps: how late a command or a signal can be noticed when no frame comes.
 const STEP: Duration = Duration::from_millis(20);
@@ -161,6 +165,7 @@ struct Runner {
     default_prompts: Vec<&'static str>,
     engine: Engine,
     prompts: Prompts,
+    follower: Follower,
     capture: Capture,
     links: Links,
     printer: Option<Printer>,
@@ -257,6 +262,7 @@ impl Runner {
             default_prompts,
             engine,
             prompts,
+            follower: Follower::new(&config),
             capture,
             links,
             printer,
@@ -385,6 +391,7 @@ impl Runner {
                     }
                 }
                 let set = self.prompts.set_in_use();
+                self.engine.pipeline.keep_places(self.follower.follows());
                 if let Err(e) = self.engine.pipeline.detect(&frame, set, &mut self.report) {
                     self.dropped.failed += 1;
                     self.fault("inference", e.to_string());
@@ -422,6 +429,7 @@ impl Runner {
         self.report.captured = picture.captured;
         self.report.size = size;
         self.prompts.rules().apply(&mut self.report);
+        self.follow(picture, part);
         let inference = began.elapsed();
         (self.frame, self.part) = (Some(size), Some(part));
         let latency_us = self.emit(picture);
@@ -430,6 +438,23 @@ impl Runner {
         self.condition.started();
         self.condition.set(Cause::CameraLost, None);
         self.pace(began, inference);
+    }
+
+    /// Gives the detections of a report their tracks and directions.
+    fn follow(&mut self, picture: &Picture, part: Crop) {
+        let (x, y) = (part.x as f32, part.y as f32);
+        let (width, height) = (part.size.width as f32, part.size.height as f32);
+        let part = BBox::new(x, y, x + width, y + height);
+        self.follower.follow(
+            picture.captured_ns,
+            &part,
+            &self.engine,
+            &self.prompts,
+            &mut self.report,
+        );
+        if let Err(why) = self.follower.sight(&part, &mut self.report) {
+            self.fault("camera", why);
+        }
     }
 
     /// Sends the report that was just made; returns its age.
@@ -712,6 +737,7 @@ impl Runner {
 
         if let Some(engine) = engine {
             (self.engine, self.path) = (engine, path);
+            self.follower.forget_looks();
             self.lift("pack");
             self.tell_words();
         }
@@ -730,6 +756,7 @@ impl Runner {
         if new.region != self.config.region {
             self.region = crop(&new);
         }
+        self.follower.configure(&new);
         self.next.telemetry = Instant::now() + seconds(new.telemetry.period_s);
         let (was, is) = (&self.config.engine, &new.engine);
         if (&was.isa, was.threads) != (&is.isa, is.threads) || self.config.sandbox != new.sandbox {

@@ -18,7 +18,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("sources", &["pack", "frame", "capture", "text"]),
     ("graph", &["graph"]),
     ("prompts", &["prompt"]),
-    ("detect", &["detect", "ground", "segment"]),
+    ("detect", &["detect", "ground", "segment", "track"]),
     ("output", &["report", "draw", "protocol"]),
     ("links", &["link"]),
     ("pipeline", &["pipeline"]),

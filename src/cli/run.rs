@@ -10,7 +10,7 @@ use tarsier::{
     run::{self, Options, RunError, config::Config, config::ConfigError},
 };
 
-use super::{COCO_80, Engine, Failure, Lines, exit, fail};
+use super::{COCO_80, Engine, Failure, Lines, camera::CameraOptions, exit, fail};
 
 /// Options of `run`. What is given here overrides the file, also when it is read again.
 #[derive(Debug, Args)]
@@ -45,8 +45,21 @@ pub(crate) struct Run {
     /// Print the configuration with everything that it leaves out, and stop.
     #[arg(long)]
     print_config: bool,
+    /// Whether things are followed from frame to frame and have ids. Default: on.
+    #[arg(long, value_name = "on|off", value_parser = on_or_off)]
+    track: Option<bool>,
+    #[command(flatten)]
+    camera: CameraOptions,
     #[command(flatten)]
     engine: Engine,
+}
+
+fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("on or off is expected".into()),
+    }
 }
 
 impl Run {
@@ -111,6 +124,8 @@ impl Run {
         config.prompts.cache &= !self.engine.no_cache;
         config.prompts.threshold = self.threshold.or(config.prompts.threshold);
         config.rate.fps = self.rate.or(config.rate.fps);
+        config.track.enabled = self.track.unwrap_or(config.track.enabled);
+        config.camera = self.camera.over(config.camera.take());
         if let Some(path) = &self.socket {
             config.links.socket.push(SocketConfig::new(path));
         }

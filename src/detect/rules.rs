@@ -49,6 +49,11 @@ impl Rules {
         Self { of, iou }
     }
 
+    /// Whether there is a reject among them.
+    pub(crate) fn reject(&self) -> bool {
+        self.of.iter().any(|rule| rule.reject)
+    }
+
     /// Applies them to a report, whose detections come best first.
     pub fn apply(&self, report: &mut Report) {
         if self.of.is_empty() {

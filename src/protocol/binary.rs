@@ -50,15 +50,47 @@ pub fn write_report(envelope: &Envelope, out: &mut Vec<u8>) {
     out.extend(saturated(report.dropped).to_le_bytes());
     out.extend((report.detections.len() as u16).to_le_bytes());
     let unit = f32::from(1_u16 << bits);
-    for detection in &report.detections {
+    for (i, detection) in report.detections.iter().enumerate() {
         let (x, y) = detection.bbox.center();
         let (width, height) = (detection.bbox.width(), detection.bbox.height());
         out.extend(saturated(detection.prompt).to_le_bytes());
-        out.extend(0_u16.to_le_bytes());
+        out.extend(report.track(i).map_or(0, short_track).to_le_bytes());
         // `as` saturates and takes what is not a number for 0
         out.extend(((detection.score * 65_535.0).round_ties_even() as u16).to_le_bytes());
         for length in [x, y, width, height] {
             out.extend(((length * unit).round_ties_even() as u16).to_le_bytes());
+        }
+    }
+}
+
+/// A track in two bytes: from 1 to 65,535, then from 1 again. Tracks that live at the same time never meet: there are at most
+/// [`MAX_TRACKS`](crate::track::MAX_TRACKS).
+const fn short_track(id: u32) -> u16 {
+    ((id - 1) % 65_535 + 1) as u16
+}
+
+/// Bytes of sights before the first of them.
+pub const SIGHTS_HEADER: usize = 14;
+
+/// Bytes of one sight.
+pub const SIGHT: usize = 8;
+
+/// Appends where the detections of a report lie as seen from the camera, in their order. A report without sights has none.
+pub fn write_sights(envelope: &Envelope, out: &mut Vec<u8>) {
+    out.extend(envelope.run.to_le_bytes());
+    out.extend(envelope.sequence.to_le_bytes());
+    out.extend((envelope.report.sights.len() as u16).to_le_bytes());
+    // `as` saturates: what is farther than 655.34 m is 65,534 and no range 65,535
+    let hundredths = |value: f32| (value * 100.0).round_ties_even();
+    for sight in &envelope.report.sights {
+        for angle in [sight.bearing_deg, sight.elevation_deg] {
+            out.extend((hundredths(angle) as i16).to_le_bytes());
+        }
+        let range = sight.range.map(|r| [r.metres, r.sd]);
+        for metres in range.map_or([u16::MAX; 2], |r| {
+            r.map(|m| (hundredths(m) as u16).min(u16::MAX - 1))
+        }) {
+            out.extend(metres.to_le_bytes());
         }
     }
 }

@@ -5,13 +5,14 @@
 //! separated by commas. What does not fit is cut from the last field, which is always words for people; a program goes by the
 //! numbers before it. Sentences are listed in `WIRE.md`.
 
-use std::io::Write;
+use std::{fmt::Write as _, io::Write as _};
 
 use super::{
     command::{Answer, Command, ErrorCode, PromptSpec, Region, Reply, Request},
     json::{checked, unknown_command},
     message::{Envelope, Event, State},
 };
+use crate::geometry::camera::Range;
 
 /// Longest sentence that is sent, `$` and line end included, as in NMEA 0183.
 pub const MAX_SENTENCE: usize = 82;
@@ -82,6 +83,49 @@ pub fn write_report(envelope: &Envelope, most: usize, out: &mut Vec<u8>) {
             ),
             Some(name),
         );
+    }
+    let shown = found.min(most);
+    write_tracks(envelope, shown, out);
+    for (i, sight) in report.sights.iter().take(shown).enumerate() {
+        let (bearing, elevation) = (sight.bearing_deg, sight.elevation_deg);
+        match sight.range {
+            Some(Range { metres, sd }) => sentence(
+                out,
+                format_args!("DIR,{sequence},{i},{bearing:.2},{elevation:.2},{metres:.2},{sd:.2}"),
+                None,
+            ),
+            None => sentence(
+                out,
+                format_args!("DIR,{sequence},{i},{bearing:.2},{elevation:.2},,"),
+                None,
+            ),
+        }
+    }
+}
+
+/// The tracks of the first detections, as many to a sentence as it holds.
+fn write_tracks(envelope: &Envelope, shown: usize, out: &mut Vec<u8>) {
+    let tracks = envelope.report.tracks.get(..shown).unwrap_or_default();
+    let mut fields = heapless::String::<{ MAX_SENTENCE - END - 3 }>::new();
+    let begin = |fields: &mut heapless::String<_>, first: usize| {
+        fields.clear();
+        // seven characters, a sequence of at most twenty digits, two commas, an index of three: there is room
+        let _ = write!(fields, "TRK,{},{first}", envelope.sequence);
+    };
+    for (i, id) in tracks.iter().enumerate() {
+        if i == 0 {
+            begin(&mut fields, i);
+        }
+        let whole = fields.len();
+        if write!(fields, ",{id}").is_err() {
+            fields.truncate(whole);
+            sentence(out, format_args!("{fields}"), None);
+            begin(&mut fields, i);
+            let _ = write!(fields, ",{id}");
+        }
+    }
+    if !tracks.is_empty() {
+        sentence(out, format_args!("{fields}"), None);
     }
 }
 

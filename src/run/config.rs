@@ -11,9 +11,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 use toml::de::{DeTable, DeValue};
 
+use super::follow::TrackConfig;
 use crate::{
     capture::config::SourceConfig,
     detect::Settings,
+    geometry::camera::CameraConfig,
     link::LinkTables,
     protocol::command::{PromptSpec, Region},
 };
@@ -34,6 +36,11 @@ pub struct Config {
     /// The part of the frame that is looked at; none: all of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<Region>,
+    /// Ids that stay from frame to frame.
+    pub track: TrackConfig,
+    /// The camera and how it is mounted; none: no directions and ranges.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub camera: Option<CameraConfig>,
     /// What is done against heat.
     pub heat: HeatConfig,
     /// How often the program says how it is.
@@ -310,6 +317,14 @@ impl Config {
         if self.region.is_some_and(|r| r.width == 0 || r.height == 0) {
             return wrong(&["region"], "is empty");
         }
+        self.track
+            .check()
+            .map_err(|(key, why)| (vec!["track", key], why.to_owned()))?;
+        if let Some(camera) = &self.camera {
+            camera
+                .check()
+                .map_err(|(key, why)| (vec!["camera", key], why))?;
+        }
         let HeatConfig {
             hot_c,
             warm_c,
@@ -400,6 +415,8 @@ mod tests {
             prompts.list = ["person", { text = "a red cup", kind = "sentence", threshold = 0.4, group = "cup" }]
             rate.fps = 10.0
             region = { x_offset = 1, y_offset = 2, width = 3, height = 4 }
+            track.lost_s = 4.0
+            camera = { fx = 500.0, distortion = [-0.28, 0.09], height_m = 0.3, pitch_deg = -5.0 }
             [source]
             kind = "raw"
             path = "/run/frames"
@@ -451,6 +468,14 @@ mod tests {
             ("[prompts]\nlist = [\"\"]", 2, "prompts.list"),
             ("[prompts]\nwords = \"\"", 2, "prompts.words"),
             ("[prompts]\nwords = 3", 2, "a path or a list of paths"),
+            ("[track]\nhits = 0", 2, "track.hits"),
+            ("[track]\nlost_s = -1.0", 2, "track.lost_s"),
+            ("\n[camera]\nheight_m = 0.3", 2, "camera.fov_deg"),
+            (
+                "[camera]\nfov_deg = 60.0\npitch_deg = 100.0",
+                3,
+                "camera.pitch_deg",
+            ),
             ("rate = 3", 1, "invalid type"),
             ("[rate]\nfps = \"x\"", 2, "invalid type"),
             ("[rate\nfps = 1", 1, ""),

@@ -183,6 +183,7 @@ impl Runner {
         let iou = self.config.prompts.iou;
         self.prompts = self.prompts.made_again(iou, &mut engine)?;
         self.engine = engine;
+        self.follower.forget_looks();
         self.lift("pack");
         self.tell_words();
         self.tell_prompts();
