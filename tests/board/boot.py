@@ -73,6 +73,7 @@ def initramfs(options):
     archive.file("init", (ROOT / "tests/board/init").read_bytes(), 0o755)
     archive.file("bin/busybox", options.busybox.read_bytes(), 0o755)
     archive.file("bin/tarsier", options.program.read_bytes(), 0o755)
+    archive.file("bin/control", options.control.read_bytes(), 0o755)
     archive.file("pack.tarsier", options.pack.read_bytes())
     for module in options.modules.iterdir():
         archive.file(f"modules/{module.name}", module.read_bytes())
@@ -195,24 +196,31 @@ def scenario(board, line, limit):
     line.next("report of the new prompts", limit, lambda m: m["type"] == "report" and m["prompts_version"] > version)
     say("a command over the UART holds")
 
-    board.order("unbind")
-    why = line.state("degraded", limit, "camera lost")["why"]
-    say(f"vivid unbound: degraded ({why})")
-    board.order("bind")
-    line.state("running", limit)
-    line.report(limit)
-    say("vivid bound again: running, reports")
+    board.order("back")
+    for _ in range(2):
+        if not 0 < line.report(limit)["latency_us"] < 60e6:
+            raise Failed("the age of a report follows the wall clock")
+    say("the clock set back by an hour: numbers and times rise on")
 
-    board.order("unbind")
-    line.state("degraded", limit, "camera lost")
-    # the program lets go of the device before it says that it is lost
-    board.order("remove")
-    time.sleep(3)
-    board.order("plug")
-    line.state("running", limit)
-    if line.report(limit)["run"] != run:
-        raise Failed("the program was started again in between")
-    say("vivid removed and loaded again: running, reports, by the same process")
+    board.order("spoil")
+    line.next("damaged frame", limit, lambda m: m["type"] == "report" and m["dropped"]["damaged"] > 0)
+    say("a buffer that the driver marked as damaged is counted and left out")
+    for fault, mend, what in (
+        ("unbind", ("bind",), "vivid unbound and bound again"),
+        ("unbind", ("remove", "plug"), "vivid removed and loaded again"),
+        ("silent", ("loud",), "a camera that delivers nothing, and does again"),
+        ("break", (), "a fatal error of the stream"),
+    ):
+        board.order(fault)
+        why = line.state("degraded", limit, "camera lost")["why"]
+        # it is opened again and again meanwhile
+        for order in mend:
+            time.sleep(3)
+            board.order(order)
+        line.state("running", limit)
+        if line.report(limit)["run"] != run:
+            raise Failed("the program was started again in between")
+        say(f"{what}: degraded ({why}), then running, in the same process")
 
     board.order("kill")
     line.next("report of another run", limit, lambda m: m["type"] == "report" and m["run"] != run)
@@ -233,7 +241,7 @@ def scenario(board, line, limit):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("kernel", "modules", "busybox", "program", "pack", "work"):
+    for name in ("kernel", "modules", "busybox", "control", "program", "pack", "work"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--cpu", default="cortex-a76")
     parser.add_argument("--cores", type=int, default=2)

@@ -104,5 +104,6 @@ cargo build --locked --release --target $target --bin tarsier
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 aarch64-linux-gnu-strip -o "$work/tarsier" "${CARGO_TARGET_DIR:-target}/$target/release/tarsier"
+aarch64-linux-gnu-gcc -static -O1 -Wall -Werror -o "$work/control" tests/board/control.c
 timeout --kill-after=10 "${TARSIER_BOOT_TIMEOUT:-1500}" python3 tests/board/boot.py --kernel "$cache/board/vmlinuz" --modules "$cache/board/modules" \
-    --busybox "$cache/board/busybox" --program "$work/tarsier" --pack models/tarsier-s.tarsier --work "$work" "$@"
+    --busybox "$cache/board/busybox" --control "$work/control" --program "$work/tarsier" --pack models/tarsier-s.tarsier --work "$work" "$@"
