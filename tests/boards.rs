@@ -137,8 +137,9 @@ fn every_boards_units_are_what_systemd_takes() {
     }
     let wrong = folder.join("wrong.service");
     fs::write(&wrong, "[Service]\nExecStart=/bin/sh\nMemoryMix=1M\n").expect("a unit");
-    let verify = Command::new("systemd-analyze").arg("verify").arg(&wrong);
-    let verify = { verify }.output().expect("systemd-analyze");
+    let mut verify = Command::new("systemd-analyze");
+    let verify = verify.arg("verify").arg(&wrong).output();
+    let verify = verify.expect("systemd-analyze");
     let words = String::from_utf8_lossy(&verify.stderr);
     assert!(words.contains("MemoryMix"), "this test cannot fail: {words}");
     let _ = fs::remove_dir_all(folder);

@@ -71,7 +71,13 @@ impl Camera {
             .write(true)
             .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
             .open(&config.path)
-            .map_err(lost)?;
+            .map_err(|e| match e.kind() {
+                io::ErrorKind::PermissionDenied => lost(io::Error::new(
+                    e.kind(),
+                    format!("{e}; is this user in the device's group, video as a rule?"),
+                )),
+                _ => lost(e),
+            })?;
 
         let mut about = Capability::default();
         exchange::<{ sys::QUERYCAP }, _>(&device, &mut about)
