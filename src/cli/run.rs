@@ -71,6 +71,9 @@ impl Run {
             };
             fail(code, e)
         })?;
+        if self.check_config && config.source.is_none() {
+            return Err(failure(RunError::NoSource));
+        }
         if self.check_config || self.print_config {
             let mut out = Lines::new();
             if self.print_config {

@@ -343,7 +343,9 @@ impl Config {
         if !(0.0..=86_400.0).contains(&self.telemetry.period_s) {
             return wrong(&["telemetry", "period_s"], "must be from 0 to 86400");
         }
-        Ok(())
+        self.links
+            .check()
+            .map_err(|(kind, why)| (vec!["links", kind], why))
     }
 
     /// The configuration as a file would have it, defaults included.
@@ -356,17 +358,21 @@ impl Config {
     }
 }
 
-/// A message of serde's about an unknown name, with the known name that is written most like it.
+/// How like each other two names are written from which one is offered for the other.
+const LIKE: f64 = 0.6;
+
+/// A message of serde's about an unknown name, with the known name that is written most like it; others without names of Rust's.
 fn with_nearest(message: &str) -> String {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let (Some((unknown, known)), true) = (quoted.split_first(), message.starts_with("unknown"))
     else {
-        return message.to_owned();
+        return plain(message);
     };
     let likeness = |name: &&str| strsim::jaro_winkler(unknown, name);
     let nearest = known
         .iter()
         .copied()
+        .filter(|name| likeness(&name) >= LIKE)
         .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
     let what = if message.starts_with("unknown variant") {
         "value"
@@ -378,7 +384,22 @@ fn with_nearest(message: &str) -> String {
             "unknown {what} \"{unknown}\"; nearest: {nearest} (known: {})",
             known.join(", ")
         ),
-        None => format!("unknown {what} \"{unknown}\""),
+        None => format!("unknown {what} \"{unknown}\" (known: {})", known.join(", ")),
+    }
+}
+
+/// Names of types as people say them.
+fn plain(message: &str) -> String {
+    let named = [
+        ("expected f32", "a number is expected"),
+        ("expected u16", "a whole number is expected"),
+        ("expected u32", "a whole number is expected"),
+        ("expected a sequence", "a list is expected"),
+    ];
+    let found = named.iter().find(|(end, _)| message.ends_with(end));
+    match found {
+        Some((end, words)) => message.replace(end, words),
+        None => message.to_owned(),
     }
 }
 
@@ -477,7 +498,12 @@ mod tests {
                 "camera.pitch_deg",
             ),
             ("rate = 3", 1, "invalid type"),
-            ("[rate]\nfps = \"x\"", 2, "invalid type"),
+            ("[rate]\nfps = \"x\"", 2, "a number is expected"),
+            ("[links]\n[[links.serial]]\npath = \"x\"\nspeed = 5", 2, "speed must be"),
+            ("[[links.text]]\npath = \"x\"\nspeed = 0", 1, "speed must be"),
+            ("[[links.socket]]\npath = \"\"", 1, "empty path"),
+            ("[[links.socket]]\npath = \"x\"\nmax_clients = 0", 1, "max_clients"),
+            ("[[links.socket]]\npath = \"x\"\n[[links.serial]]\npath = \"x\"", 3, "another link"),
             ("[rate\nfps = 1", 1, ""),
         ] {
             let (at, why) = refused(text);

@@ -38,6 +38,7 @@ impl Prompts {
         } else {
             config.list.clone()
         };
+        tell_unknown(&specs, engine);
         Self::made(specs, config.threshold, config.iou, 1, engine)
     }
 
@@ -122,6 +123,7 @@ impl Prompts {
         specs: Vec<PromptSpec>,
         engine: &mut Engine,
     ) -> Result<(), Refusal> {
+        tell_unknown(&specs, engine);
         self.replace(specs, self.threshold, engine)
     }
 
@@ -131,6 +133,7 @@ impl Prompts {
         specs: Vec<PromptSpec>,
         engine: &mut Engine,
     ) -> Result<(), Refusal> {
+        tell_unknown(&specs, engine);
         let all = self.specs.iter().cloned().chain(specs).collect();
         self.replace(all, self.threshold, engine)
     }
@@ -213,6 +216,22 @@ fn distinct(specs: Vec<PromptSpec>) -> Vec<PromptSpec> {
         }
     }
     kept
+}
+
+/// Says which texts are taken as sentences because no name is written like them: one of them may be a name with a typing error.
+fn tell_unknown(specs: &[PromptSpec], engine: &Engine) {
+    for spec in specs.iter().filter(|s| s.kind == PromptKind::Either) {
+        let normal = normalise(&spec.text);
+        if normal.is_empty() || engine.vocabulary.find(&normal).is_some() {
+            continue;
+        }
+        let nearest = engine.vocabulary.nearest(&normal, 1);
+        let nearest = nearest.first().map_or("none", String::as_str);
+        log::warn!(
+            "\"{}\" is no name of the vocabulary (nearest: {nearest}) and is looked for as a sentence",
+            spec.text.trim()
+        );
+    }
 }
 
 fn request(spec: &PromptSpec) -> Request {
