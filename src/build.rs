@@ -40,6 +40,8 @@ use crate::{
     prompt::vocabulary::PARAMETERS,
 };
 
+pub mod background;
+
 /// Why a pack could not be built or did not pass its checks.
 #[derive(Debug)]
 #[non_exhaustive]

@@ -16,6 +16,7 @@
 //! | `tokenizer.txt` | a subword per line, its number is its id |
 //! | `tokens.rows` | i8 `[subwords, E]`, the sentence encoder's input rows |
 //! | `golden.png` | the self-test's frame |
+//! | `objects.statistics` | if there: f32 `[1 + D, D]`, the mean and the covariance of objects' embeddings, for exemplars |
 
 use std::{
     fmt, io,

@@ -9,7 +9,11 @@ use std::{
 
 use serde_json::{Value, json};
 use tarsier::{
-    detect::{Settings, exemplar, rules::Rules},
+    detect::{
+        Settings,
+        exemplar::{self, Background},
+        rules::Rules,
+    },
     frame::file::ImageFile,
     geometry::BBox,
     graph::op::Execution,
@@ -485,7 +489,11 @@ fn what_was_shown_is_found_where_it_was_shown() {
     let person = BBox::new(7.0, 5.0, 373.0, 512.0);
     let showing = exemplar::show(&found, person).expect("an object");
     assert!(showing.overlap > 0.5 && !showing.others.is_empty(), "{showing:?}");
-    let row = exemplar::row(&[showing]);
+    let background = Background::open(&tables.pack).expect("statistics");
+    assert!(background.is_some(), "the default pack has them");
+    let alone = exemplar::row(&[showing.clone()], None);
+    let row = exemplar::row(&[showing], background.as_ref());
+    assert_ne!(alone, row, "they count");
     let word = Word::new("hero", Origin::Exemplars(1), Some(row));
     tables.vocabulary.insert(&word).expect("a word");
     let set = PromptSet::new(
@@ -511,13 +519,14 @@ fn what_was_shown_is_found_where_it_was_shown() {
 #[test]
 fn the_same_boxes_make_the_same_row_on_every_level() {
     let pack = Tables::open().pack;
+    let background = Background::open(&pack).expect("statistics");
     let rows = Isa::available().map(|isa| {
         let execution = Execution { isa, threads: 1 };
         let pipeline = Pipeline::open(&pack, execution, Settings::default());
         let (found, _) = objects(&mut pipeline.expect("a pipeline"), PHOTO);
         let person = BBox::new(7.0, 5.0, 373.0, 512.0);
         let showing = exemplar::show(&found, person).expect("an object");
-        let row = exemplar::row(&[showing.clone(), showing]);
+        let row = exemplar::row(&[showing.clone(), showing], background.as_ref());
         (row.values, row.scale.to_bits(), row.bias.to_bits())
     });
     let rows: Vec<_> = rows.collect();

@@ -7,7 +7,10 @@ use std::{
 
 use clap::{Args, Subcommand};
 use tarsier::{
-    detect::{Settings, exemplar},
+    detect::{
+        Settings,
+        exemplar::{self, Background},
+    },
     graph::op::Execution,
     pack::Pack,
     pipeline::Pipeline,
@@ -233,8 +236,9 @@ impl Vocab {
                 Pipeline::open(&tables.pack, tables.execution, Settings::default())
                     .map_err(|e| fail(exit::DATA, e))?;
             let showings = words::look(&mut pipeline, &add.exemplar)?;
+            let background = Background::open(&tables.pack).map_err(|e| fail(exit::DATA, e))?;
             let origin = Origin::Exemplars(showings.len() as u32);
-            Word::new(&add.name, origin, Some(exemplar::row(&showings)))
+            Word::new(&add.name, origin, Some(exemplar::row(&showings, background.as_ref())))
         };
         word.synonyms = add.synonyms.iter().map(|s| s.trim().to_owned()).collect();
         word.group = add.group.as_ref().map(|g| g.trim().to_owned());

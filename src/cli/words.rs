@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use tarsier::{
-    detect::exemplar::{self, Showing},
+    detect::exemplar::{self, Background, Showing},
     frame::file::ImageFile,
     geometry::BBox,
     pipeline::Pipeline,
@@ -174,6 +174,10 @@ impl Opened {
 
     /// Makes names of what is shown, for this run.
     pub(crate) fn show(&mut self, exemplars: &[NamedShown]) -> Result<(), Failure> {
+        if exemplars.is_empty() {
+            return Ok(());
+        }
+        let background = Background::open(&self.pack).map_err(|e| fail(exit::DATA, e))?;
         for (i, NamedShown { name, .. }) in exemplars.iter().enumerate() {
             if exemplars[..i].iter().any(|before| before.name == *name) {
                 continue;
@@ -181,7 +185,7 @@ impl Opened {
             let boxes = exemplars.iter().filter(|e| e.name == *name);
             let showings = look(&mut self.pipeline, boxes.map(|e| &e.shown))?;
             let origin = Origin::Exemplars(showings.len() as u32);
-            let mut word = Word::new(name, origin, Some(exemplar::row(&showings)));
+            let mut word = Word::new(name, origin, Some(exemplar::row(&showings, background.as_ref())));
             // whoever shows something means that, whatever else is called so
             word.replaces = true;
             let inserted = self.vocabulary.insert(&word);

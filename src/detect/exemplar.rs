@@ -7,26 +7,37 @@
 //!
 //! # The formula
 //!
-//! `e` is the mean of the shown objects' embeddings, `μ` and `S` are the mean and the covariance of the embeddings of all other
-//! objects in the same frames. The row is Fisher's linear discriminant, its covariance drawn towards the sphere:
+//! `e` is the mean of the shown objects' embeddings. `μ` and `S` are the mean and the covariance of what is not meant: [`PACKS`] of them
+//! those of objects on the whole ([`Background`], which the pack brings), the rest those of all other objects in the same frames.
+//! The row is Fisher's linear discriminant, its covariance drawn towards the sphere:
 //!
 //! ```text
 //! w = (S + RIDGE · (tr S / D) · 1)⁻¹ (e − μ)
-//! logit(object) = a · (w · object) + b        with  logit(e) = AT_EXEMPLAR  and  logit(hard) = AT_OTHERS
+//! logit(object) = a · (w · object) + b        with  logit(e) = AT_SHOWN  and  logit(hard) = AT_OTHERS
 //! ```
 //!
-//! where `hard` is the mean over the frames of the best of the other objects. So a score of one half lies between what was shown and what
-//! is most like it and was not shown, as it does with a calibrated name.
-//! With several exemplars, `logit(e)` is the mean of theirs.
+//! where `hard` is the best of the other objects of a frame, and several frames are averaged. A score then says how far an object lies
+//! on the way from what was not meant to what was shown; another one of the kind lies about halfway, because nothing is as like the
+//! exemplar as itself. Therefore the two logits are not symmetric.
+//!
+//! Measured with the default pack (AP50 of 8 names of COCO on validation photos, 1 box and 5): the mean itself, 3.6 (one box); less the mean of the
+//! others in the photo, 11.7; by the covariance of the photo alone, 7 to 10; by that of objects on the whole, 19.5 and 22.1; by both, as here, 20.1
+//! and 22.6. The names themselves have 38.8. So the pack's statistics are what counts; without them the ridge is larger.
 
-use crate::{geometry::BBox, prompt::Row};
+use crate::{
+    geometry::BBox,
+    pack::{Pack, PackError},
+    prompt::Row,
+};
 
-/// How much of a sphere is mixed into the covariance.
-const RIDGE: f64 = 1.0;
+/// The share of the pack's statistics.
+const PACKS: f64 = 0.7;
+/// How much of a sphere is mixed into the covariance: with the pack's statistics, and without.
+const RIDGE: [f64; 2] = [0.3, 10.0];
 /// The logit of what was shown.
-const AT_EXEMPLAR: f64 = 1.5;
+const AT_SHOWN: f64 = 2.0;
 /// The logit of what is most like it.
-const AT_OTHERS: f64 = -1.5;
+const AT_OTHERS: f64 = -2.0;
 /// Score from which an exemplar's detection is reported.
 const THRESHOLD: f32 = 0.5;
 
@@ -114,48 +125,159 @@ pub fn show(objects: &[Object], bbox: BBox) -> Result<Showing, NothingThere> {
     })
 }
 
-/// The row that finds what was shown.
+/// Mean and covariance of embeddings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Background {
+    mean: Vec<f64>,
+    /// `[D, D]`.
+    covariance: Vec<f64>,
+}
+
+impl Background {
+    /// The section of a pack that has one: f32 `[1 + D, D]`, little-endian.
+    pub const SECTION: &'static str = "objects.statistics";
+
+    /// That of a pack, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// [`PackError::Section`] if it is not what it should be.
+    pub fn open(pack: &Pack) -> Result<Option<Self>, PackError> {
+        let Some(bytes) = pack.find(Self::SECTION) else {
+            return Ok(None);
+        };
+        let wrong = |reason: String| PackError::Section {
+            section: Self::SECTION.into(),
+            reason,
+        };
+        let width = pack.manifest().embedding as usize;
+        let expected = width.checked_add(1).and_then(|n| n.checked_mul(4 * width));
+        if width == 0 || expected != Some(bytes.len()) {
+            let reason = format!("{} bytes for embeddings of {width}", bytes.len());
+            return Err(wrong(reason));
+        }
+        let numbers = bytes.as_chunks::<4>().0.iter();
+        let mut mean: Vec<f64> = numbers.map(|b| f64::from(f32::from_le_bytes(*b))).collect();
+        let covariance = mean.split_off(width);
+        let variances = (0..width).map(|i| covariance[i * width + i]);
+        if !mean.iter().chain(&covariance).all(|v| v.is_finite())
+            || variances.into_iter().any(|v| v < 0.0)
+        {
+            return Err(wrong("is no mean and covariance".into()));
+        }
+        Ok(Some(Self { mean, covariance }))
+    }
+
+    /// As [`open`](Self::open) reads it.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let numbers = self.mean.iter().chain(&self.covariance);
+        numbers.flat_map(|&v| (v as f32).to_le_bytes()).collect()
+    }
+
+    /// To be made of embeddings of this width.
+    #[must_use]
+    pub fn sums(width: usize) -> Sums {
+        Sums {
+            count: 0,
+            sum: vec![0.0; width],
+            products: vec![0.0; width * width],
+        }
+    }
+
+    /// This much of this one, and the rest of another.
+    fn mixed(self, other: &Self, share: f64) -> Self {
+        let mix = |a: Vec<f64>, b: &[f64]| {
+            let pairs = a.iter().zip(b);
+            pairs.map(|(a, b)| share * a + (1.0 - share) * b).collect()
+        };
+        Self {
+            mean: mix(self.mean, &other.mean),
+            covariance: mix(self.covariance, &other.covariance),
+        }
+    }
+}
+
+/// A [`Background`] in the making.
+#[derive(Clone, Debug)]
+pub struct Sums {
+    count: u64,
+    sum: Vec<f64>,
+    products: Vec<f64>,
+}
+
+impl Sums {
+    /// Takes an embedding in.
+    ///
+    /// # Panics
+    ///
+    /// If it is of another width.
+    pub fn add(&mut self, embedding: &[f32]) {
+        let width = self.sum.len();
+        assert_eq!(embedding.len(), width, "embeddings are of one length");
+        self.count += 1;
+        let rows = self.products.chunks_exact_mut(width).zip(&mut self.sum);
+        for ((row, sum), &a) in rows.zip(embedding) {
+            *sum += f64::from(a);
+            for (product, &b) in row.iter_mut().zip(embedding) {
+                *product += f64::from(a) * f64::from(b);
+            }
+        }
+    }
+
+    /// Mean and covariance; none of nothing.
+    #[must_use]
+    pub fn finish(self) -> Option<Background> {
+        let n = self.count as f64;
+        if self.count == 0 {
+            return None;
+        }
+        let mean: Vec<f64> = self.sum.iter().map(|s| s / n).collect();
+        let rows = self.products.chunks_exact(mean.len()).zip(&mean);
+        let covariance = rows
+            .flat_map(|(row, a)| row.iter().zip(&mean).map(move |(p, b)| p / n - a * b))
+            .collect();
+        Some(Background { mean, covariance })
+    }
+}
+
+/// The row that finds what was shown; `pack` is what objects are on the whole, where that is known.
 ///
 /// # Panics
 ///
 /// If nothing was shown, or embeddings are not all of one length.
 #[must_use]
-pub fn row(showings: &[Showing]) -> Row {
+pub fn row(showings: &[Showing], pack: Option<&Background>) -> Row {
     let width = showings[0].object.len();
-    let mean = |vectors: &mut dyn Iterator<Item = &Vec<f32>>| {
-        let (mut sums, mut count) = (vec![0f64; width], 0);
-        for vector in vectors {
-            assert_eq!(vector.len(), width, "embeddings are of one length");
-            for (sum, &v) in sums.iter_mut().zip(vector) {
-                *sum += f64::from(v);
-            }
-            count += 1;
-        }
-        let count = f64::from(count.max(1));
-        sums.iter_mut().for_each(|s| *s /= count);
-        sums
-    };
-    let shown = mean(&mut showings.iter().map(|s| &s.object));
-    let others = || showings.iter().flat_map(|s| &s.others);
-    let middle = mean(&mut others());
-    let mut covariance = vec![0f64; width * width];
-    let count = others().count().max(1) as f64;
-    for other in others() {
-        let centred: Vec<f64> = (other.iter().zip(&middle))
-            .map(|(&v, m)| f64::from(v) - m)
-            .collect();
-        for (row, &a) in covariance.chunks_exact_mut(width).zip(&centred) {
-            for (sum, &b) in row.iter_mut().zip(&centred) {
-                *sum += a * b / count;
-            }
-        }
+    let mut frames = Background::sums(width);
+    for other in showings.iter().flat_map(|s| &s.others) {
+        frames.add(other);
     }
+    let (background, ridge) = match (pack.cloned(), frames.finish()) {
+        (Some(pack), Some(frames)) => (pack.mixed(&frames, PACKS), RIDGE[0]),
+        (Some(pack), None) => (pack, RIDGE[0]),
+        (None, Some(frames)) => (frames, RIDGE[1]),
+        (None, None) => {
+            let nothing = Background {
+                mean: vec![0.0; width],
+                covariance: vec![0.0; width * width],
+            };
+            (nothing, RIDGE[1])
+        }
+    };
+    let Background {
+        mean,
+        mut covariance,
+    } = background;
     let trace: f64 = (0..width).map(|i| covariance[i * width + i]).sum();
     for i in 0..width {
-        covariance[i * width + i] += RIDGE * trace / width as f64 + 1e-9;
+        covariance[i * width + i] += ridge * trace / width as f64 + 1e-9;
     }
-    let difference: Vec<f64> = shown.iter().zip(&middle).map(|(a, b)| a - b).collect();
-    let direction = solve(covariance, difference);
+    let difference = (0..width).map(|i| {
+        let sum: f64 = showings.iter().map(|s| f64::from(s.object[i])).sum();
+        sum / showings.len() as f64 - mean[i]
+    });
+    let direction = solve(covariance, difference.collect());
 
     // the row in bytes, and all that follows with what these bytes stand for
     let largest = direction.iter().fold(f64::MIN_POSITIVE, |m, v| m.max(v.abs()));
@@ -177,11 +299,11 @@ pub fn row(showings: &[Showing]) -> Row {
     let hard = hard.iter().sum::<f64>() / hard.len().max(1) as f64;
     // another one of the same kind may be among the others
     let apart = (shown - hard).max(0.25 * shown.abs()).max(1e-3);
-    let scale = (AT_EXEMPLAR - AT_OTHERS) / apart;
+    let scale = (AT_SHOWN - AT_OTHERS) / apart;
     Row {
         values,
         scale: scale as f32,
-        bias: (AT_EXEMPLAR - scale * shown) as f32,
+        bias: (AT_SHOWN - scale * shown) as f32,
         threshold: THRESHOLD,
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    detect::Settings,
+    detect::{Settings, exemplar::Background},
     graph::op::Execution,
     pack::{Pack, PackError, previous_of},
     pipeline::{
@@ -31,6 +31,8 @@ pub(super) struct Engine {
     pub(super) pipeline: Pipeline,
     pub(super) vocabulary: Vocabulary,
     pub(super) encoder: SentenceEncoder,
+    /// What objects are on the whole, for those.
+    pub(super) background: Option<Background>,
     /// Words that were shown since the program started.
     pub(super) enrolled: Vec<Word>,
     /// Why the words beside the pack, which nobody asked for by name, are not used.
@@ -108,6 +110,7 @@ impl Engine {
             pipeline: Pipeline::open(&pack, execution, settings).map_err(EngineError::Pipeline)?,
             vocabulary: Vocabulary::open(&pack).map_err(EngineError::Pack)?,
             encoder: SentenceEncoder::open(&pack, execution).map_err(EngineError::Pack)?,
+            background: Background::open(&pack).map_err(EngineError::Pack)?,
             enrolled: Vec::new(),
             without_words: None,
             words: Vec::new(),
