@@ -239,6 +239,9 @@ pub struct Camera {
     pitch_sd: f64,
 }
 
+/// Farther away the ground is not level, and numbers have more digits than sense.
+const FARTHEST_M: f64 = 10_000.0;
+
 /// Standard deviation of the bottom edge of a box that is so many pixels high, in pixels of the frame.
 ///
 /// Two parts: one of a location's grid, which does not depend on the thing and grows with the frame, as it is brought to the network's
@@ -347,6 +350,9 @@ impl Camera {
         }
         let (sin, cos) = below.sin_cos();
         let metres = height * cos / sin;
+        if metres > FARTHEST_M {
+            return None;
+        }
         // d = h / tan a, so dd/da = -h / sin² a and dd/dh = 1 / tan a
         let by_angle = height / (sin * sin) * angle_sd;
         let by_height = cos / sin * self.height_sd;

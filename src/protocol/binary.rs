@@ -292,7 +292,7 @@ pub fn error_from_number(number: u8) -> Option<ErrorCode> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::message::tests::{envelope, full};
+    use crate::protocol::message::tests::{envelope, full, tracked};
 
     fn payload(envelope: &Envelope) -> Vec<u8> {
         let mut out = Vec::new();
@@ -318,6 +318,37 @@ mod tests {
                 assert!((g - s).abs() <= 0.75 / 64.0 + 1e-4, "{g} {s}");
             }
         }
+    }
+
+    #[test]
+    fn tracks_go_round_in_two_bytes_and_never_are_none() {
+        let tracks = |e| read_report(&payload(&e)).expect("a report").detections;
+        let tracks: Vec<u16> = tracks(tracked()).iter().map(|d| d.track).collect();
+        assert_eq!(tracks, [7, 4465]);
+        for (id, short) in [(1, 1), (65_535, 65_535), (65_536, 1), (131_070, 65_535)] {
+            assert_eq!(short_track(id), short);
+        }
+        assert_ne!(short_track(u32::MAX), 0);
+        let mut none = tracked();
+        none.report.tracks[0] = 0;
+        assert_eq!(payload(&none)[52..54], [0, 0]);
+    }
+
+    #[test]
+    fn sights_are_hundredths_and_saturate() {
+        let mut envelope = tracked();
+        let far = crate::geometry::camera::Range {
+            metres: 5000.0,
+            sd: 0.004,
+        };
+        envelope.report.sights[1].range = Some(far);
+        let mut out = Vec::new();
+        write_sights(&envelope, &mut out);
+        assert_eq!(out.len(), SIGHTS_HEADER + 2 * SIGHT);
+        let short = |at: usize| u16::from_le_bytes([out[at], out[at + 1]]);
+        let fields = [14, 16, 18, 20, 22, 24, 26, 28].map(short);
+        let (down, left) = (-425_i16 as u16, -2850_i16 as u16);
+        assert_eq!(fields, [0, down, 250, 25, left, 3075, 65_534, 0]);
     }
 
     #[test]

@@ -371,7 +371,7 @@ mod tests {
     use super::*;
     use crate::protocol::message::{
         Telemetry,
-        tests::{envelope, full},
+        tests::{envelope, full, tracked},
     };
 
     fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<String> {
@@ -406,6 +406,28 @@ mod tests {
         assert!(lines[1].starts_with("$TSDET,1234,0,0,0.875,320.0,240.0,100.0,160.0,person*4A"));
         assert!(lines[2].starts_with("$TSDET,1234,1,1,0.500,30.2,30.2,40.0,20.5,_l  _*"));
         assert_eq!(written(|out| write_report(&full(), 5, out)).len(), 6);
+    }
+
+    #[test]
+    fn every_track_and_direction_that_is_shown_is_told_once() {
+        let lines = written(|out| write_report(&tracked(), 1, out));
+        assert_eq!(lines.len(), 4, "{lines:?}");
+        assert!(lines[2].starts_with("$TSTRK,1234,0,7*"));
+        let mut many = full();
+        many.sequence = u64::MAX;
+        many.report.tracks = (0..300).map(|i| u32::MAX - i).collect();
+        let lines = written(|out| write_report(&many, 300, out));
+        let mut ids = Vec::new();
+        for line in lines.iter().filter(|l| l.starts_with("$TSTRK,")) {
+            let fields: Vec<&str> = line[7..line.len() - 3].split(',').collect();
+            assert_eq!(fields[1].parse(), Ok(ids.len()), "{line}");
+            ids.extend(
+                fields[2..]
+                    .iter()
+                    .map(|id| id.parse::<u32>().expect("an id")),
+            );
+        }
+        assert_eq!(ids, many.report.tracks.as_slice());
     }
 
     #[test]

@@ -109,7 +109,10 @@ impl Pairs {
             if *first == NOBODY {
                 *first = pair.left;
             }
-            let (a, b) = (root(&mut self.parent, *first), root(&mut self.parent, pair.left));
+            let (a, b) = (
+                root(&mut self.parent, *first),
+                root(&mut self.parent, pair.left),
+            );
             self.parent[usize::from(a.max(b))] = a.min(b);
         }
         for pair in &mut self.pairs {
@@ -266,9 +269,8 @@ mod tests {
             lefts.borrow_mut()[l] = Some(r);
         };
         if greedy {
-            let free = |l: usize, r| {
-                lefts.borrow()[l].is_none() && !lefts.borrow().contains(&Some(r))
-            };
+            let free =
+                |l: usize, r| lefts.borrow()[l].is_none() && !lefts.borrow().contains(&Some(r));
             pairs.choose_greedily(free, take);
         } else {
             pairs.choose(take);
@@ -278,7 +280,9 @@ mod tests {
 
     fn numbers(mut state: u64) -> impl FnMut() -> f32 {
         move || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             (state >> 40) as f32 / (1u32 << 24) as f32
         }
     }
@@ -314,7 +318,13 @@ mod tests {
         let mut next = numbers(3);
         for _ in 0..300 {
             let (rows, columns) = (1 + (next() * 6.0) as usize, 1 + (next() * 6.0) as usize);
-            let mut value = || if next() < 0.5 { 0.0 } else { 0.1 + 0.9 * next() };
+            let mut value = || {
+                if next() < 0.5 {
+                    0.0
+                } else {
+                    0.1 + 0.9 * next()
+                }
+            };
             let affinity: Vec<Vec<f32>> = (0..rows)
                 .map(|_| (0..columns).map(|_| value()).collect())
                 .collect();
@@ -333,9 +343,8 @@ mod tests {
         let (mut greedy, mut best, mut all) = (0, 0, 0);
         for _ in 0..300 {
             // thirty people of 40 × 100 pixels in 640 × 200, predicted and seen with up to 8 pixels of error
-            let truth: Vec<(f32, f32)> = (0..30)
-                .map(|_| (next() * 600.0, next() * 100.0))
-                .collect();
+            let truth: Vec<(f32, f32)> =
+                (0..30).map(|_| (next() * 600.0, next() * 100.0)).collect();
             let mut moved = |(x, y): (f32, f32)| {
                 let (x, y) = (x + 16.0 * (next() - 0.5), y + 16.0 * (next() - 0.5));
                 BBox::new(x, y, x + 40.0, y + 100.0)
@@ -349,14 +358,21 @@ mod tests {
                 })
                 .collect();
             let right = |found: Vec<Option<usize>>| {
-                found.iter().enumerate().filter(|(i, o)| **o == Some(*i)).count()
+                found
+                    .iter()
+                    .enumerate()
+                    .filter(|(i, o)| **o == Some(*i))
+                    .count()
             };
             all += truth.len();
             greedy += right(chosen(&affinity, true));
             best += right(chosen(&affinity, false));
         }
         println!("of {all}: best pairs first {greedy}, greatest sum {best}");
-        assert!(best * 100 > all * 90 && best > greedy, "{best} {greedy} of {all}");
+        assert!(
+            best * 100 > all * 90 && best > greedy,
+            "{best} {greedy} of {all}"
+        );
     }
 
     #[test]

@@ -67,13 +67,15 @@ impl World {
     }
 
     fn look(&mut self, found: &[(BBox, f32, u32, u32)]) -> Vec<u32> {
-        let detections = found.iter().map(|&(bbox, score, prompt, location)| Detection {
-            bbox,
-            score,
-            logit: odds::logit(score),
-            prompt,
-            location,
-        });
+        let detections = found
+            .iter()
+            .map(|&(bbox, score, prompt, location)| Detection {
+                bbox,
+                score,
+                logit: odds::logit(score),
+                prompt,
+                location,
+            });
         self.report.detections = detections.collect();
         let meaning = Meaning {
             classes: &[],
@@ -168,10 +170,16 @@ fn two_that_cross_keep_their_ids() {
             } else {
                 200.0 * (i as f32 / 59.0 * 2.0 - 1.0)
             };
-            let (a, b) = ((at(300.0 + x, 100.0), 0.8, 0, 1), (at(300.0 - x, 104.0), 0.7, 0, 2));
+            let (a, b) = (
+                (at(300.0 + x, 100.0), 0.8, 0, 1),
+                (at(300.0 - x, 104.0), 0.7, 0, 2),
+            );
             ids.push(world.frame(0.05, &[a, b]));
         }
-        assert!(ids[2..].iter().all(|pair| *pair == [1, 2]), "{looks}: {ids:?}");
+        assert!(
+            ids[2..].iter().all(|pair| *pair == [1, 2]),
+            "{looks}: {ids:?}"
+        );
     }
 }
 
@@ -240,7 +248,13 @@ fn names_of_one_place_have_one_id_and_scores_are_smoothed() {
     let mut world = World::new();
     for i in 0..40 {
         let score = if i % 2 == 0 { 0.9 } else { 0.5 };
-        world.frame(0.05, &[(at(100.0, 100.0), score, 0, 1), (at(100.0, 100.0), 0.4, 1, 1)]);
+        world.frame(
+            0.05,
+            &[
+                (at(100.0, 100.0), score, 0, 1),
+                (at(100.0, 100.0), 0.4, 1, 1),
+            ],
+        );
     }
     assert_eq!(world.report.tracks, [1, 1]);
     let scores: Vec<f32> = world.report.detections.iter().map(|d| d.score).collect();
@@ -296,8 +310,16 @@ fn a_full_frame_and_more_tracks_than_there_is_room_for_are_survived() {
         // small boxes side by side, other ones each two frames
         let found: Vec<_> = (0..MAX_DETECTIONS)
             .map(|i| {
-                let (x, y) = ((i % 20) as f32 * 32.0, (i / 20) as f32 * 32.0 + (frame / 2 * 8) as f32);
-                (BBox::new(x, y, x + 6.0, y + 6.0), 0.8 - 0.001 * i as f32, 0, i as u32)
+                let (x, y) = (
+                    (i % 20) as f32 * 32.0,
+                    (i / 20) as f32 * 32.0 + (frame / 2 * 8) as f32,
+                );
+                (
+                    BBox::new(x, y, x + 6.0, y + 6.0),
+                    0.8 - 0.001 * i as f32,
+                    0,
+                    i as u32,
+                )
             })
             .collect();
         world.frame(0.05, &found);
@@ -312,13 +334,22 @@ fn the_same_frames_give_the_same_ids() {
         let mut world = World::new();
         let mut state = 3u64;
         let mut next = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             (state >> 40) as f32 / (1u32 << 24) as f32
         };
         let mut all = Vec::new();
         for _ in 0..100 {
             let found: Vec<_> = (0..20)
-                .map(|i| (at(600.0 * next(), 300.0 * next()), 0.3 + 0.6 * next(), i % 3, i))
+                .map(|i| {
+                    (
+                        at(600.0 * next(), 300.0 * next()),
+                        0.3 + 0.6 * next(),
+                        i % 3,
+                        i,
+                    )
+                })
                 .collect();
             world.frame(0.03 + 0.1 * f64::from(next()), &found);
             all.extend(world.report.tracks.iter().copied());
