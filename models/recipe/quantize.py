@@ -166,7 +166,9 @@ def quantise(source, target, name, rows, fixed, input_range, tail, operators=Non
     quantize_static(
         str(source), str(target), Samples(name, rows[:2]), quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=False,
         op_types_to_quantize=operators, nodes_to_exclude=list(kept), activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
-        extra_options={"TensorQuantOverrides": overrides, "ActivationSymmetric": False, "WeightSymmetric": True, "DedicatedQDQPair": False},
+        extra_options={"TensorQuantOverrides": overrides, "ActivationSymmetric": False, "WeightSymmetric": True, "DedicatedQDQPair": False,
+                       # a pooling whose input nobody else wants in bytes is quantised too
+                       "ForceQuantizeNoInputCheck": operators is not None},
     )
     logging.disable(logging.NOTSET)
     model = fuse(onnx.load(target))

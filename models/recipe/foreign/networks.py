@@ -276,6 +276,36 @@ class RtmDet(nn.Module):
         return torch.cat(boxes, 1), torch.cat(scores, 1)
 
 
+class Mixed(nn.Module):
+    """Small, with what the trained ones have: Focus, SiLU, leaky ReLU, a shuffle block, a pooling window, linear upsampling; YOLOX's head."""
+
+    def __init__(self, width=16, classes=80):
+        super().__init__()
+        act = lambda: nn.LeakyReLU(0.1)
+        self.stem, self.down = unit(12, width, 3, act=nn.SiLU), unit(width, 2 * width, 3, 2, act=act)
+        self.branch = nn.Sequential(unit(width, width, 1, act=act), unit(width, width, 3, 1, width, None), unit(width, width, 1, act=act))
+        self.deep, self.side = unit(2 * width, 2 * width, 3, 2, act=nn.SiLU), unit(2 * width, 2 * width, 5, 1, 2 * width, act)
+        self.towers = nn.ModuleList(nn.ModuleList([unit(2 * width, width, 1, act=nn.SiLU), unit(2 * width, width, 3, act=nn.SiLU)]) for _ in range(2))
+        self.heads = nn.ModuleList(nn.ModuleList(nn.Conv2d(width, n, 1) for n in (classes, 4, 1)) for _ in range(2))
+
+    def features(self, x):
+        x = self.stem(torch.cat([x[..., ::2, ::2], x[..., 1::2, ::2], x[..., ::2, 1::2], x[..., 1::2, 1::2]], 1))
+        x = self.down(F.max_pool2d(x, 3, 2, 1))
+        left, right = x.chunk(2, dim=1)
+        x = torch.cat([left, self.branch(right)], 1)
+        n, c, h, w = x.shape
+        x = x.view(n, 2, c // 2, h, w).transpose(1, 2).contiguous().view(n, c, h, w)
+        y = self.deep(x)
+        return x + F.interpolate(self.side(y), scale_factor=2.0, mode="bilinear"), y
+
+    def forward(self, x):
+        outputs = []
+        for f, (what, where), (classes, boxes, objectness) in zip(self.features(x), self.towers, self.heads):
+            g = where(f)
+            outputs.append(torch.cat([boxes(g), objectness(g).sigmoid(), classes(what(f)).sigmoid()], 1).flatten(2))
+        return torch.cat(outputs, 2).permute(0, 2, 1)
+
+
 def settled(make, size, seed=0):
     """A network of random weights whose normalisation has the statistics of pictures of noise, so that values stay of one size."""
     torch.manual_seed(seed)
