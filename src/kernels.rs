@@ -17,6 +17,7 @@
 //! conv      tile + epilogue: convolution of any size and stride
 //! depthwise convolution of each channel with taps of its own
 //! add       two tensors, each of its own scale
+//! gate      a tensor times one value per channel
 //! pool      the greatest of a window, the mean of a picture
 //! permute   channels to other places
 //! align     tile + scale and bias: objects × prompts to logits
@@ -34,6 +35,7 @@ mod bands;
 pub mod conv;
 pub mod depthwise;
 pub mod epilogue;
+pub mod gate;
 pub mod isa;
 pub mod layout;
 pub mod permute;

@@ -148,8 +148,9 @@ def fuse(model):
     return model
 
 
-def quantise(source, target, name, rows, fixed, input_range, tail, operators=None):
-    """Writes `target`; `fixed` maps tensor names to ranges that are not measured; `operators` have quantised results, by default all."""
+def quantise(source, target, name, rows, fixed, input_range, tail, operators=None, kept=()):
+    """Writes `target`; `fixed` maps tensor names to ranges that are not measured; `operators` have quantised results, by default all,
+    but for the nodes `kept`."""
     model = onnx.load(source)
     found = join(model, ranges(source, name, rows, tail))
     relu = {n.output[0] for n in model.graph.node if n.op_type == "Relu"}
@@ -164,8 +165,10 @@ def quantise(source, target, name, rows, fixed, input_range, tail, operators=Non
     logging.disable(logging.WARNING)
     quantize_static(
         str(source), str(target), Samples(name, rows[:2]), quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=False,
-        op_types_to_quantize=operators, activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
-        extra_options={"TensorQuantOverrides": overrides, "ActivationSymmetric": False, "WeightSymmetric": True, "DedicatedQDQPair": False},
+        op_types_to_quantize=operators, nodes_to_exclude=list(kept), activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
+        extra_options={"TensorQuantOverrides": overrides, "ActivationSymmetric": False, "WeightSymmetric": True, "DedicatedQDQPair": False,
+                       # a pooling whose input nobody else wants in bytes is quantised too
+                       "ForceQuantizeNoInputCheck": operators is not None},
     )
     logging.disable(logging.NOTSET)
     model = fuse(onnx.load(target))

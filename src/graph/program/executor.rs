@@ -12,6 +12,7 @@ use crate::kernels::{
     add::{Add, add},
     conv::{Conv, conv},
     depthwise::{Depthwise, depthwise},
+    gate::{Gate, gate},
     isa::Isa,
     layout::{GROUP, KernelShape, LANE, is_narrow},
     permute::{Permutation, Permute, permute},
@@ -237,6 +238,17 @@ fn run_operation(
                 fill,
             };
             add(isa, threads, &call, x, readable.view(other), y);
+        }
+        (Kind::Gate(gates, scale), _) => {
+            let call = Gate {
+                input: from,
+                gate_border: gates.border as usize,
+                out: to,
+                scale: *scale,
+                zero_points: [op.input.zero_point, gates.zero_point],
+                fill,
+            };
+            gate(isa, threads, &call, x, readable.view(gates), y);
         }
         (Kind::MaxPool(window), _) => {
             let call = MaxPool {
