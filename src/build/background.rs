@@ -67,12 +67,10 @@ pub fn add_background(
     let temporary = output.with_extension("building");
     let written = write(&temporary, &manifest, &sections).and_then(|bytes| {
         let moved = fs::rename(&temporary, output);
-        moved
-            .map(|()| bytes)
-            .map_err(|source| BuildError::Output {
-                path: output.to_owned(),
-                source,
-            })
+        moved.map(|()| bytes).map_err(|source| BuildError::Output {
+            path: output.to_owned(),
+            source,
+        })
     });
     if written.is_err() {
         // that it could not be removed says nothing new

@@ -92,7 +92,9 @@ impl Pack {
                 bar.finish_and_clear();
                 let (bytes, count) = (bytes.map_err(failure)?, chosen.len());
                 let output = output.display();
-                lines.line(format!("{output}: {bytes} bytes, objects of {count} photos"))?;
+                lines.line(format!(
+                    "{output}: {bytes} bytes, objects of {count} photos"
+                ))?;
             }
             Self::Inspect { pack, ops } => inspect(&open_pack(pack)?, *ops, &mut lines)?,
             Self::Install { pack, to } => {

@@ -232,13 +232,20 @@ impl Vocab {
                 .understood(&add.name, text, &mut tables.encoder)
                 .map_err(|e| usage(&format!("\"{text}\": {e}")))?
         } else {
-            let mut pipeline =
-                Pipeline::open(&tables.pack, tables.execution, Settings::default())
-                    .map_err(|e| fail(exit::DATA, e))?;
+            let mut pipeline = Pipeline::open(&tables.pack, tables.execution, Settings::default())
+                .map_err(|e| fail(exit::DATA, e))?;
             let showings = words::look(&mut pipeline, &add.exemplar)?;
             let background = Background::open(&tables.pack).map_err(|e| fail(exit::DATA, e))?;
             let origin = Origin::Exemplars(showings.len() as u32);
-            Word::new(&add.name, origin, Some(exemplar::row(&showings, background.as_ref())))
+            Word::new(
+                &add.name,
+                origin,
+                Some(exemplar::row(
+                    &showings,
+                    background.as_ref(),
+                    &tables.vocabulary,
+                )),
+            )
         };
         word.synonyms = add.synonyms.iter().map(|s| s.trim().to_owned()).collect();
         word.group = add.group.as_ref().map(|g| g.trim().to_owned());
@@ -263,9 +270,7 @@ impl Vocab {
         }
         let mut words = self.read_or_new(space)?;
         let name = word.name.clone();
-        words
-            .add([word], add.replace)
-            .map_err(|e| usage(&e))?;
+        words.add([word], add.replace).map_err(|e| usage(&e))?;
         self.write(&words)?;
         lines.line(format!(
             "\"{name}\" is one of {} words in {}",
@@ -352,12 +357,7 @@ fn origin_of(origin: &Origin) -> String {
     }
 }
 
-fn search(
-    tables: &mut Tables,
-    text: &str,
-    count: usize,
-    lines: &mut Lines,
-) -> Result<(), Failure> {
+fn search(tables: &mut Tables, text: &str, count: usize, lines: &mut Lines) -> Result<(), Failure> {
     let normal = normalise(text);
     if normal.is_empty() {
         return Err(fail(exit::USAGE, "the text has no letter or digit"));
@@ -409,7 +409,10 @@ fn show(tables: &mut Tables, name: &str, lines: &mut Lines) -> Result<(), Failur
         Some(origin) => origin_of(origin),
     };
     lines.line(format!("row:        {at}, {from}"))?;
-    if vocabulary.find_of_pack(&normal).is_some_and(|row| row != at) {
+    if vocabulary
+        .find_of_pack(&normal)
+        .is_some_and(|row| row != at)
+    {
         lines.line("hides:      a name of the pack")?;
     }
     if let Some(group) = &entry.group {
@@ -419,7 +422,11 @@ fn show(tables: &mut Tables, name: &str, lines: &mut Lines) -> Result<(), Failur
         lines.line("reject:     what it finds is not reported")?;
     }
     let least = entry.threshold.unwrap_or(row.threshold);
-    let whose = if entry.threshold.is_some() { "its own" } else { "calibrated" };
+    let whose = if entry.threshold.is_some() {
+        "its own"
+    } else {
+        "calibrated"
+    };
     lines.line(format!("threshold:  {least:.3} ({whose})"))?;
     lines.line(format!(
         "logit:      {:.5} · (row · object) {:+.3}",
@@ -473,7 +480,10 @@ fn reading(tables: &Tables, text: &str, lines: &mut Lines) -> Result<(), Failure
     if spelling.truncated {
         lines.line("  note: the end is not read: a text has up to 32 pieces")?;
     }
-    let foreign: String = text.chars().filter(|c| c.is_alphabetic() && !c.is_ascii()).collect();
+    let foreign: String = text
+        .chars()
+        .filter(|c| c.is_alphabetic() && !c.is_ascii())
+        .collect();
     if !foreign.is_empty() {
         lines.line(format!(
             "  note: of the letters {foreign} accents are dropped and other scripts unknown; the encoder was taught English only"

@@ -132,7 +132,11 @@ impl Engine {
             return self.words.clone();
         }
         let beside = words_of(&self.path());
-        if beside.exists() { vec![beside] } else { Vec::new() }
+        if beside.exists() {
+            vec![beside]
+        } else {
+            Vec::new()
+        }
     }
 
     /// Adds the words to a vocabulary.
@@ -157,15 +161,19 @@ impl Engine {
 
     /// Where encoded sentences are kept, if anywhere.
     pub(super) fn cache(&self) -> Option<PathBuf> {
-        if self.no_cache { None } else { default_folder() }
+        if self.no_cache {
+            None
+        } else {
+            default_folder()
+        }
     }
 }
 
 impl Opened {
     /// The sentence encoder, with what it encoded before.
     pub(crate) fn encoder(&self) -> Result<SentenceEncoder, Failure> {
-        let mut encoder = SentenceEncoder::open(&self.pack, self.execution)
-            .map_err(|e| fail(exit::DATA, e))?;
+        let mut encoder =
+            SentenceEncoder::open(&self.pack, self.execution).map_err(|e| fail(exit::DATA, e))?;
         if let Some(folder) = &self.cache {
             encoder.remember(SentenceCache::open(folder, &self.pack));
         }
@@ -185,7 +193,15 @@ impl Opened {
             let boxes = exemplars.iter().filter(|e| e.name == *name);
             let showings = look(&mut self.pipeline, boxes.map(|e| &e.shown))?;
             let origin = Origin::Exemplars(showings.len() as u32);
-            let mut word = Word::new(name, origin, Some(exemplar::row(&showings, background.as_ref())));
+            let mut word = Word::new(
+                name,
+                origin,
+                Some(exemplar::row(
+                    &showings,
+                    background.as_ref(),
+                    &self.vocabulary,
+                )),
+            );
             // whoever shows something means that, whatever else is called so
             word.replaces = true;
             let inserted = self.vocabulary.insert(&word);
@@ -207,7 +223,9 @@ mod tests {
 
     #[test]
     fn a_box_is_found_whatever_characters_the_path_and_the_name_have() {
-        let named: NamedShown = "a@b=c/x.jpg@1,2,30,40.5=my=mug@home".parse().expect("a box");
+        let named: NamedShown = "a@b=c/x.jpg@1,2,30,40.5=my=mug@home"
+            .parse()
+            .expect("a box");
         assert_eq!(named.name, "my=mug@home");
         assert_eq!(named.shown.photo, PathBuf::from("a@b=c/x.jpg"));
         assert_eq!(named.shown.bbox, BBox::new(1.0, 2.0, 31.0, 42.5));

@@ -129,6 +129,10 @@ mod tests {
 
     #[test]
     fn without_rules_nothing_changes() {
-        assert!(Rules::new([(None, false); 2].into_iter(), 0.5).of.is_empty());
+        assert!(
+            Rules::new([(None, false); 2].into_iter(), 0.5)
+                .of
+                .is_empty()
+        );
     }
 }

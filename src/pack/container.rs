@@ -9,9 +9,7 @@ use std::{
     path::Path,
 };
 
-use zip::{
-    CompressionMethod, ZipArchive, ZipWriter, result::ZipError, write::SimpleFileOptions,
-};
+use zip::{CompressionMethod, ZipArchive, ZipWriter, result::ZipError, write::SimpleFileOptions};
 
 use super::{ALIGN, PackError, damaged, map::Bytes};
 

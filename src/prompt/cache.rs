@@ -48,7 +48,12 @@ impl SentenceCache {
     pub fn open(folder: &Path, pack: &Pack) -> Self {
         let manifest = pack.manifest();
         let mut digest = Sha256::new();
-        for section in ["sentence.onnx", "weights.bin", "tokenizer.txt", "tokens.rows"] {
+        for section in [
+            "sentence.onnx",
+            "weights.bin",
+            "tokenizer.txt",
+            "tokens.rows",
+        ] {
             digest.update(manifest.sha256.get(section).map_or("", String::as_str));
             digest.update("\n");
         }
@@ -179,7 +184,9 @@ fn records(bytes: &[u8], width: usize) -> Result<Vec<(Key, UnitRow)>, String> {
     }
     let (own, count) = (u32_at(8) as usize, u32_at(12) as usize);
     let record = HEAD + width;
-    let expected = count.checked_mul(record).and_then(|n| n.checked_add(HEADER + 4));
+    let expected = count
+        .checked_mul(record)
+        .and_then(|n| n.checked_add(HEADER + 4));
     if own != width || count > MAX_SENTENCES || expected != Some(bytes.len()) {
         return Err(format!(
             "{} bytes for {count} sentences of {own} numbers",

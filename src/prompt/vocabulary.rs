@@ -209,7 +209,11 @@ impl Vocabulary {
             let Some(row) = self.find(&name) else {
                 continue;
             };
-            let whose = if self.is_packs(row) { "the pack" } else { "other words" };
+            let whose = if self.is_packs(row) {
+                "the pack"
+            } else {
+                "other words"
+            };
             return Err(WordsError::Duplicate {
                 of: format!("\"{}\" of {whose}", self.entries[row as usize].name),
                 name,
@@ -335,7 +339,12 @@ impl Vocabulary {
     }
 
     /// The numbers of a row.
-    fn values(&self, row: u32) -> &[i8] {
+    ///
+    /// # Panics
+    ///
+    /// If there is no such row.
+    #[must_use]
+    pub fn values(&self, row: u32) -> &[i8] {
         let row = row as usize;
         match row.checked_sub(self.packs()) {
             Some(own) => &self.own[own].values,
@@ -399,7 +408,11 @@ impl Vocabulary {
     /// The `count` names or synonyms that have all of its words, shortest first, and then those that are written most like it.
     #[must_use]
     pub fn alike(&self, normal: &str, count: usize) -> Vec<String> {
-        let has = |name: &&String| normal.split(' ').all(|word| name.split(' ').any(|w| w == word));
+        let has = |name: &&String| {
+            normal
+                .split(' ')
+                .all(|word| name.split(' ').any(|w| w == word))
+        };
         let mut names: Vec<String> = self.index.keys().filter(has).cloned().collect();
         names.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
         for name in self.nearest(normal, count) {

@@ -77,7 +77,11 @@ pub const MAX_TEXT: usize = 512;
 pub const MAX_SYNONYMS: usize = 64;
 
 /// What the sentences' space is recognised by.
-const PROBES: [&str; 3] = ["person", "a red cup on the table", "the dog, left of the door"];
+const PROBES: [&str; 3] = [
+    "person",
+    "a red cup on the table",
+    "the dog, left of the door",
+];
 
 /// The words that belong to a pack if nothing else is said: `name.words` beside `name.tarsier`.
 #[must_use]
@@ -211,7 +215,9 @@ impl Word {
         for text in names.clone().chain(&self.group).chain(origin) {
             if text.len() > MAX_TEXT {
                 let n = text.len();
-                return Err(format!("has a text of {n} bytes; up to {MAX_TEXT} are taken"));
+                return Err(format!(
+                    "has a text of {n} bytes; up to {MAX_TEXT} are taken"
+                ));
             }
             if normalise(text).is_empty() {
                 return Err(format!("has the text {text:?}: no letter or digit"));
@@ -566,7 +572,10 @@ impl Words {
             }
         }
         if new.words.len() > MAX_PROMPTS {
-            let reason = format!("{} words; a file holds up to {MAX_PROMPTS}", new.words.len());
+            let reason = format!(
+                "{} words; a file holds up to {MAX_PROMPTS}",
+                new.words.len()
+            );
             return Err(WordsError::Section {
                 section: "words.json",
                 reason,

@@ -132,7 +132,11 @@ fn learn(
     prompts: &mut Prompts,
 ) -> Result<(), Refusal> {
     let invalid = |e: &dyn std::fmt::Display| (ErrorCode::Invalid, e.to_string());
-    let row = exemplar::row(std::slice::from_ref(showing), engine.background.as_ref());
+    let row = exemplar::row(
+        std::slice::from_ref(showing),
+        engine.background.as_ref(),
+        &engine.vocabulary,
+    );
     let mut word = Word::new(name, words::Origin::Exemplars(1), Some(row));
     word.replaces = true;
     let mut vocabulary = engine.vocabulary.clone();

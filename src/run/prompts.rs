@@ -75,7 +75,10 @@ impl Prompts {
             group.clone().unwrap_or_else(|| word.name.clone())
         };
         let names = groups.iter().zip(set.prompts()).map(name).collect();
-        let rejects = specs.iter().zip(set.prompts()).map(|(s, w)| s.reject || w.reject);
+        let rejects = specs
+            .iter()
+            .zip(set.prompts())
+            .map(|(s, w)| s.reject || w.reject);
         let rules = groups.iter().map(Option::as_deref).zip(rejects);
         Ok(Self {
             names: Arc::new(names),

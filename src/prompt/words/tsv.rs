@@ -116,7 +116,10 @@ pub fn import(
             let names: Vec<String> = cells.map(|c| c.to_lowercase()).collect();
             if let Some(unknown) = names.iter().find(|n| !COLUMNS.contains(&n.as_str())) {
                 let known = COLUMNS.join(", ");
-                return Err((number, format!("no column is called {unknown:?}; known: {known}")));
+                return Err((
+                    number,
+                    format!("no column is called {unknown:?}; known: {known}"),
+                ));
             }
             if !names.iter().any(|n| n == "name") {
                 return Err((number, "there is no column called name".into()));
