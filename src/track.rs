@@ -65,6 +65,8 @@ const ALIKE: f32 = 0.9;
 const LOOK: f32 = 0.4;
 /// What is left of an affinity where no name is shared: "bowl" may be the "cup" of before, if it is just there.
 const OTHER_NAME: f32 = 0.5;
+/// Names of one thing that count, the best ones.
+const MEMBERS: usize = 8;
 /// Seconds for which a track without an id is remembered.
 const DOUBTFUL_S: f32 = 0.25;
 
@@ -172,8 +174,11 @@ struct Track {
 #[derive(Debug)]
 struct Thing {
     bbox: BBox,
-    /// Its best detection.
-    first: u16,
+    location: u32,
+    /// Its best detections, of so many names as count.
+    members: heapless::Vec<u16, MEMBERS>,
+    /// Their classes.
+    classes: heapless::Vec<u32, MEMBERS>,
     /// The track that it was given.
     track: Option<u16>,
 }
@@ -294,10 +299,10 @@ impl Tracker {
     ) {
         self.begin(captured_ns, report.size);
         self.gather(report, meaning, evidence);
-        self.pair_by_place(report, meaning, |track| track.id != 0);
-        self.pair_by_place(report, meaning, |track| track.id == 0);
+        self.pair_by_place(|track| track.id != 0);
+        self.pair_by_place(|track| track.id == 0);
         self.pair_low(report, meaning, evidence);
-        self.pair_by_look(report, meaning);
+        self.pair_by_look();
         self.learn(report, meaning, evidence);
         self.bear(report, meaning);
         self.tell(report, meaning, evidence);
@@ -350,49 +355,44 @@ impl Tracker {
         for (i, detection) in found.iter().enumerate() {
             let class = meaning.class(detection.prompt);
             let same = self.things.iter().position(|thing| {
-                let first = &found[thing.first as usize];
-                first.location == detection.location && first.bbox == detection.bbox
-                    || meaning.class(first.prompt) != class
-                        && thing.bbox.iou(&detection.bbox) >= SAME
+                touch(&thing.bbox, &detection.bbox)
+                    && if thing.location == detection.location {
+                        thing.bbox == detection.bbox
+                    } else {
+                        thing.classes.first() != Some(&class)
+                            && thing.bbox.iou(&detection.bbox) >= SAME
+                    }
             });
             let thing = same.unwrap_or_else(|| {
                 let slot = self.things.len();
                 self.things.push(Thing {
                     bbox: detection.bbox,
-                    first: i as u16,
+                    location: detection.location,
+                    members: heapless::Vec::new(),
+                    classes: heapless::Vec::new(),
                     track: None,
                 });
                 self.seen
                     .put(slot, |values| evidence.look(detection.location, values));
                 slot
             });
+            // they come best first; what has no room does not count
+            let _ = self.things[thing].members.push(i as u16);
+            let _ = self.things[thing].classes.push(class);
             let room = self.thing_of.push(thing as u16);
             debug_assert!(room.is_ok(), "one for each detection");
         }
     }
 
     /// Whether a thing and a track share a name.
-    fn share_name(
-        &self,
-        thing: usize,
-        track: usize,
-        report: &Report,
-        meaning: Meaning<'_>,
-    ) -> bool {
+    fn share_name(&self, thing: usize, track: usize) -> bool {
         let names = &self.tracks[track].names;
-        let first = report.detections[self.things[thing].first as usize].prompt;
-        names.has(meaning.class(first))
-            || (self.thing_of.iter().zip(&report.detections))
-                .any(|(&of, d)| usize::from(of) == thing && names.has(meaning.class(d.prompt)))
+        let classes = &self.things[thing].classes;
+        classes.iter().any(|&class| names.has(class))
     }
 
     /// Tracks of one kind with the things that are near to where they should be.
-    fn pair_by_place(
-        &mut self,
-        report: &Report,
-        meaning: Meaning<'_>,
-        kind: impl Fn(&Track) -> bool,
-    ) {
+    fn pair_by_place(&mut self, kind: impl Fn(&Track) -> bool) {
         self.pairs.clear();
         for (t, track) in self.tracks.iter().enumerate() {
             if track.taken || !kind(track) {
@@ -401,10 +401,14 @@ impl Tracker {
             let wider = WIDER + WIDER_UNSEEN * track.unseen.min(1.5);
             let place = widened(&track.bbox, wider);
             for (i, thing) in self.things.iter().enumerate() {
-                if thing.track.is_some() || apart(&place, &thing.bbox) {
+                if thing.track.is_some() {
                     continue;
                 }
-                let near = place.iou(&widened(&thing.bbox, wider));
+                let thing_place = widened(&thing.bbox, wider);
+                if !touch(&place, &thing_place) {
+                    continue;
+                }
+                let near = place.iou(&thing_place);
                 if near < NEAR {
                     continue;
                 }
@@ -417,7 +421,7 @@ impl Tracker {
                     let alike = ((alike - UNLIKE) / (1.0 - UNLIKE)).max(0.0);
                     affinity = (1.0 - LOOK) * near + LOOK * alike;
                 }
-                if !self.share_name(i, t, report, meaning) {
+                if !self.share_name(i, t) {
                     if near < 0.5 {
                         continue;
                     }
@@ -454,7 +458,11 @@ impl Tracker {
             // the nearest places alone are scored
             let mut nearest = [(0.0f32, usize::MAX); 3];
             for i in 0..evidence.places() {
-                let near = track.bbox.iou(&evidence.place(i).bbox);
+                let place = evidence.place(i).bbox;
+                if !touch(&track.bbox, &place) {
+                    continue;
+                }
+                let near = track.bbox.iou(&place);
                 if near >= NEAR_LOW && near > nearest[2].0 {
                     nearest[2] = (near, i);
                     nearest.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -466,7 +474,9 @@ impl Tracker {
                 }
                 let place = evidence.place(i).bbox;
                 let suppressed = (report.detections.iter()).any(|d| {
-                    meaning.class(d.prompt) == name.class && d.bbox.iou(&place) >= SUPPRESSED
+                    touch(&d.bbox, &place)
+                        && meaning.class(d.prompt) == name.class
+                        && d.bbox.iou(&place) >= SUPPRESSED
                 });
                 if suppressed {
                     continue;
@@ -487,7 +497,7 @@ impl Tracker {
                 let place = evidence.place(i).bbox;
                 let free = |low: &Low| {
                     let other = evidence.place(low.place.into()).bbox;
-                    other.iou(&place) < SUPPRESSED
+                    !touch(&other, &place) || other.iou(&place) < SUPPRESSED
                 };
                 !tracks.borrow()[t].taken && lows.borrow().iter().all(free)
             },
@@ -505,7 +515,7 @@ impl Tracker {
     }
 
     /// Tracks that were not seen for a while, with things elsewhere that look just like them.
-    fn pair_by_look(&mut self, report: &Report, meaning: Meaning<'_>) {
+    fn pair_by_look(&mut self) {
         self.pairs.clear();
         for (t, track) in self.tracks.iter().enumerate() {
             if track.taken || track.id == 0 {
@@ -519,7 +529,7 @@ impl Tracker {
                     continue;
                 }
                 let alike = self.seen.get(i).map_or(0.0, |seen| dot(look, seen));
-                if alike >= ALIKE && self.share_name(i, t, report, meaning) {
+                if alike >= ALIKE && self.share_name(i, t) {
                     self.pairs.offer(t, i, alike);
                 }
             }
@@ -540,9 +550,8 @@ impl Tracker {
             track.bbox = self.things[i].bbox;
             track.unseen = 0.0;
             track.names.begin();
-            let own = (self.thing_of.iter().zip(&report.detections))
-                .filter(|(of, _)| usize::from(**of) == i);
-            for (_, d) in own {
+            for &member in &self.things[i].members {
+                let d = &report.detections[usize::from(member)];
                 let doubt = 0.5 * odds::score(meaning.threshold(d.prompt));
                 let class = meaning.class(d.prompt);
                 track.names.see(class, d.prompt, d.score, doubt, share);
@@ -581,9 +590,8 @@ impl Tracker {
             let Some(slot) = self.room() else { return };
             let bbox = self.things[i].bbox;
             let mut names = Names::default();
-            let own = (self.thing_of.iter().zip(&report.detections))
-                .filter(|(of, _)| usize::from(**of) == i);
-            for (_, d) in own {
+            for &member in &self.things[i].members {
+                let d = &report.detections[usize::from(member)];
                 names.see(meaning.class(d.prompt), d.prompt, d.score, d.score, 1.0);
             }
             let id = if self.settings.hits <= 1 {
@@ -635,7 +643,7 @@ impl Tracker {
                 let best = track.names.best();
                 // another name stands for the best one, which this frame does not have
                 let renamed = best.filter(|best| {
-                    usize::from(thing.first) == i
+                    thing.members.first() == Some(&(i as u16))
                         && !best.seen
                         && own.is_none_or(|o| o.score < best.score)
                 });
@@ -701,13 +709,9 @@ fn widened(bbox: &BBox, by: f32) -> BBox {
     BBox::new(bbox.x0 - w, bbox.y0 - h, bbox.x1 + w, bbox.y1 + h)
 }
 
-/// Whether a widened box and one that is not yet are so far apart that they will not touch.
-fn apart(place: &BBox, bbox: &BBox) -> bool {
-    let (w, h) = (bbox.width(), bbox.height());
-    place.x1 < bbox.x0 - w
-        || place.x0 > bbox.x1 + w
-        || place.y1 < bbox.y0 - h
-        || place.y0 > bbox.y1 + h
+/// Whether two boxes overlap at all: most do not, and this is a quarter of the work of saying how much.
+fn touch(a: &BBox, b: &BBox) -> bool {
+    a.x0 < b.x1 && b.x0 < a.x1 && a.y0 < b.y1 && b.y0 < a.y1
 }
 
 /// Whether a track can have come there in the time in which it was not seen.

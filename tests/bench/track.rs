@@ -84,7 +84,7 @@ const THRESHOLD: f32 = 0.3;
 
 fn follow() {
     let mut tracker = Tracker::new(Settings::default());
-    let (mut known, mut found, mut seconds) = (Known::default(), Vec::new(), None);
+    let (mut known, mut found, mut seconds) = (Known::default(), Vec::new(), None::<f64>);
     let mut out = std::io::stdout().lock();
     let lines = std::io::stdin().lock().lines();
     for line in lines.chain([Ok("frame 0".into())]) {
@@ -98,7 +98,7 @@ fn follow() {
                     classes: &[],
                     thresholds: &[tarsier::odds::logit(THRESHOLD); 16],
                 };
-                let ns = (at * 1e9_f64) as u64;
+                let ns = (at * 1e9) as u64;
                 tracker.update(ns, &mut report, meaning, &known);
                 for (d, id) in report.detections.iter().zip(&report.tracks) {
                     let BBox { x0, y0, x1, y1 } = d.bbox;
@@ -140,7 +140,14 @@ fn cost() {
             (state >> 40) as f32 / (1u32 << 24) as f32
         };
         let mut walkers: Vec<[f32; 4]> = (0..things)
-            .map(|_| [560.0 * next(), 360.0 * next(), 60.0 * (next() - 0.5), 40.0 * (next() - 0.5)])
+            .map(|_| {
+                [
+                    560.0 * next(),
+                    360.0 * next(),
+                    60.0 * (next() - 0.5),
+                    40.0 * (next() - 0.5),
+                ]
+            })
             .collect();
         let looks: Vec<Vec<f32>> = (0..things)
             .map(|_| (0..128).map(|_| next()).collect())
@@ -174,10 +181,14 @@ fn cost() {
                     report.detections.extend([found]);
                 }
             }
-            report.detections.sort_by(|a, b| b.logit.total_cmp(&a.logit));
+            report
+                .detections
+                .sort_by(|a, b| b.logit.total_cmp(&a.logit));
             while known.places.len() < 300 {
                 let (x, y) = (600.0 * next(), 420.0 * next());
-                known.places.push((BBox::new(x, y, x + 40.0, y + 60.0), -6.0));
+                known
+                    .places
+                    .push((BBox::new(x, y, x + 40.0, y + 60.0), -6.0));
             }
             let meaning = Meaning {
                 classes: &[],
