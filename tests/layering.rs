@@ -28,11 +28,12 @@ const LAYERS: [(&str, &[&str]); 12] = [
 ];
 
 /// The files that may hold `unsafe`.
-const UNSAFE: [&str; 9] = [
+const UNSAFE: [&str; 10] = [
     "capture/v4l2/sys.rs",
     "kernels/add.rs",
     "kernels/align.rs",
     "kernels/arm.rs",
+    "kernels/arm/narrow.rs",
     "kernels/conv.rs",
     "kernels/depthwise.rs",
     "kernels/permute.rs",
