@@ -33,6 +33,7 @@ const UNSAFE: [&str; 10] = [
     "kernels/add.rs",
     "kernels/align.rs",
     "kernels/arm.rs",
+    "kernels/arm/narrow.rs",
     "kernels/conv.rs",
     "kernels/depthwise.rs",
     "kernels/gate.rs",

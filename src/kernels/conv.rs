@@ -24,7 +24,7 @@ use super::{
     bands,
     epilogue::Epilogue,
     isa::{Isa, Level},
-    layout::{GROUP, LANE, Planes},
+    layout::{GROUP, LANE, Planes, is_narrow},
     tile::{Operands, Tiles, tiles_of_level},
 };
 
@@ -55,7 +55,8 @@ pub struct Conv<'a> {
     pub out: Planes,
     /// `[out_blocks][offsets · groups][16][4]`, none of them -128.
     pub weights: &'a [i8],
-    /// Whether all of them are narrow ([`is_narrow`](super::layout::is_narrow)), which some levels are faster with.
+    /// Whether all of them are narrow, as [`is_narrow`](super::layout::is_narrow) says: some levels are faster then, and wrong
+    /// if it is said of wide ones.
     pub narrow: bool,
     /// Per output channel, for unsigned bytes: `bias - zero_point_in · Σ weights`.
     pub bias: &'a [i32],
@@ -86,6 +87,7 @@ pub struct Conv<'a> {
 /// ends before the last input, or if `y` is not exactly the output planes.
 pub fn conv(isa: Isa, threads: usize, op: &Conv<'_>, x: &[u8], y: &mut [u8]) {
     op.check(x.len(), y.len());
+    // other levels have products of 32 bits, for which all weights are alike
     let tiles = match (op.narrow, isa.level()) {
         #[cfg(target_arch = "x86_64")]
         (true, Level::Avx2) => &avx2::NARROW,
@@ -128,6 +130,7 @@ impl Conv<'_> {
         self.epilogue.check();
         let steps = self.offsets.len() * self.groups;
         assert_eq!(self.weights.len(), channels * GROUP * steps, "weights");
+        debug_assert!(!self.narrow || is_narrow(self.weights), "a wide weight");
         let Planes { height, width, .. } = self.out;
         assert!(height > 0 && width > 0, "an empty plane");
         let last_base = (height - 1) * self.row_step + (width - 1) * self.pixel_step;

@@ -10,7 +10,7 @@
 //! in registers, so a row of weights is read once for all its pixels and a pixel
 //! once for all its blocks.
 //!
-//! A level file has one function `sums` of four constants, and what a
+//! A level file has a function `sums` of four constants, and what a
 //! convolution or an alignment does with the sums is theirs:
 //!
 //! | constant | means | why a constant |
@@ -19,6 +19,11 @@
 //! | `NB` | blocks | sums are registers |
 //! | `G` | groups at an offset | the loop over them unrolls |
 //! | `STEP` | bytes between pixels, 0: read it from [`Operands`] | one bounds check per offset; addresses are displacements |
+//!
+//! **Narrow weights.** Where a level adds products in 16 bits, how many fit depends on the
+//! weights. Of 7 bits (-63 to 63, [`NARROW`](super::layout::NARROW)) twice as many do as of 8: AVX2 and
+//! plain NEON have functions of their own for them (`narrow`), which a convolution
+//! takes if all its weights are so.
 //!
 //! **Signed levels.** Arm multiplies signed bytes, so it reads `u` as `u - 128`
 //! by flipping the top bit and starts from `bias + 128·Σw`, which the model

@@ -4,7 +4,7 @@ use super::*;
 use crate::kernels::{
     epilogue::Activation,
     layout::{KernelShape, NARROW, bias_s8, is_narrow, pack_weights},
-    tests::{Function, Random, widths},
+    tests::{Function, Random, THREADS, widths},
 };
 
 /// A convolution by its plain parameters.
@@ -217,7 +217,7 @@ fn scalar_is_convolution_by_its_definition() {
 fn assert_all_equal(case: &Case, data: &Data) {
     let expected = case.run(scalar(), 1, data);
     for isa in Isa::available() {
-        for threads in [1, 2, 5] {
+        for &threads in THREADS {
             let equal = case.run(isa, threads, data) == expected;
             assert!(equal, "{isa}, {threads} threads, {case:?}");
         }
@@ -229,7 +229,7 @@ fn every_level_equals_scalar_at_every_width() {
     let mut random = Random::new(2);
     for width in widths(33) {
         for (taps, stride, inputs) in KERNELS {
-            let size = [1 + random.below(4), width];
+            let size = [random.few(4), width];
             if size
                 .iter()
                 .zip(taps)
@@ -237,7 +237,7 @@ fn every_level_equals_scalar_at_every_width() {
             {
                 continue;
             }
-            let channels = LANE * (1 + random.below(5));
+            let channels = LANE * random.few(5);
             let case = Case::new(&mut random, shape(taps, inputs, channels), stride, size);
             let data = case.data(&mut random);
             assert_all_equal(&case, &data);
@@ -250,7 +250,7 @@ fn every_level_equals_scalar_with_narrow_weights_at_every_width() {
     let mut random = Random::new(5);
     for width in widths(33) {
         for (taps, stride, inputs) in KERNELS {
-            let channels = LANE * (1 + random.below(3));
+            let channels = LANE * random.few(3);
             let size = [taps[0] + random.below(3), taps[1].max(width)];
             let case = Case::new(&mut random, shape(taps, inputs, channels), stride, size);
             let mut data = case.data(&mut random);

@@ -114,13 +114,13 @@ pub(crate) fn sums<const P: usize, const NB: usize, const G: usize, const STEP: 
     whole(&quarters, bias)
 }
 
-/// The sums of a tile by the functions of a module of [`arm`].
+/// The sums of a tile by the functions of a module of [`arm::narrow`].
 macro_rules! narrow_sums {
     ($operands:ident, $functions:ident, $groups:literal, $step:literal) => {{
-        use arm::$functions::{add, add_two, first};
+        use arm::narrow::$functions::{add, add_two, first};
         let offset = |i| {
             let (pixels, [rows]) = $operands.offset::<2, 1, $groups, $step>(i)?;
-            Some((rows, pixels.bytes()?))
+            Some((rows, pixels.bytes().expect("two pixels")))
         };
         let mut sums = match offset(0) {
             Some((rows, x)) => first(rows, x),
@@ -134,9 +134,8 @@ macro_rules! narrow_sums {
             done = 2;
         }
         for ([pixels, next], [rows]) in $operands.twos::<2, 1, $groups, $step>(done) {
-            if let (Some(x), Some(next)) = (pixels.bytes(), next.bytes()) {
-                add_two(&mut sums, rows, [x, next]);
-            }
+            let pixels = [pixels.bytes(), next.bytes()].map(|x| x.expect("two pixels"));
+            add_two(&mut sums, rows, pixels);
         }
         sums
     }};
