@@ -135,6 +135,13 @@ TWICE = {("asymmetric", "floor"), ("asymmetric", "round_prefer_floor"), ("half_p
          ("pytorch_half_pixel", "round_prefer_ceil"), ("half_pixel_symmetric", "round_prefer_floor"), ("half_pixel_symmetric", "round_prefer_ceil")}
 
 
+def doubling(given):
+    """Whether the attributes of a Resize by two come to each pixel twice; whether to linear between their centres."""
+    mode, place = given.get("mode", b"nearest").decode(), given.get("coordinate_transformation_mode", b"half_pixel").decode()
+    rounding = given.get("nearest_mode", b"round_prefer_floor").decode()
+    return mode == "nearest" and (place, rounding) in TWICE, mode == "linear" and place in ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric")
+
+
 def resizes(net):
     """Resize by two with constant scales."""
     count = 0
@@ -142,10 +149,7 @@ def resizes(net):
         if n.op_type not in ("Resize", "Upsample") or n.input[0] not in net.shape or n.output[0] not in net.shape:
             continue
         (_, c, h, w), out, given = net.shape[n.input[0]], net.shape[n.output[0]], attributes(n)
-        mode, place = given.get("mode", b"nearest").decode(), given.get("coordinate_transformation_mode", b"half_pixel").decode()
-        rounding = given.get("nearest_mode", b"round_prefer_floor").decode()
-        nearest = mode == "nearest" and (place, rounding) in TWICE
-        linear = mode == "linear" and place in ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric")
+        nearest, linear = doubling(given)
         if out == (1, c, h, w):
             net.rename(n.output[0], n.input[0])
             count += 1
@@ -327,7 +331,7 @@ def refusals(net):
         elif n.op_type == "Resize":
             if net.shape.get(n.output[0]) != (1, shape[1], 2 * shape[2], 2 * shape[3]):
                 why = f"it makes {net.shape.get(n.output[0])} of {shape}: twice the size is lowered"
-            elif len(n.input) != 3:
+            elif not any(doubling(given)):
                 why = f"its form ({', '.join(f'{k} {v.decode()}' for k, v in given.items() if isinstance(v, bytes))}) does not come to twice each pixel or to half-pixel linear"
         elif n.op_type == "MaxPool":
             if max(given["kernel_shape"]) > 16 or any(d != 1 for d in given.get("dilations", ())):
