@@ -28,7 +28,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
 ];
 
 /// The files that may hold `unsafe`.
-const UNSAFE: [&str; 10] = [
+const UNSAFE: [&str; 11] = [
     "capture/v4l2/sys.rs",
     "kernels/add.rs",
     "kernels/align.rs",
