@@ -28,7 +28,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
 ];
 
 /// The files that may hold `unsafe`.
-const UNSAFE: [&str; 9] = [
+const UNSAFE: [&str; 10] = [
     "capture/v4l2/sys.rs",
     "kernels/add.rs",
     "kernels/align.rs",
@@ -36,6 +36,7 @@ const UNSAFE: [&str; 9] = [
     "kernels/conv.rs",
     "kernels/depthwise.rs",
     "kernels/permute.rs",
+    "kernels/team.rs",
     "kernels/x86.rs",
     "pack/map.rs",
 ];

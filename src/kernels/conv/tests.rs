@@ -1,6 +1,7 @@
 //! Scalar against a convolution written from its definition; every level against scalar.
 
 use super::*;
+use crate::kernels::team;
 use crate::kernels::{
     epilogue::Activation,
     layout::{KernelShape, bias_s8, pack_weights},
@@ -124,7 +125,7 @@ impl Case {
             epilogue: self.function.epilogue(self.zero_points[1], self.bounds),
             fill: self.fill,
         };
-        conv(isa, threads, &op, &x, &mut y);
+        team::with(threads, || conv(isa, threads, &op, &x, &mut y)).expect("threads");
         y
     }
 
@@ -241,6 +242,25 @@ fn every_level_equals_scalar_at_every_width() {
             let data = case.data(&mut random);
             assert_all_equal(&case, &data);
         }
+    }
+}
+
+#[test]
+fn rows_of_many_blocks_and_groups_with_many_weights_are_shared_alike() {
+    let mut random = Random::new(5);
+    // rows of more planes than are split together; three blocks, which leave one over; more weights than input
+    for (inputs, channels, size) in [
+        (16, 17 * LANE, [9, 30]),
+        (32, 3 * LANE, [11, 20]),
+        (64, 5 * LANE, [2, 3]),
+    ] {
+        if cfg!(miri) && channels > 100 {
+            continue;
+        }
+        let case = Case::new(&mut random, shape([1, 1], inputs, channels), 1, size);
+        let data = case.data(&mut random);
+        assert_all_equal(&case, &data);
+        assert_eq!(case.run(scalar(), 3, &data), case.naive(&data), "{case:?}");
     }
 }
 
