@@ -12,7 +12,10 @@ use tarsier::{
     detect::Settings,
     frame::FrameError,
     graph::op::Execution,
-    kernels::isa::{Isa, IsaError},
+    kernels::{
+        isa::{Isa, IsaError},
+        team,
+    },
     pack::{Pack, PackError},
     pipeline::Pipeline,
     prompt::{PromptSet, Request, sentence::SentenceEncoder, vocabulary::Vocabulary},
@@ -229,11 +232,11 @@ fn unit_interval(text: &str) -> Result<f32, String> {
 /// Runs the command; a code other than 0 means that it was done in part.
 pub(crate) fn run(arguments: &Arguments, started: Instant) -> Result<u8, Failure> {
     match &arguments.command {
-        Command::Detect(c) => c.engine.in_pool(|execution| c.run(execution)),
-        Command::Ground(c) => c.engine.in_pool(|execution| c.run(execution)),
+        Command::Detect(c) => c.engine.in_team(|execution| c.run(execution)),
+        Command::Ground(c) => c.engine.in_team(|execution| c.run(execution)),
         Command::Run(c) => c.run(),
         Command::Watch(c) => c.run(),
-        Command::Bench(c) => c.engine.in_pool(|execution| c.run(execution, started)),
+        Command::Bench(c) => c.engine.in_team(|execution| c.run(execution, started)),
         Command::Pack(c) => c.run(),
         Command::Vocab(c) => c.run(),
     }
@@ -307,10 +310,10 @@ impl Engine {
         Ok(opened)
     }
 
-    /// Runs a command on a pool of as many threads as asked for.
-    fn in_pool<T: Send>(
+    /// Runs a command with a team of as many threads as asked for.
+    fn in_team<T>(
         &self,
-        command: impl FnOnce(Execution) -> Result<T, Failure> + Send,
+        command: impl FnOnce(Execution) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = self.threads.map_or(cores.min(4), usize::from);
@@ -318,17 +321,12 @@ impl Engine {
             isa: isa_from(self.isa.as_deref())?,
             threads,
         };
-        if threads == 1 {
-            return command(execution);
-        }
-        // the command itself runs on the pool, so that layers are split without waking another thread first
-        match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
-            Ok(pool) => pool.install(|| command(execution)),
-            Err(e) => Err(fail(
-                exit::SOFTWARE,
+        team::with(threads, || command(execution)).unwrap_or_else(|e| {
+            Err(fail(
+                exit::SYSTEM,
                 format!("cannot start {threads} threads: {e}"),
-            )),
-        }
+            ))
+        })
     }
 }
 

@@ -222,7 +222,8 @@ impl Detector {
     ///
     /// `score` writes the logits of some consecutive prompts, whole blocks of 16, and which of them pass, for the
     /// objects of the last [`propose`](Self::propose), which it is given; `thresholds` are the least logits that count
-    /// ([`logit`](crate::odds::logit)), one per prompt. Prompts are split for that many threads on the current rayon pool.
+    /// ([`logit`](crate::odds::logit)), one per prompt. Prompts are split for that many threads of the
+    /// calling one's [`team`](crate::kernels::team).
     ///
     /// # Panics
     ///

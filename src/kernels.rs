@@ -14,6 +14,7 @@
 //! tile      sums of products for a few pixels × 16 channels, per level
 //! epilogue  from a sum to the byte that is stored
 //! bands     planes cut into tasks
+//! team      the threads that tasks are shared with
 //! conv      tile + epilogue: convolution of any size and stride
 //! depthwise convolution of each channel with taps of its own
 //! add       two tensors, each of its own scale
@@ -40,6 +41,7 @@ pub mod isa;
 pub mod layout;
 pub mod permute;
 pub mod pool;
+pub mod team;
 mod tile;
 pub mod upsample;
 #[cfg(target_arch = "x86_64")]

@@ -28,7 +28,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
 ];
 
 /// The files that may hold `unsafe`.
-const UNSAFE: [&str; 11] = [
+const UNSAFE: [&str; 12] = [
     "capture/v4l2/sys.rs",
     "kernels/add.rs",
     "kernels/align.rs",
@@ -38,6 +38,7 @@ const UNSAFE: [&str; 11] = [
     "kernels/depthwise.rs",
     "kernels/gate.rs",
     "kernels/permute.rs",
+    "kernels/team.rs",
     "kernels/x86.rs",
     "pack/map.rs",
 ];

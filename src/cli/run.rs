@@ -94,7 +94,7 @@ impl Run {
         };
         let pack = engine.path();
         let print = self.print || config.links.all().is_empty();
-        engine.in_pool(|execution| {
+        engine.in_team(|execution| {
             let options = Options {
                 config,
                 pack,

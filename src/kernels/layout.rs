@@ -24,6 +24,8 @@
 //!
 //! Everything here runs when a model is built or loaded, not per frame.
 
+use std::ops::Range;
+
 /// Channels in a plane, and output channels in a block of weights.
 pub const LANE: usize = 16;
 
@@ -71,16 +73,40 @@ impl Planes {
 
     /// Fills the border of one plane.
     pub(super) fn fill_border(&self, plane: &mut [u8], zero_point: u8) {
+        self.fill_border_of(0..self.height, plane, zero_point);
+    }
+
+    /// Where row `row` starts as a part of its plane: the first has the border above it, the last (and the row after
+    /// it, which is the plane's end) that below.
+    pub(super) const fn part(&self, row: usize) -> usize {
+        if row == 0 {
+            0
+        } else if row == self.height {
+            self.bytes()
+        } else {
+            (self.border + row) * self.row_bytes()
+        }
+    }
+
+    /// Fills the border of some rows of one plane, those above the first and below the last included, and returns
+    /// what follows from the first row on. `part` are the bytes from [`part`](Self::part) of the first row on.
+    pub(super) fn fill_border_of<'y>(
+        &self,
+        rows: Range<usize>,
+        part: &'y mut [u8],
+        zero_point: u8,
+    ) -> &'y mut [u8] {
         let margin = self.border * self.row_bytes();
-        let (top, rest) = plane.split_at_mut(margin);
-        let (rows, bottom) = rest.split_at_mut(self.height * self.row_bytes());
+        let (top, rest) = part.split_at_mut(if rows.start == 0 { margin } else { 0 });
+        let (lines, bottom) = rest.split_at_mut(rows.len() * self.row_bytes());
         top.fill(zero_point);
         bottom.fill(zero_point);
         let side = self.border * LANE;
-        for row in rows.chunks_exact_mut(self.row_bytes()) {
+        for row in lines.chunks_exact_mut(self.row_bytes()) {
             row[..side].fill(zero_point);
             row[side + self.width * LANE..].fill(zero_point);
         }
+        lines
     }
 }
 

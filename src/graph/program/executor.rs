@@ -147,6 +147,9 @@ impl Executor {
     }
 }
 
+/// Products below which a convolution is not shared: it takes less than some 10 µs, of which handing over eats up half.
+const LEAST: u64 = 1 << 19;
+
 /// `count` values of the weights section.
 fn part<T: AnyBitPattern>(weights: &[u8], at: u32, count: usize) -> &[T] {
     bytemuck::cast_slice(&weights[at as usize..][..count * size_of::<T>()])
@@ -209,6 +212,7 @@ fn run_operation(
                 epilogue: epilogue(e, weights),
                 fill,
             };
+            let threads = if op.macs() < LEAST { 1 } else { threads };
             conv(isa, threads, &call, x, y);
         }
         (Kind::Depthwise(window, c, e), Table::Offsets(offsets)) => {

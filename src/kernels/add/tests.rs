@@ -1,6 +1,7 @@
 //! Scalar against the formula; every level against scalar.
 
 use super::*;
+use crate::kernels::team;
 use crate::kernels::{
     epilogue::Activation,
     tests::{Function, Random, THREADS, widths},
@@ -62,7 +63,7 @@ fn every_level_is_the_formula_at_every_width() {
         for isa in Isa::available() {
             for &threads in THREADS {
                 let mut y = vec![0xAA; expected.len()];
-                add(isa, threads, &op, &a, &b, &mut y);
+                team::with(threads, || add(isa, threads, &op, &a, &b, &mut y)).expect("threads");
                 assert!(y == expected, "{isa}, {threads} threads, {op:?}");
             }
         }

@@ -1,6 +1,7 @@
 //! Scalar against a convolution written from its definition; every level against scalar.
 
 use super::*;
+use crate::kernels::team;
 use crate::kernels::{
     epilogue::Activation,
     layout::{KernelShape, NARROW, bias_s8, is_narrow, pack_weights},
@@ -125,7 +126,7 @@ impl Case {
             epilogue: self.function.epilogue(self.zero_points[1], self.bounds),
             fill: self.fill,
         };
-        conv(isa, threads, &op, &x, &mut y);
+        team::with(threads, || conv(isa, threads, &op, &x, &mut y)).expect("threads");
         y
     }
 
@@ -301,6 +302,25 @@ fn narrow(random: &mut Random, data: &mut Data) {
             1 => -NARROW,
             _ => (random.below(127) as i16 - most) as i8,
         };
+    }
+}
+
+#[test]
+fn rows_of_many_blocks_and_groups_with_many_weights_are_shared_alike() {
+    let mut random = Random::new(5);
+    // rows of more planes than are split together; three blocks, which leave one over; more weights than input
+    for (inputs, channels, size) in [
+        (16, 17 * LANE, [9, 30]),
+        (32, 3 * LANE, [11, 20]),
+        (64, 5 * LANE, [2, 3]),
+    ] {
+        if cfg!(miri) && channels > 100 {
+            continue;
+        }
+        let case = Case::new(&mut random, shape([1, 1], inputs, channels), 1, size);
+        let data = case.data(&mut random);
+        assert_all_equal(&case, &data);
+        assert_eq!(case.run(scalar(), 3, &data), case.naive(&data), "{case:?}");
     }
 }
 

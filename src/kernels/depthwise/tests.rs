@@ -1,6 +1,7 @@
 //! Scalar against the definition; every level against scalar.
 
 use super::*;
+use crate::kernels::team;
 use crate::kernels::{
     epilogue::Activation,
     layout::{DepthwiseShape, pack_depthwise},
@@ -107,7 +108,7 @@ impl Case {
             fill: self.fill,
         };
         let mut y = vec![0xAA; shape.blocks() * self.out.bytes()];
-        depthwise(isa, threads, &op, &x, &mut y);
+        team::with(threads, || depthwise(isa, threads, &op, &x, &mut y)).expect("threads");
         y
     }
 

@@ -1,6 +1,7 @@
 //! Every level against the definition.
 
 use super::*;
+use crate::kernels::team;
 use crate::kernels::tests::{Random, THREADS, widths};
 
 /// The map itself, byte by byte.
@@ -43,7 +44,7 @@ fn assert_all_equal(random: &mut Random, inputs: usize, map: &[u16]) {
         for isa in Isa::available() {
             for &threads in THREADS {
                 let mut y = vec![0xAA; expected.len()];
-                permute(isa, threads, &op, &x, &mut y);
+                team::with(threads, || permute(isa, threads, &op, &x, &mut y)).expect("threads");
                 assert!(y == expected, "{isa}, {threads} threads, {map:?}");
             }
         }
