@@ -65,6 +65,8 @@ const ALIKE: f32 = 0.9;
 const LOOK: f32 = 0.4;
 /// What is left of an affinity where no name is shared: "bowl" may be the "cup" of before, if it is just there.
 const OTHER_NAME: f32 = 0.5;
+/// Share of a box that another one must cover to hide it.
+const HIDDEN: f32 = 0.3;
 /// Names of one thing that count, the best ones.
 const MEMBERS: usize = 8;
 /// Seconds for which a track without an id is remembered.
@@ -179,6 +181,8 @@ struct Thing {
     members: heapless::Vec<u16, MEMBERS>,
     /// Their classes.
     classes: heapless::Vec<u32, MEMBERS>,
+    /// Whether another thing of its name covers a part of it, or it one of the other: then its box and its look may be half another's.
+    hidden: bool,
     /// The track that it was given.
     track: Option<u16>,
 }
@@ -370,6 +374,7 @@ impl Tracker {
                     location: detection.location,
                     members: heapless::Vec::new(),
                     classes: heapless::Vec::new(),
+                    hidden: false,
                     track: None,
                 });
                 self.seen
@@ -381,6 +386,18 @@ impl Tracker {
             let _ = self.things[thing].classes.push(class);
             let room = self.thing_of.push(thing as u16);
             debug_assert!(room.is_ok(), "one for each detection");
+        }
+        for i in 1..self.things.len() {
+            let (before, rest) = self.things.split_at_mut(i);
+            let thing = &mut rest[0];
+            for other in before {
+                if touch(&thing.bbox, &other.bbox) && thing.classes.first() == other.classes.first()
+                {
+                    let both = shared(&thing.bbox, &other.bbox);
+                    thing.hidden |= both >= HIDDEN * thing.bbox.area();
+                    other.hidden |= both >= HIDDEN * other.bbox.area();
+                }
+            }
         }
     }
 
@@ -546,7 +563,8 @@ impl Tracker {
             let track = &mut self.tracks[t];
             track.hits = track.hits.saturating_add(1);
             let share = share(track);
-            track.motion.correct(&self.things[i].bbox);
+            let hidden = self.things[i].hidden;
+            track.motion.correct(&self.things[i].bbox, hidden);
             track.bbox = self.things[i].bbox;
             track.unseen = 0.0;
             track.names.begin();
@@ -559,7 +577,9 @@ impl Tracker {
             track
                 .names
                 .end(share, |prompt| 0.5 * odds::score(meaning.threshold(prompt)));
-            self.looks.follow(t, self.seen.get(i));
+            if !hidden {
+                self.looks.follow(t, self.seen.get(i));
+            }
             if track.id == 0 && track.hits >= self.settings.hits {
                 track.id = self.next_id;
                 self.next_id = self.next_id.saturating_add(1);
@@ -569,7 +589,8 @@ impl Tracker {
             let place = evidence.place(low.place.into());
             let track = &mut self.tracks[usize::from(low.track)];
             let share = share(track);
-            track.motion.correct(&place.bbox);
+            // what scores low is often hidden in part
+            track.motion.correct(&place.bbox, true);
             track.bbox = place.bbox;
             track.unseen = 0.0;
             if let Some(name) = track.names.best() {
@@ -707,6 +728,15 @@ fn share(track: &Track) -> f32 {
 fn widened(bbox: &BBox, by: f32) -> BBox {
     let (w, h) = (bbox.width() * by, bbox.height() * by);
     BBox::new(bbox.x0 - w, bbox.y0 - h, bbox.x1 + w, bbox.y1 + h)
+}
+
+/// What two boxes share, in square pixels.
+fn shared(a: &BBox, b: &BBox) -> f32 {
+    let (width, height) = (
+        a.x1.min(b.x1) - a.x0.max(b.x0),
+        a.y1.min(b.y1) - a.y0.max(b.y0),
+    );
+    width.max(0.0) * height.max(0.0)
 }
 
 /// Whether two boxes overlap at all: most do not, and this is a quarter of the work of saying how much.

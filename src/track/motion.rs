@@ -12,6 +12,8 @@ const POSITION: f32 = 0.05;
 const VELOCITY: f32 = 1.5;
 /// Variance of a measured edge, in squares of the size.
 const MEASURED: f32 = 0.003;
+/// How many times that, where another thing covers a part of it.
+const HIDDEN: f32 = 20.0;
 /// Variance of the velocity of something seen once, in squares of sizes per second.
 const UNKNOWN: f32 = 4.0;
 /// Seconds after which something that is no longer seen has lost most of the velocity it is believed to have.
@@ -50,8 +52,8 @@ impl Moving {
         self.var_velocity += square * VELOCITY * dt;
     }
 
-    fn correct(&mut self, seen: f32, size: f32) {
-        let whole = self.var_at + MEASURED * size * size;
+    fn correct(&mut self, seen: f32, size: f32, noise: f32) {
+        let whole = self.var_at + noise * size * size;
         let (gain, gain_velocity) = (self.var_at / whole, self.var_both / whole);
         let error = seen - self.at;
         self.at += gain * error;
@@ -113,15 +115,16 @@ impl Motion {
         self.height.at = self.height.at.max(1.0);
     }
 
-    /// It was seen here.
-    pub(super) fn correct(&mut self, bbox: &BBox) {
+    /// It was seen here; `hidden` is whether another thing covers a part of it, so that the box may be that of the rest alone.
+    pub(super) fn correct(&mut self, bbox: &BBox, hidden: bool) {
+        let noise = if hidden { MEASURED * HIDDEN } else { MEASURED };
         let (x, y) = bbox.center();
         let (width, height) = (bbox.width(), bbox.height());
         let size = size(width, height);
-        self.x.correct(x, size);
-        self.y.correct(y, size);
-        self.width.correct(width, size);
-        self.height.correct(height, size);
+        self.x.correct(x, size, noise);
+        self.y.correct(y, size, noise);
+        self.width.correct(width, size, noise);
+        self.height.correct(height, size, noise);
         self.width.at = self.width.at.max(1.0);
         self.height.at = self.height.at.max(1.0);
     }
@@ -155,7 +158,7 @@ mod tests {
             motion.predict(dt, 0.0);
             let error = (motion.bbox().x0 - 100.0 * time).abs();
             assert!(i < 8 || error < 3.0, "frame {i}: {error}");
-            motion.correct(&at(100.0 * time));
+            motion.correct(&at(100.0 * time), false);
         }
         assert!((motion.bbox().width() - 40.0).abs() < 1.0);
     }
@@ -165,7 +168,7 @@ mod tests {
         let mut motion = Motion::new(&at(0.0));
         for i in 1..40 {
             motion.predict(0.05, 0.0);
-            motion.correct(&at(5.0 * i as f32));
+            motion.correct(&at(5.0 * i as f32), false);
         }
         let from = motion.bbox().x0;
         let mut unseen = 0.0;
@@ -186,7 +189,7 @@ mod tests {
         let mut motion = Motion::new(&at(0.0));
         for dt in [0.0, 0.0, 1e-6, 3600.0, 0.0, 86_400.0] {
             motion.predict(dt, 0.0);
-            motion.correct(&at(3.0));
+            motion.correct(&at(3.0), false);
             let b = motion.bbox();
             assert!(b.x0.is_finite() && b.width() >= 1.0, "{b:?}");
         }
