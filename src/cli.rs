@@ -153,24 +153,24 @@ impl Arguments {
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Engine {
     /// The model pack. Default: $TARSIER_PACK, else models/tarsier-s.tarsier, else /usr/share/tarsier/tarsier-s.tarsier.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pack: Option<PathBuf>,
     /// Instruction set of the kernels: scalar, avx2, avx512_vnni, neon, neon_dot. Default: the best this CPU has.
     /// Results are the same on all.
-    #[arg(long, value_name = "LEVEL")]
+    #[arg(long, value_name = "LEVEL", global = true)]
     isa: Option<String>,
     /// Threads. Default: all cores, up to 4. Results do not depend on it.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: Option<u16>,
     /// Words of your own (see `tarsier vocab`); repeat it for more. Default: the file beside the pack that is called like it, with
     /// .words at the end, if it is there.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     words: Vec<PathBuf>,
     /// Use no words of your own, not even those beside the pack.
-    #[arg(long, conflicts_with = "words")]
+    #[arg(long, conflicts_with = "words", global = true)]
     no_words: bool,
     /// Encode every sentence anew. Otherwise those that were encoded before are read from $XDG_CACHE_HOME/tarsier or ~/.cache/tarsier.
-    #[arg(long)]
+    #[arg(long, global = true)]
     no_cache: bool,
 }
 
@@ -357,9 +357,11 @@ impl Prompts {
             requests.extend(lines.map(|(number, l)| (name(&l), Some(number))));
         }
         // several boxes of one name are one prompt
-        let mut shown: Vec<&str> = self.exemplars.iter().map(|e| e.name()).collect();
-        shown.dedup();
-        requests.extend(shown.iter().map(|n| (Request::Name((*n).into()), None)));
+        for (i, shown) in self.exemplars.iter().enumerate() {
+            if !self.exemplars[..i].iter().any(|e| e.name() == shown.name()) {
+                requests.push((Request::Name(shown.name().into()), None));
+            }
+        }
         let sentences = self.sentences.iter().cloned();
         requests.extend(sentences.map(|s| (Request::Sentence(s), None)));
         if requests.is_empty() {

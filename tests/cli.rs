@@ -97,6 +97,10 @@ fn program() -> Command {
         .current_dir(root())
         .env_remove("TARSIER_PACK")
         .env_remove("TARSIER_LOG")
+        // no cache in anybody's home
+        .env_remove("HOME")
+        .env_remove("XDG_CACHE_HOME")
+        .env_remove("CACHE_DIRECTORY")
         .stdin(Stdio::null());
     command
 }

@@ -62,8 +62,8 @@ def shown(a, words, name, boxes, k):
 def detected(a, files, names, more):
     """COCO results for these names, a few at a time: a report holds 300 boxes."""
     found = []
-    for at in range(0, len(names), 6):
-        prompts = [part for name in names[at : at + 6] for part in ("--prompt", name)]
+    for at in range(0, len(names), 10):
+        prompts = [part for name in names[at : at + 10] for part in ("--prompt", name)]
         command = [a.tarsier, "detect", "--pack", a.pack, *more, *prompts, "--threshold", a.threshold, "--threads", a.threads, "--format", "coco"]
         done = subprocess.run([*map(str, command), *map(str, files)], stdout=subprocess.PIPE, check=True)
         found += json.loads(done.stdout)
@@ -101,7 +101,7 @@ def main():
     p.add_argument("--tarsier", default=HERE.parents[1] / "target/release/tarsier", type=Path)
     p.add_argument("--shots", type=int, nargs="+", default=[1, 3, 5])
     p.add_argument("--draws", type=int, default=3)
-    p.add_argument("--threshold", default="0.01")
+    p.add_argument("--threshold", default="0.02")
     p.add_argument("--threads", default="2")
     p.add_argument("--output", type=Path, help="write the numbers as JSON")
     a = p.parse_args()
