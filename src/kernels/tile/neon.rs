@@ -116,16 +116,16 @@ pub(crate) fn sums<const P: usize, const NB: usize, const G: usize, const STEP: 
 
 /// The sums of a tile by the functions of a module of [`arm::narrow`].
 macro_rules! narrow_sums {
-    ($operands:ident, $functions:ident, $groups:literal, $step:literal) => {{
+    ($operands:ident, $bias:ident, $functions:ident, $groups:literal, $step:literal) => {{
         use arm::narrow::$functions::{add, add_two, first};
         let offset = |i| {
             let (pixels, [rows]) = $operands.offset::<2, 1, $groups, $step>(i)?;
             Some((rows, pixels.bytes().expect("two pixels")))
         };
-        let mut sums = match offset(0) {
-            Some((rows, x)) => first(rows, x),
-            None => [[[vdupq_n_s32(0); 2]; 4]; 2],
+        let Some((rows, x)) = offset(0) else {
+            return whole(&[[[[vdupq_n_s32(0); 2]; 4]; NB]; P], $bias);
         };
+        let mut sums = first(rows, x);
         let mut done = 1;
         if $operands.offsets.len().is_multiple_of(2)
             && let Some((rows, x)) = offset(1)
@@ -149,9 +149,9 @@ pub(crate) fn narrow<const P: usize, const NB: usize, const G: usize, const STEP
     bias: [&[i32; LANE]; NB],
 ) -> [[[int32x4_t; 4]; NB]; P] {
     let halves = match (P, NB, G, STEP) {
-        (2, 1, 4, 16) => narrow_sums!(operands, neighbours, 4, 16),
-        (2, 1, 4, 32) => narrow_sums!(operands, apart, 4, 32),
-        (2, 1, 3, 8) => narrow_sums!(operands, image, 3, 8),
+        (2, 1, 4, 16) => narrow_sums!(operands, bias, neighbours, 4, 16),
+        (2, 1, 4, 32) => narrow_sums!(operands, bias, apart, 4, 32),
+        (2, 1, 3, 8) => narrow_sums!(operands, bias, image, 3, 8),
         // a pixel alone, or a group of it, has nothing to gain, and other strides are rare
         _ => return sums::<P, NB, G, STEP>(operands, bias),
     };
