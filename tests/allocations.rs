@@ -18,7 +18,7 @@ use tarsier::{
     detect::Settings,
     frame::file::ImageFile,
     graph::op::{Execution, Graph},
-    kernels::Isa,
+    kernels::{Isa, team},
     pack::Pack,
     pipeline::Pipeline,
     prompt::{PromptSet, Request, sentence::SentenceEncoder, vocabulary::Vocabulary},
@@ -90,15 +90,29 @@ fn a_frame_allocates_what_tract_does_and_nothing_else() {
     }
     assert!(of_graphs < 64, "{of_graphs} allocations by tract");
 
-    let mut pipeline = Pipeline::open(&pack, execution, Settings::default()).expect("a pipeline");
-    let vocabulary = Vocabulary::open(&pack).expect("names");
+    for threads in [1, 2] {
+        let execution = Execution {
+            threads,
+            ..execution
+        };
+        let counts = team::with(threads, || whole_frame(root, &pack, execution));
+        let counts = counts.expect("a thread");
+        println!("whole frame on {threads} thread(s): {counts:?}");
+        assert_eq!(counts, vec![of_graphs; 10], "our stages allocate");
+    }
+}
+
+/// Allocations of each of some frames with 300 prompts.
+fn whole_frame(root: &Path, pack: &Pack, execution: Execution) -> Vec<usize> {
+    let mut pipeline = Pipeline::open(pack, execution, Settings::default()).expect("a pipeline");
+    let vocabulary = Vocabulary::open(pack).expect("names");
     let requests: Vec<Request> = (vocabulary.entries().iter().take(300))
         .map(|e| Request::Name(e.name.clone()))
         .collect();
     let prompts = PromptSet::new(
         &requests,
         &vocabulary,
-        &mut SentenceEncoder::open(&pack, execution).expect("an encoder"),
+        &mut SentenceEncoder::open(pack, execution).expect("an encoder"),
         pipeline.objects(),
         Some(0.05),
         |_| (),
@@ -113,6 +127,5 @@ fn a_frame_allocates_what_tract_does_and_nothing_else() {
             .expect("a report");
     });
     assert!(!report.detections.is_empty(), "nothing was selected");
-    println!("whole frame: {counts:?}");
-    assert_eq!(counts, vec![of_graphs; 10], "our stages allocate");
+    counts
 }
