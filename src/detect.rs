@@ -151,8 +151,11 @@ pub struct Candidate<'a> {
 /// What a user can choose about detection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
-    /// How many locations are aligned, at most.
+    /// How many locations are proposed, at most.
     pub proposals: usize,
+    /// How many of those, the best, are aligned with prompts, at most, however many prompts there are. All are, if the
+    /// prompts are a detector's own classes ([`Objectness`]).
+    pub aligned: usize,
     /// Above which intersection over union the lesser of two boxes is suppressed, `0..=1`.
     pub iou: f32,
     /// Whether one place has one name: boxes suppress one another across prompts, and
@@ -164,6 +167,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             proposals: 300,
+            aligned: 150,
             iou: 0.6,
             agnostic: false,
         }
@@ -177,6 +181,8 @@ pub struct Detector {
     levels: Vec<HeadLevel>,
     dimension: usize,
     proposals: Proposals,
+    /// How many of them are aligned, at most.
+    aligned: usize,
     passes: Passes,
     selection: Selection,
 }
@@ -196,13 +202,19 @@ impl Detector {
         check(levels, settings)?;
         let locations: usize = levels.iter().map(HeadLevel::locations).sum();
         let objects = settings.proposals.min(locations);
+        // classes as prompts are few, and cost nothing that is worth a lost object
+        let aligned = match form.objectness {
+            Objectness::Ranks => settings.aligned.min(objects),
+            Objectness::Multiplies | Objectness::BestClass => objects,
+        };
         Ok(Self {
             form,
             levels: levels.to_vec(),
             dimension,
             proposals: Proposals::new(locations, objects, dimension),
-            passes: Passes::new(objects),
-            selection: Selection::new(objects, settings),
+            aligned,
+            passes: Passes::new(aligned),
+            selection: Selection::new(aligned, settings),
         })
     }
 
@@ -221,7 +233,7 @@ impl Detector {
     /// Finds the pairs of an object and a prompt whose logit is at least the prompt's threshold.
     ///
     /// `score` writes the logits of some consecutive prompts, whole blocks of 16, and which of them pass, for the
-    /// objects of the last [`propose`](Self::propose), which it is given; `thresholds` are the least logits that count
+    /// best objects of the last [`propose`](Self::propose), which it is given; `thresholds` are the least logits that count
     /// ([`logit`](crate::odds::logit)), one per prompt. Prompts are split for that many threads of the
     /// calling one's [`team`](crate::kernels::team).
     ///
@@ -241,10 +253,11 @@ impl Detector {
             (Objectness::Multiplies, Some(at)) => Some(at),
             _ => None,
         };
-        let locations = proposals.locations();
+        let locations = &proposals.locations()[..self.aligned.min(self.objects())];
+        let objects = &proposals.objects()[..locations.len() * self.dimension];
         let scored = |prompts: Range<usize>, logits: &mut Logits<'_>| {
             let row = prompts.len();
-            score(prompts, proposals.objects(), logits);
+            score(prompts, objects, logits);
             let Some(at) = weight else { return };
             let rows = logits.values.chunks_exact_mut(row);
             for (logits, &location) in rows.zip(locations) {
@@ -256,8 +269,8 @@ impl Detector {
             }
             logits.compare();
         };
-        self.passes
-            .fill(threads, locations.len(), thresholds, &scored);
+        let count = locations.len();
+        self.passes.fill(threads, count, thresholds, &scored);
     }
 
     /// Bytes of an embedding.
@@ -330,7 +343,7 @@ impl Detector {
     ) {
         self.assert_outputs(outputs);
         let (form, levels) = (&self.form, &self.levels);
-        let locations = self.proposals.locations();
+        let locations = &self.proposals.locations()[..self.aligned.min(self.objects())];
         self.selection
             .run(&self.passes, locations, report, |location| {
                 let bbox = decode::bbox(form, levels, outputs, location);
@@ -352,7 +365,7 @@ impl Detector {
 
 fn check(levels: &[HeadLevel], settings: Settings) -> Result<(), DetectError> {
     let first = levels.first().ok_or(DetectError::NoLevels)?;
-    if settings.proposals == 0 || !(0.0..=1.0).contains(&settings.iou) {
+    if settings.proposals == 0 || settings.aligned == 0 || !(0.0..=1.0).contains(&settings.iou) {
         return Err(DetectError::Settings(settings));
     }
     for (index, level) in levels.iter().enumerate() {
@@ -399,7 +412,7 @@ pub enum DetectError {
         /// How that level does.
         other: Quant,
     },
-    /// No proposals, or an IoU outside `0..=1`.
+    /// No proposals, none of them aligned, or an IoU outside `0..=1`.
     Settings(Settings),
 }
 
@@ -427,8 +440,8 @@ impl fmt::Display for DetectError {
             ),
             Self::Settings(settings) => write!(
                 f,
-                "cannot detect with {} proposals and an IoU of {}",
-                settings.proposals, settings.iou
+                "cannot detect with {} proposals, {} of them aligned, and an IoU of {}",
+                settings.proposals, settings.aligned, settings.iou
             ),
         }
     }

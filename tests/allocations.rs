@@ -22,7 +22,7 @@ use tarsier::{
         camera::{Camera, CameraConfig},
     },
     graph::op::{Execution, Graph},
-    kernels::Isa,
+    kernels::{Isa, team},
     pack::Pack,
     pipeline::Pipeline,
     prompt::{PromptSet, Request, sentence::SentenceEncoder, vocabulary::Vocabulary},
@@ -95,15 +95,30 @@ fn a_frame_allocates_what_tract_does_and_nothing_else() {
     }
     assert!(of_graphs < 64, "{of_graphs} allocations by tract");
 
-    let mut pipeline = Pipeline::open(&pack, execution, Settings::default()).expect("a pipeline");
-    let vocabulary = Vocabulary::open(&pack).expect("names");
+    for threads in [1, 2] {
+        let execution = Execution {
+            threads,
+            ..execution
+        };
+        let counts = team::with(threads, || whole_frame(root, &pack, execution));
+        let [counts, followed] = counts.expect("a thread");
+        println!("whole frame on {threads} thread(s): {counts:?}, followed: {followed:?}");
+        assert_eq!(counts, vec![of_graphs; 10], "our stages allocate");
+        assert_eq!(followed, vec![of_graphs; 10], "following allocates");
+    }
+}
+
+/// Allocations of each of some frames with 300 prompts; then of frames that are followed and seen through a camera.
+fn whole_frame(root: &Path, pack: &Pack, execution: Execution) -> [Vec<usize>; 2] {
+    let mut pipeline = Pipeline::open(pack, execution, Settings::default()).expect("a pipeline");
+    let vocabulary = Vocabulary::open(pack).expect("names");
     let requests: Vec<Request> = (vocabulary.entries().iter().take(300))
         .map(|e| Request::Name(e.name.clone()))
         .collect();
     let prompts = PromptSet::new(
         &requests,
         &vocabulary,
-        &mut SentenceEncoder::open(&pack, execution).expect("an encoder"),
+        &mut SentenceEncoder::open(pack, execution).expect("an encoder"),
         pipeline.objects(),
         Some(0.05),
         |_| (),
@@ -118,9 +133,6 @@ fn a_frame_allocates_what_tract_does_and_nothing_else() {
             .expect("a report");
     });
     assert!(!report.detections.is_empty(), "nothing was selected");
-    println!("whole frame: {counts:?}");
-    assert_eq!(counts, vec![of_graphs; 10], "our stages allocate");
-
     // the same, followed and seen through a camera
     pipeline.keep_places(true);
     let mut tracker = Tracker::new(track::Settings::default());
@@ -131,7 +143,7 @@ fn a_frame_allocates_what_tract_does_and_nothing_else() {
     let camera = Camera::new(&CameraConfig::with_fov(60.0), image.size).expect("a camera");
     let whole = BBox::new(0.0, 0.0, image.size.width as f32, image.size.height as f32);
     let mut ns = 0;
-    let counts = counted(|| {
+    let followed = counted(|| {
         pipeline
             .detect(&frame, &prompts, &mut report)
             .expect("a report");
@@ -144,6 +156,5 @@ fn a_frame_allocates_what_tract_does_and_nothing_else() {
         report.tracks.iter().any(|id| *id != 0),
         "nothing is followed"
     );
-    println!("whole frame, followed: {counts:?}");
-    assert_eq!(counts, vec![of_graphs; 10], "following allocates");
+    [counts, followed]
 }

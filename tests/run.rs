@@ -18,7 +18,7 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 mod clock;
 mod program;
 
-use program::{Client, Folder, PATIENCE, Program, command, root};
+use program::{Client, Folder, PATIENCE, Program, command, command_on, root};
 
 const PHOTO: &str = "models/sample/coffee.jpg";
 
@@ -167,6 +167,40 @@ fn a_fifo_whose_writer_leaves_is_waited_for_and_comes_back() {
         "{}",
         program.log()
     );
+}
+
+#[test]
+fn between_frames_no_thread_computes() {
+    let folder = Folder::new();
+    let (fifo, socket) = (folder.fifo("camera"), folder.text("sock"));
+    let source = format!("grey:32x32:{fifo}");
+    let program = Program::of(&mut command_on("4", &showing(&socket, &source)));
+    let mut client = Client::connect(&socket);
+    let mut writer = OpenOptions::new()
+        .write(true)
+        .open(&fifo)
+        .expect("a reader");
+    for _ in 0..3 {
+        writer.write_all(&[80; 32 * 32]).expect("a reader");
+        client.report();
+    }
+    thread::sleep(Duration::from_millis(50)); // what follows the last report
+    let before = processor_time(program.pid());
+    thread::sleep(Duration::from_secs(1));
+    let used = processor_time(program.pid()) - before;
+    assert!(used <= Duration::from_millis(50), "{used:?} in a second");
+    // and the threads that rest come back
+    writer.write_all(&[80; 32 * 32]).expect("a reader");
+    client.report();
+}
+
+/// What a process and its threads have computed so far, to a hundredth of a second.
+fn processor_time(pid: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks: u64 = ticks.map(|t| t.parse::<u64>().expect("a number")).sum();
+    Duration::from_millis(10 * ticks)
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Which (object, prompt) pairs reach their prompt's threshold.
 //!
-//! 300 objects × 10,000 prompts are three million logits, 12 MB: written to memory and
+//! 150 objects × 10,000 prompts are 1.5 million logits, 6 MB: written to memory and
 //! read again they cost as much as the products themselves. So prompts are taken
 //! a [`CHUNK`] at a time, whose logits stay in a near cache, and only what passes is
 //! kept, prompt by prompt. Threads take prompts, not objects: each reads its own share
@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use crate::kernels::{align::Logits, layout::LANE, team::join};
 
-/// Prompts whose logits are computed together: 38 KB for 300 objects.
+/// Prompts whose logits are computed together: 19 KB for 150 objects.
 const CHUNK: usize = 32;
 
 /// A pair of the prompt that it is listed under.

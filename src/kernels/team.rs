@@ -15,7 +15,7 @@
 //!
 //! A member that has waited for [`PATIENCE`] sleeps until something is offered: between frames, nobody computes.
 //!
-//! `rayon`, which this replaced, needs 1 to 4 µs for each `join`; the commit that brought this file has both, measured.
+//! `rayon` was here before: `tests/bench/NOTES.md` has what is known of both.
 //!
 //! # Safety
 //!

@@ -71,10 +71,15 @@ pub(crate) struct Program {
 }
 
 pub(crate) fn command(arguments: &[&str]) -> Command {
+    command_on("1", arguments)
+}
+
+/// The same on a number of threads.
+pub(crate) fn command_on(threads: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tarsier"));
     command
         .current_dir(root())
-        .args(["run", "--threads", "1"])
+        .args(["run", "--threads", threads])
         .args(arguments)
         .env_remove("TARSIER_PACK")
         .env_remove("TARSIER_LOG")
