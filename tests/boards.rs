@@ -141,7 +141,10 @@ fn every_boards_units_are_what_systemd_takes() {
     let verify = verify.arg("verify").arg(&wrong).output();
     let verify = verify.expect("systemd-analyze");
     let words = String::from_utf8_lossy(&verify.stderr);
-    assert!(words.contains("MemoryMix"), "this test cannot fail: {words}");
+    assert!(
+        words.contains("MemoryMix"),
+        "this test cannot fail: {words}"
+    );
     let _ = fs::remove_dir_all(folder);
 }
 

@@ -80,9 +80,7 @@ impl Worker {
         let (mut damaged, mut newest) = (0, 0);
         while !self.stopped() {
             let lost = match capture::open(&self.config) {
-                Ok(mut source) => {
-                    self.pump(source.as_mut(), &mut pause, &mut damaged, &mut newest)
-                }
+                Ok(mut source) => self.pump(source.as_mut(), &mut pause, &mut damaged, &mut newest),
                 Err(e) => Some(e),
             };
             let Some(e) = lost else {

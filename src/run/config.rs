@@ -372,7 +372,7 @@ fn with_nearest(message: &str) -> String {
     let nearest = known
         .iter()
         .copied()
-        .filter(|name| likeness(&name) >= LIKE)
+        .filter(|name| likeness(name) >= LIKE)
         .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
     let what = if message.starts_with("unknown variant") {
         "value"
@@ -499,11 +499,27 @@ mod tests {
             ),
             ("rate = 3", 1, "invalid type"),
             ("[rate]\nfps = \"x\"", 2, "a number is expected"),
-            ("[links]\n[[links.serial]]\npath = \"x\"\nspeed = 5", 2, "speed must be"),
-            ("[[links.text]]\npath = \"x\"\nspeed = 0", 1, "speed must be"),
+            (
+                "[links]\n[[links.serial]]\npath = \"x\"\nspeed = 5",
+                2,
+                "speed must be",
+            ),
+            (
+                "[[links.text]]\npath = \"x\"\nspeed = 0",
+                1,
+                "speed must be",
+            ),
             ("[[links.socket]]\npath = \"\"", 1, "empty path"),
-            ("[[links.socket]]\npath = \"x\"\nmax_clients = 0", 1, "max_clients"),
-            ("[[links.socket]]\npath = \"x\"\n[[links.serial]]\npath = \"x\"", 3, "another link"),
+            (
+                "[[links.socket]]\npath = \"x\"\nmax_clients = 0",
+                1,
+                "max_clients",
+            ),
+            (
+                "[[links.socket]]\npath = \"x\"\n[[links.serial]]\npath = \"x\"",
+                3,
+                "another link",
+            ),
             ("[rate\nfps = 1", 1, ""),
         ] {
             let (at, why) = refused(text);

@@ -80,7 +80,12 @@ fn a_clock_that_is_set_back_by_an_hour_changes_the_stamp_and_nothing_else() {
             seen += u32::from(stamp(&report).abs_diff(before) > 3000);
             last = report;
         }
-        assert_eq!(stamp(&last) < before, turn == 0, "{} {before}", stamp(&last));
+        assert_eq!(
+            stamp(&last) < before,
+            turn == 0,
+            "{} {before}",
+            stamp(&last)
+        );
     }
     // what goes by time goes on, and nobody thinks that something was lost
     client.until("telemetry", |m| m["event"] == "telemetry");
