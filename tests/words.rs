@@ -311,12 +311,11 @@ fn a_hostile_file_with_right_checksums_is_refused_with_the_section_and_the_numbe
             assert!(e.contains(word), "{what}: no {word:?} in: {e}");
         }
     };
-    for missing in 0..4 {
-        let section = good[missing].0.clone();
+    for (missing, (section, _)) in good.iter().enumerate() {
         refused(
             "missing",
             &|s| drop(s.remove(missing)),
-            &[&section, "is missing"],
+            &[section, "is missing"],
         );
     }
     let text = |s: &mut Sections, at: usize, from: &str, to: &str| {
@@ -625,7 +624,7 @@ fn what_was_shown_is_found_where_it_was_shown() {
     );
     let background = Background::open(&tables.pack).expect("statistics");
     assert!(background.is_some(), "the default pack has them");
-    let alone = exemplar::row(&[showing.clone()], None, &tables.vocabulary);
+    let alone = exemplar::row(std::slice::from_ref(&showing), None, &tables.vocabulary);
     let row = exemplar::row(&[showing], background.as_ref(), &tables.vocabulary);
     assert_ne!(alone, row, "they count");
     let word = Word::new("hero", Origin::Exemplars(1), Some(row));
@@ -657,9 +656,18 @@ fn statistics_of_the_wrong_length_or_of_no_numbers_are_refused() {
     let folder = Folder::new();
     let good = sections(&root().join("models/tarsier-s.tarsier"));
     for (change, words) in [
-        ((|b| b.truncate(100)) as fn(&mut Vec<u8>), "100 bytes for embeddings of 128"),
-        (|b| b[..4].copy_from_slice(&f32::NAN.to_le_bytes()), "no mean"),
-        (|b| b[512..516].copy_from_slice(&(-1f32).to_le_bytes()), "no mean"),
+        (
+            (|b| b.truncate(100)) as fn(&mut Vec<u8>),
+            "100 bytes for embeddings of 128",
+        ),
+        (
+            |b| b[..4].copy_from_slice(&f32::NAN.to_le_bytes()),
+            "no mean",
+        ),
+        (
+            |b| b[512..516].copy_from_slice(&(-1f32).to_le_bytes()),
+            "no mean",
+        ),
     ] {
         let mut sections = good.clone();
         let at = sections.iter().position(|(n, _)| n == Background::SECTION);
@@ -810,7 +818,14 @@ fn words_are_added_beside_the_pack_and_used_from_there() {
     let both = folder.text("robot.words");
     works(
         detect(&[
-            "--prompt", "spaceman", "--prompt", "left sleeve", "--words", &other, "--words", &both,
+            "--prompt",
+            "spaceman",
+            "--prompt",
+            "left sleeve",
+            "--words",
+            &other,
+            "--words",
+            &both,
         ]),
         &[],
     );
@@ -956,7 +971,7 @@ fn what_is_wrong_is_said_with_the_right_code() {
         &["none.tsv"],
     );
     assert!(!folder.path("x.words").exists(), "nothing was written");
-    works(vocab(&["add", "x", "--as", "a strange thing"]), &[]);
+    works(vocab(&["add", "my gadget", "--as", "a strange thing"]), &[]);
     fails(&vocab(&["remove", "y"]), 64, &["\"y\" is not in"]);
     fails(
         &run(&["vocab", "show", "cupp"]),
@@ -1027,7 +1042,12 @@ fn an_encoders_doubts_are_told() {
     };
     search(
         "dog",
-        &["written like it:\n  dog\n", "  dog\n", "means nearly", "(cosine)"],
+        &[
+            "written like it:\n  dog\n",
+            "  dog\n",
+            "means nearly",
+            "(cosine)",
+        ],
     );
     search("Türklinke", &["ü accents are dropped", "a guess"]);
     search("red 猫", &["1 of 2 pieces", "say nothing"]);
@@ -1161,12 +1181,21 @@ fn the_loop_takes_words_and_learns_from_a_box_of_the_next_frame() {
     assert_eq!(refused.0, "unknown_prompt", "{}", refused.1);
     // a reload by signal takes words that were written since
     works(tarsier(&folder, &[&add[..], &["--replace"]].concat()), &[]);
-    let add = ["vocab", "add", "--pack", &pack, "test pilot", "--like", "person"];
+    let add = [
+        "vocab",
+        "add",
+        "--pack",
+        &pack,
+        "test pilot",
+        "--like",
+        "person",
+    ];
     works(tarsier(&folder, &add), &[]);
     program.signal("HUP");
     program.says("configuration reloaded");
-    client
-        .command(json!({"command": "add_prompts", "prompts": [{"text": "test pilot", "kind": "name"}]}));
+    client.command(
+        json!({"command": "add_prompts", "prompts": [{"text": "test pilot", "kind": "name"}]}),
+    );
     client.command(json!({"command": "add_prompts", "prompts": ["a person in an orange suit"]}));
     program.signal("TERM");
     assert_eq!(program.end().code(), Some(0), "{}", program.log());

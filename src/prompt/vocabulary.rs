@@ -231,10 +231,15 @@ impl Vocabulary {
         self.admits(word)?;
         let [factor, shift, least] = self.alignment;
         let row = match &word.origin {
-            Origin::Name(name) => {
-                let row = self.find_of_pack(&normalise(name));
-                self.row(row.expect("it was just looked for"))
-            }
+            Origin::Name(name) => match self.find_of_pack(&normalise(name)) {
+                Some(row) => self.row(row),
+                None => {
+                    return Err(WordsError::Missing {
+                        word: word.name.clone(),
+                        name: name.clone(),
+                    });
+                }
+            },
             Origin::Sentence(_) => Row {
                 values: word.row.values.clone(),
                 scale: word.row.scale * factor,

@@ -1,7 +1,7 @@
-//! Words of the user's own: a small file beside the pack, mapped and checked like it.
+//! Words of the user's own: a small file beside the pack, of the same container and checked like it.
 //!
 //! A word is a name with what belongs to it: synonyms, whether it is a thing or stuff, a group, whether it is a reject, a least
-//! score; and where its row comes from ([`Origin`]). The file is the pack's container ([`crate::pack::container`]):
+//! score; and where its row comes from ([`Origin`]). The file ([`crate::pack::container`]) holds:
 //!
 //! | section | content |
 //! |---|---|

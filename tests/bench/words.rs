@@ -54,8 +54,7 @@ fn main() {
     let pack = Pack::open(&root.join("models/tarsier-s.tarsier")).expect("the default pack");
     let vocabulary = Vocabulary::open(&pack).expect("names");
     let encoder = || SentenceEncoder::open(&pack, execution).expect("an encoder");
-    let mut pipeline =
-        Pipeline::open(&pack, execution, Settings::default()).expect("a pipeline");
+    let mut pipeline = Pipeline::open(&pack, execution, Settings::default()).expect("a pipeline");
     let image = ImageFile::open(&root.join("models/sample/astronaut.jpg")).expect("a photo");
     let objects = pipeline.objects();
     let set = |requests: &[Request], encoder: &mut SentenceEncoder| {
@@ -132,5 +131,8 @@ fn main() {
         })
     });
     let time = median(times.collect());
-    println!("a row from a box {time:.2} ms: {:.2} of a frame", time / with_few);
+    println!(
+        "a row from a box {time:.2} ms: {:.2} of a frame",
+        time / with_few
+    );
 }
