@@ -72,7 +72,7 @@ def through_fp32(a, files):
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = a.threads
-    session = ort.InferenceSession(str(a.build / "detector/detector_fp32.onnx"), options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(str(a.onnx), options, providers=["CPUExecutionProvider"])
     names = [f"{k}_{s}" for s in STRIDES for k in ("embedding", "geometry")]
     rows = PromptBank(a.build / "text/prompts.npz", COCO80).names().numpy()
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -149,9 +149,11 @@ def main():
     p.add_argument("--threshold", type=float, default=0.001)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--limit", type=int)
-    p.add_argument("--fp32", action="store_true")
+    p.add_argument("--fp32", action="store_true", help="the exported graph through onnxruntime instead of the binary")
+    p.add_argument("--onnx", type=Path, help="with --fp32, another graph (detector_qdq.onnx: int8 without the binary)")
     p.add_argument("--output", type=Path, help="write the numbers as JSON")
     a = p.parse_args()
+    a.onnx = a.onnx or a.build / "detector/detector_fp32.onnx"
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
