@@ -165,7 +165,7 @@ def main():
         if seen % (50 * a.batch) == 0:
             print(f"{seen}/{a.pictures} pictures  {50 * a.batch / (time.time() - began):.1f}/s  each {sums[0] / sums[2]:.3f}  which {sums[1] / sums[2]:.3f}", flush=True)
             sums, began = np.zeros(3), time.time()
-        if seen % (200 * a.batch) == 0:
+        if seen % (100 * a.batch) == 0:
             finish()
             torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "seen": seen, "share": share}, checkpoint)
     finish()
