@@ -8,7 +8,7 @@ and mask AP.
     python evaluate.py --annotations instances.json --images folder --source any
     python evaluate.py --plots folder                    # precision-recall.png, confusion.png
 
-Other tasks: evaluate_federated.py (LVIS, OpenImages, ODinW, ...), evaluate_dense.py (stuff), evaluate_grounding.py, evaluate_d3.py (sentences).
+Other tasks: evaluate_federated.py (LVIS, OpenImages, ODinW, ...), evaluate_scene.py, evaluate_semantic.py (pixels), evaluate_grounding.py, evaluate_d3.py (sentences).
 
 Prompts are the names of the 80 COCO categories; only photos of the source that annotates them exhaustively count (`--source coco`).
 """

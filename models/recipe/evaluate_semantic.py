@@ -1,37 +1,36 @@
-"""Semantic and panoptic quality: which name each pixel gets.
+"""Mean IoU of stuff: which name each pixel gets. (Things beside it and panoptic quality: evaluate_scene.py.)
 
-    python evaluate_dense.py                                             # val photos with stuff labels, through the binary
-    python evaluate_dense.py --graph build                               # the same through build/detector/detector_qdq.onnx
-    python evaluate_dense.py --annotations camvid-evaluation-only.json
-    python evaluate_dense.py --labels annotations/validation --names names.txt --images images/validation    # ADE20K, PC-459
+    python evaluate_semantic.py                                             # val photos with stuff labels, through the binary
+    python evaluate_semantic.py --graph build                               # the same through build/detector/detector_fp32.onnx
+    python evaluate_semantic.py --annotations camvid-evaluation-only.json
+    python evaluate_semantic.py --labels annotations/validation --names names.txt --images images/validation    # ADE20K, PC-459
 
 Truth is a COCO JSON whose annotations have masks, or a folder of PNG label maps (ADE20K's form: value k is line k of --names, 0 is unlabelled;
 --zero-based for sets in which value 0 is the first name and 255 is unlabelled).
 
-* mIoU (semantic): all stuff names of the set are asked for at once; pixels that are labelled count, also those of things (there no stuff should be
-  said). A pixel without a reported name is a miss. Mean over the names that the photos have.
-* PQ (Kirillov et al. 2019): of segments; stuff is one segment per photo and name, things one each (panoptic only, through the binary).
+All stuff names of the set are asked for at once; pixels that are labelled count, also those of things (there no stuff should be said).
+A pixel without a reported name is a miss. The mean is over the names that the photos have. Through the binary, what counts is
+`tarsier semantic --format coco`: a list of {file_name, category_name, segmentation, score}.
 
-Through the binary, what counts is `tarsier semantic|panoptic --format coco`: a list of {file_name, category_name, segmentation, score}.
+onnxruntime's int8 convolutions saturate on x86 without VNNI where weights have 8 bits: there --onnx detector_qdq.onnx says less than the binary.
 """
 
 import argparse
 import json
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import cv2
 import numpy as np
 from pycocotools import mask as rle
 
-from evaluate import COCO80, HERE, add_binary_options
+from evaluate import HERE, add_binary_options
 
 sys.path.insert(0, str(HERE / "detector"))
 from data import letterbox  # noqa: E402
 from pixels import decode  # noqa: E402
-from semantic import Confusion, Panoptic  # noqa: E402
+from semantic import Confusion  # noqa: E402
 
 
 def masks_of(a):
@@ -62,27 +61,24 @@ def masks_of(a):
         yield im["file_name"], size, [(n, False, m) for n, m in stuff.items()] + things
 
 
-def through_binary(a, task, files, names):
-    """{file name: [(name, score, mask)]} of `tarsier semantic` or `panoptic`."""
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as prompts:
-        prompts.write("\n".join(names))
-        prompts.flush()
-        command = [a.tarsier, task, "--pack", a.pack, "--prompts", prompts.name, "--encode-unknown", "--format", "coco", "--threads", a.threads]
-        out = subprocess.run([*map(str, command), *map(str, files)], stdout=subprocess.PIPE, check=True).stdout
+def through_binary(a, files, names):
+    """{file name: [(name, score, mask)]} of `tarsier semantic`."""
+    command = [a.tarsier, "semantic", "--pack", a.pack, "--format", "coco", "--threads", a.threads, *(o for n in names for o in ("--stuff", n))]
+    out = subprocess.run([*map(str, command), *map(str, files)], stdout=subprocess.PIPE, check=True).stdout
     found = {}
     for r in json.loads(out):
-        found.setdefault(Path(r["file_name"]).name, []).append((r["category_name"], r["score"], rle.decode(r["segmentation"]).astype(bool)))
+        found.setdefault(Path(r["file_name"]).name, []).append((r["category_name"], r.get("score", 1.0), rle.decode(r["segmentation"]).astype(bool)))
     return found
 
 
 def through_graph(a, files, names):
-    """The same for `semantic` from the quantised graph: per pixel the best name, where its score reaches the threshold."""
+    """The same from an exported graph: per pixel the best name, where its score reaches the threshold."""
     import onnxruntime as ort
 
     from prompts import PromptBank
 
     folder = a.graph / "detector"
-    session = ort.InferenceSession(str(a.onnx or folder / "detector_qdq.onnx"), providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(str(a.onnx or folder / "detector_fp32.onnx"), providers=["CPUExecutionProvider"])
     align = json.load(open(folder / "stuff.json"))
     rows = PromptBank(a.graph / "text/prompts.npz", names).names().numpy()
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -102,24 +98,21 @@ def through_graph(a, files, names):
     return found
 
 
-def measure(truth, found, stuff, things):
-    """Numbers of `found` [(name, score, mask)] by photo against `truth`; `things`: whether they were asked for too."""
-    index = {n: k for k, n in enumerate(stuff)}
-    confusion, panoptic = Confusion(len(stuff)), Panoptic()
+def measure(truth, found, names):
+    """Numbers of `found` [(name, score, mask)] by photo against `truth`."""
+    index, confusion = {n: k for k, n in enumerate(names)}, Confusion(len(names))
     for file, size, segments in truth:
         true, said, counted = np.full(size, -1), np.full(size, -1), np.zeros(size, bool)
         for name, thing, mask in segments:
             counted |= mask
             if not thing:
                 true[mask] = index[name]
-        mine = sorted(found.get(Path(file).name, []), key=lambda s: s[1])
-        for name, _, mask in mine:
+        for name, _, mask in sorted(found.get(Path(file).name, []), key=lambda s: s[1]):
             said[mask] = index.get(name, -1)
         confusion.add(true, said, counted)
-        panoptic.add([s for s in segments if things or not s[1]], [(n, n not in index, m) for n, _, m in mine], ~counted)
     iou = confusion.iou()
-    return {**{k: round(100 * v, 2) for k, v in confusion.summary().items()}, **panoptic.summary(),
-            "IoU by name": {n: round(100 * float(iou[k]), 1) for n, k in index.items() if np.isfinite(iou[k])}}
+    by_name = {n: round(100 * float(iou[k]), 1) for n, k in index.items() if np.isfinite(iou[k])}
+    return {**{k: round(100 * v, 2) for k, v in confusion.summary().items()}, "IoU by name": dict(sorted(by_name.items(), key=lambda kv: -kv[1]))}
 
 
 def main():
@@ -128,21 +121,17 @@ def main():
     p.add_argument("--labels", type=Path, help="folder of PNG label maps instead of --annotations")
     p.add_argument("--names", type=Path, help="with --labels, a name per line")
     p.add_argument("--zero-based", action="store_true")
-    p.add_argument("--graph", type=Path, help="build folder: ask its quantised graph instead of the binary (semantic only)")
-    p.add_argument("--onnx", type=Path, help="with --graph, another graph than detector/detector_qdq.onnx")
+    p.add_argument("--graph", type=Path, help="build folder: ask its exported graph instead of the binary")
+    p.add_argument("--onnx", type=Path, help="with --graph, another graph than detector/detector_fp32.onnx")
     p.add_argument("--output", type=Path, help="write the numbers as JSON")
     a = p.parse_args()
     truth = list(masks_of(a))
     stuff = sorted({n for _, _, segments in truth for n, thing, _ in segments if not thing})
     files = [a.images / f for f, _, _ in truth]
     print(f"{len(truth)} photos, {len(stuff)} stuff names", flush=True)
-    ask = (lambda task, names: through_graph(a, files, names)) if a.graph else (lambda task, names: through_binary(a, task, files, names))
-    numbers = {"semantic": measure(truth, ask("semantic", stuff), stuff, False)}
-    if not a.graph and any(thing for _, _, segments in truth for _, thing, _ in segments):
-        numbers["panoptic"] = measure(truth, ask("panoptic", [*COCO80, *stuff]), stuff, True)
-    for task, values in numbers.items():
-        for k, v in values.items():
-            print(f"{task}: {k}: {v}")
+    numbers = measure(truth, through_graph(a, files, stuff) if a.graph else through_binary(a, files, stuff), stuff)
+    for k, v in numbers.items():
+        print(f"{k}: {v}")
     if a.output:
         a.output.write_text(json.dumps(numbers, indent=1))
 
