@@ -19,11 +19,14 @@ use tarsier::{
 };
 
 mod bench;
+mod camera;
 mod detect;
 mod ground;
 mod pack;
 mod run;
+mod vocab;
 mod watch;
+mod words;
 
 /// Exit codes, as in sysexits(3).
 pub(crate) mod exit {
@@ -97,7 +100,7 @@ pub(crate) fn code_of(e: &FrameError) -> u8 {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 64 wrong arguments, unknown name or empty prompt; 65 damaged photo, pack or prompt file; \
+Exit codes: 0 done; 64 wrong arguments, unknown name or empty prompt; 65 damaged photo, pack, words or prompt file; \
 66 file missing or unreadable; 69 this CPU lacks the instruction set, or this system the sandbox that is required; 70 a bug; 71 the system refuses a thread; \
 73 cannot create an output or a socket; 74 cannot write; 78 wrong configuration.";
 
@@ -127,6 +130,8 @@ enum Command {
     /// Build, look into, or check a model pack.
     #[command(subcommand)]
     Pack(pack::Pack),
+    /// Look up names, and keep words of your own: texts, boxes in photos, synonyms, groups, rejects.
+    Vocab(vocab::Vocab),
 }
 
 impl Arguments {
@@ -142,7 +147,7 @@ impl Arguments {
 }
 
 /// Where the model is and how it runs.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Engine {
     /// The model pack. Default: $TARSIER_PACK, else models/tarsier-s.tarsier, else /usr/share/tarsier/tarsier-s.tarsier.
     #[arg(long, value_name = "FILE")]
@@ -154,6 +159,16 @@ pub(crate) struct Engine {
     /// Threads. Default: all cores, up to 4. Results do not depend on it.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: Option<u16>,
+    /// Words of your own (see `tarsier vocab`); repeat it for more. Default: the file beside the pack that is called like it, with
+    /// .words at the end, if it is there.
+    #[arg(long, value_name = "FILE")]
+    words: Vec<PathBuf>,
+    /// Use no words of your own, not even those beside the pack.
+    #[arg(long, conflicts_with = "words")]
+    no_words: bool,
+    /// Encode every sentence anew. Otherwise those that were encoded before are read from $XDG_CACHE_HOME/tarsier or ~/.cache/tarsier.
+    #[arg(long)]
+    no_cache: bool,
 }
 
 /// What to look for.
@@ -168,6 +183,9 @@ pub(crate) struct Prompts {
     /// Any text; it is encoded on the device. Repeat it for more.
     #[arg(long = "sentence", value_name = "TEXT")]
     sentences: Vec<String>,
+    /// A box in a photo, in its pixels, that shows what to look for, and what to call it; several of one name are averaged.
+    #[arg(long = "exemplar", value_name = "PHOTO@X,Y,W,H=NAME")]
+    exemplars: Vec<words::NamedShown>,
     /// Encode names that are not in the vocabulary as sentences instead of refusing them.
     #[arg(long)]
     encode_unknown: bool,
@@ -217,6 +235,7 @@ pub(crate) fn run(arguments: &Arguments, started: Instant) -> Result<u8, Failure
         Command::Watch(c) => c.run(),
         Command::Bench(c) => c.engine.in_pool(|execution| c.run(execution, started)),
         Command::Pack(c) => c.run(),
+        Command::Vocab(c) => c.run(),
     }
 }
 
@@ -263,12 +282,20 @@ impl Engine {
         let path = self.path();
         let pack = open_pack(&path)?;
         let data = |e: &dyn fmt::Display| fail(exit::DATA, format!("pack {}: {e}", path.display()));
-        let opened = Opened {
+        let mut opened = Opened {
             pipeline: Pipeline::open(&pack, execution, settings).map_err(|e| data(&e))?,
             vocabulary: Vocabulary::open(&pack).map_err(|e| data(&e))?,
+            cache: self.cache(),
             pack,
             execution,
         };
+        let Opened {
+            vocabulary, pack, ..
+        } = &mut opened;
+        self.add_words(vocabulary, || {
+            let encoder = SentenceEncoder::open(pack, execution).map_err(|e| data(&e));
+            vocab::space(pack, &mut encoder?)
+        })?;
         log::info!(
             "pack {} ({} {}), {} on {} thread(s)",
             path.display(),
@@ -311,6 +338,8 @@ pub(crate) struct Opened {
     pub(crate) pipeline: Pipeline,
     vocabulary: Vocabulary,
     execution: Execution,
+    /// Where encoded sentences are kept.
+    cache: Option<PathBuf>,
 }
 
 impl Prompts {
@@ -329,6 +358,10 @@ impl Prompts {
             let lines = lines_of("prompt", path)?.into_iter();
             requests.extend(lines.map(|(number, l)| (name(&l), Some(number))));
         }
+        // several boxes of one name are one prompt
+        let mut shown: Vec<&str> = self.exemplars.iter().map(|e| e.name()).collect();
+        shown.dedup();
+        requests.extend(shown.iter().map(|n| (Request::Name((*n).into()), None)));
         let sentences = self.sentences.iter().cloned();
         requests.extend(sentences.map(|s| (Request::Sentence(s), None)));
         if requests.is_empty() {
@@ -339,10 +372,10 @@ impl Prompts {
     }
 
     /// The prompt set that the options ask for.
-    pub(crate) fn open(&self, opened: &Opened, quiet: bool) -> Result<PromptSet, Failure> {
+    pub(crate) fn open(&self, opened: &mut Opened, quiet: bool) -> Result<PromptSet, Failure> {
+        opened.show(&self.exemplars)?;
         let (requests, lines): (Vec<_>, Vec<_>) = self.requests()?.into_iter().unzip();
-        let mut encoder = SentenceEncoder::open(&opened.pack, opened.execution)
-            .map_err(|e| fail(exit::DATA, e))?;
+        let mut encoder = opened.encoder()?;
         let bar = progress(
             requests.len() as u64,
             "prompts",
@@ -361,6 +394,7 @@ impl Prompts {
             },
         );
         bar.finish_and_clear();
+        encoder.save();
         set.map_err(|e| match (&self.prompts, lines.get(at)) {
             (Some(file), Some(Some(line))) => {
                 fail(exit::USAGE, format!("{}:{line}: {e}", file.display()))

@@ -49,8 +49,12 @@ pub fn draw(pixels: &mut [u8], report: &Report, names: &dyn Names) {
     for detection in report.detections.iter().rev() {
         canvas.outline(detection, style.line, colour(names.name(detection.prompt)));
     }
-    for detection in report.detections.iter().rev() {
-        canvas.label(detection, style, names.name(detection.prompt));
+    for (i, detection) in report.detections.iter().enumerate().rev() {
+        let name = names.name(detection.prompt);
+        let tag = report
+            .track(i)
+            .map_or_else(String::new, |id| format!(" #{id}"));
+        canvas.label(detection, style, name, &tag);
     }
 }
 
@@ -221,11 +225,11 @@ impl Canvas<'_> {
     }
 
     /// The name and score: above the box if there is room, else inside its top.
-    fn label(&mut self, detection: &Detection, style: Style, name: &str) {
+    fn label(&mut self, detection: &Detection, style: Style, name: &str, tag: &str) {
         let (width, height) = (i64::from(self.size.width), i64::from(self.size.height));
         let margin = style.line;
         let letters = fitted(
-            name,
+            &format!("{name}{tag}"),
             detection.score,
             (width - 2 * margin) / style.letter_width(),
         );

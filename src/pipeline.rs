@@ -22,10 +22,14 @@ use crate::{
     scene::Report,
 };
 
+mod exemplar;
 pub mod golden;
 mod ground;
 mod masks;
+mod places;
 mod presence;
+
+pub use places::FrameEvidence;
 
 /// Why a pipeline could not be made or a frame not be done.
 #[derive(Debug)]
@@ -104,6 +108,7 @@ pub struct Pipeline {
     /// What the backbone made of the last frame, and how that frame lay in the input.
     features: TVec<TValue>,
     letterbox: Option<Letterbox>,
+    places: places::Places,
     detector: Detector,
     objects: Quant,
     execution: Execution,
@@ -191,6 +196,7 @@ impl Pipeline {
             senser,
             features: TVec::new(),
             letterbox: None,
+            places: places::Places::default(),
             letterboxer: Letterboxer::new(
                 Size::new(side, side),
                 manifest.fit,
@@ -242,6 +248,8 @@ impl Pipeline {
         self.letterbox = Some(letterbox);
         report.masks.clear();
         report.presences.clear();
+        report.tracks.clear();
+        report.sights.clear();
         times.letterbox = clock.elapsed();
 
         let outputs = self.network(&mut times)?;
@@ -261,6 +269,11 @@ impl Pipeline {
 
         let clock = Instant::now();
         self.detector.select(&outputs, &letterbox, report);
+        if self.places.wanted {
+            self.places.clear();
+            self.places
+                .fill(self.detector.candidates(&outputs), &letterbox);
+        }
         times.select = clock.elapsed();
         Ok(times)
     }

@@ -18,7 +18,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("sources", &["pack", "frame", "capture", "text"]),
     ("graph", &["graph"]),
     ("prompts", &["prompt"]),
-    ("detect", &["detect", "ground", "segment"]),
+    ("detect", &["detect", "ground", "segment", "track"]),
     ("output", &["report", "draw", "protocol"]),
     ("links", &["link"]),
     ("pipeline", &["pipeline"]),
@@ -28,13 +28,15 @@ const LAYERS: [(&str, &[&str]); 12] = [
 ];
 
 /// The files that may hold `unsafe`.
-const UNSAFE: [&str; 9] = [
+const UNSAFE: [&str; 10] = [
     "capture/v4l2/sys.rs",
     "kernels/add.rs",
     "kernels/align.rs",
     "kernels/arm.rs",
+    "kernels/arm/narrow.rs",
     "kernels/conv.rs",
     "kernels/depthwise.rs",
+    "kernels/gate.rs",
     "kernels/permute.rs",
     "kernels/x86.rs",
     "pack/map.rs",

@@ -119,7 +119,7 @@ impl Bench {
 
     fn measure(&self, execution: Execution, started: Instant) -> Result<Measured, Failure> {
         let mut opened = self.engine.open(execution, Settings::default())?;
-        let prompts = self.prompts.open(&opened, true)?;
+        let prompts = self.prompts.open(&mut opened, true)?;
         let loaded = started.elapsed();
         let golden = opened
             .pack

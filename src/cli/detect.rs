@@ -8,19 +8,28 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use tarsier::{
-    detect::Settings,
+    detect::{Settings, rules::Rules},
     draw,
     frame::{
         FrameError,
         file::{ImageFile, images},
     },
+    geometry::{
+        BBox,
+        camera::{Camera, CameraConfig},
+    },
     graph::op::Execution,
     prompt::PromptSet,
     report::{Format, ReportWriter},
+    run::config::{Config, ConfigError},
     scene::{Names, Report},
+    track::{self, Meaning, Tracker},
 };
 
-use super::{Engine, Failure, Opened, Prompts, code_of, exit, fail, output_failure, progress};
+use super::{
+    Engine, Failure, Opened, Prompts, camera::CameraOptions, code_of, exit, fail, output_failure,
+    progress,
+};
 
 /// Options of `detect`.
 #[derive(Debug, Args)]
@@ -48,8 +57,30 @@ pub(crate) struct Detect {
     /// One name per place: boxes of different prompts drop one another too.
     #[arg(long)]
     agnostic: bool,
+    /// Take the photos for frames in a row, so many a second (30 if not said): what is found again has the same id.
+    #[arg(long, value_name = "FPS", num_args = 0..=1, require_equals = true, default_missing_value = "30", value_parser = frames_a_second)]
+    track: Option<f64>,
+    /// Take the camera from the table [camera] of this configuration; the options below override it.
+    #[arg(long, value_name = "FILE", help_heading = "Camera")]
+    camera: Option<PathBuf>,
+    #[command(flatten)]
+    camera_options: CameraOptions,
     #[command(flatten)]
     pub(crate) engine: Engine,
+}
+
+fn frames_a_second(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(v) if v > 0.0 && v <= 1000.0 => Ok(v),
+        _ => Err("a number above 0 and up to 1000 is expected".into()),
+    }
+}
+
+/// What is kept from photo to photo.
+#[derive(Default)]
+struct Eyes {
+    tracker: Option<Tracker>,
+    camera: Option<CameraConfig>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -67,7 +98,7 @@ impl Names for PromptNames<'_> {
         self.0
             .prompts()
             .get(prompt as usize)
-            .map_or("", |p| &p.name)
+            .map_or("", |p| p.shown())
     }
 }
 
@@ -93,11 +124,16 @@ impl Detect {
             let message = "COCO results have no place for --absent; use --format json";
             return Err(fail(exit::USAGE, message));
         }
-        let prompts = self.prompts.open(&opened, false)?;
+        let prompts = self.prompts.open(&mut opened, false)?;
         if let Some(folder) = &self.draw {
             std::fs::create_dir_all(folder)
                 .map_err(|e| fail(exit::CANNOT_CREATE, format!("{}: {e}", folder.display())))?;
         }
+        let mut eyes = Eyes {
+            tracker: (self.track).map(|_| Tracker::new(track::Settings::default())),
+            camera: self.camera()?,
+        };
+        opened.pipeline.keep_places(eyes.tracker.is_some());
         let mut code = 0;
         let mut failed = |e: &FrameError| {
             log::error!("{e}");
@@ -118,15 +154,17 @@ impl Detect {
         let mut writer = ReportWriter::new(format, BufWriter::new(io::stdout().lock()));
         let bar = progress(photos.len() as u64, "photos", photos.len() < 8);
         let mut drawn = Drawn::new(self.draw.as_deref(), &photos);
+        let rules = Rules::of(&prompts, self.iou);
         let done = photos.iter().zip(0..).try_for_each(|(path, sequence)| {
             bar.set_position(sequence);
             match ImageFile::open(path) {
                 Ok(image) => self.photo(
                     &mut opened,
-                    &prompts,
+                    (&prompts, &rules),
                     path,
                     image,
                     sequence,
+                    &mut eyes,
                     &mut writer,
                     &mut drawn,
                 ),
@@ -143,14 +181,39 @@ impl Detect {
         Ok(code)
     }
 
+    /// The camera that the options describe, if they do.
+    fn camera(&self) -> Result<Option<CameraConfig>, Failure> {
+        let mut of_file = None;
+        if let Some(path) = &self.camera {
+            let config = Config::open(path).map_err(|e| match e {
+                ConfigError::Read { .. } => fail(exit::NO_INPUT, e),
+                _ => fail(exit::CONFIG, e),
+            })?;
+            let missing = || {
+                fail(
+                    exit::CONFIG,
+                    format!("{} has no table [camera]", path.display()),
+                )
+            };
+            of_file = Some(config.camera.ok_or_else(missing)?);
+        }
+        let camera = self.camera_options.over(of_file);
+        if let Some(camera) = &camera {
+            let wrong = |(key, why)| fail(exit::USAGE, format!("camera: {key} {why}"));
+            camera.check().map_err(wrong)?;
+        }
+        Ok(camera)
+    }
+
     #[allow(clippy::too_many_arguments)]
     fn photo<W: Write>(
         &self,
         opened: &mut Opened,
-        prompts: &PromptSet,
+        (prompts, rules): (&PromptSet, &Rules),
         path: &Path,
         mut image: ImageFile,
         sequence: u64,
+        eyes: &mut Eyes,
         writer: &mut ReportWriter<W>,
         drawn: &mut Drawn<'_>,
     ) -> Result<(), Failure> {
@@ -161,6 +224,22 @@ impl Detect {
             .detect(&frame, prompts, &mut report)
             .map_err(|e| fail(exit::SOFTWARE, e))?;
         log::debug!("{}: {times:?}", path.display());
+        rules.apply(&mut report);
+        if let (Some(tracker), Some(fps)) = (&mut eyes.tracker, self.track) {
+            let captured_ns = (sequence as f64 * 1e9 / fps) as u64;
+            let meaning = Meaning {
+                classes: &[],
+                thresholds: prompts.thresholds(),
+            };
+            let evidence = opened.pipeline.evidence(prompts, 0.0, 0.0);
+            tracker.update(captured_ns, &mut report, meaning, &evidence);
+        }
+        if let Some(config) = &eyes.camera {
+            let (width, height) = (image.size.width as f32, image.size.height as f32);
+            let camera = Camera::new(config, image.size)
+                .map_err(|e| fail(exit::USAGE, format!("camera: {}: {e}", path.display())))?;
+            report.sight(&camera, &BBox::new(0.0, 0.0, width, height));
+        }
         if self.masks {
             let segmented = opened.pipeline.segment(&mut report);
             segmented.map_err(|e| fail(exit::SOFTWARE, e))?;

@@ -23,8 +23,8 @@ use std::ops::Range;
 use super::{
     bands,
     epilogue::Epilogue,
-    isa::Isa,
-    layout::{GROUP, LANE, Planes},
+    isa::{Isa, Level},
+    layout::{GROUP, LANE, Planes, is_narrow},
     tile::{Operands, Tiles, tiles_of_level},
 };
 
@@ -55,6 +55,9 @@ pub struct Conv<'a> {
     pub out: Planes,
     /// `[out_blocks][offsets · groups][16][4]`, none of them -128.
     pub weights: &'a [i8],
+    /// Whether all of them are narrow, as [`is_narrow`](super::layout::is_narrow) says: some levels are faster then, and wrong
+    /// if it is said of wide ones.
+    pub narrow: bool,
     /// Per output channel, for unsigned bytes: `bias - zero_point_in · Σ weights`.
     pub bias: &'a [i32],
     /// The same for signed bytes ([`bias_s8`](super::layout::bias_s8)).
@@ -84,7 +87,14 @@ pub struct Conv<'a> {
 /// ends before the last input, or if `y` is not exactly the output planes.
 pub fn conv(isa: Isa, threads: usize, op: &Conv<'_>, x: &[u8], y: &mut [u8]) {
     op.check(x.len(), y.len());
-    let tiles = tiles_of_level!(isa);
+    // other levels have products of 32 bits, for which all weights are alike
+    let tiles = match (op.narrow, isa.level()) {
+        #[cfg(target_arch = "x86_64")]
+        (true, Level::Avx2) => &avx2::NARROW,
+        #[cfg(target_arch = "aarch64")]
+        (true, Level::Neon) => &neon::NARROW,
+        _ => tiles_of_level!(isa),
+    };
     let groups = y.len().div_ceil(tiles.blocks() * op.out.bytes());
     // a last group of fewer blocks is a smaller task: finer ones, as if for twice the threads, even it out
     let uneven = !y.len().is_multiple_of(tiles.blocks() * op.out.bytes());
@@ -120,6 +130,7 @@ impl Conv<'_> {
         self.epilogue.check();
         let steps = self.offsets.len() * self.groups;
         assert_eq!(self.weights.len(), channels * GROUP * steps, "weights");
+        debug_assert!(!self.narrow || is_narrow(self.weights), "a wide weight");
         let Planes { height, width, .. } = self.out;
         assert!(height > 0 && width > 0, "an empty plane");
         let last_base = (height - 1) * self.row_step + (width - 1) * self.pixel_step;
@@ -151,6 +162,13 @@ impl<'a> Tile<'a> {
         &self.scale.as_chunks::<LANE>().0[b]
     }
 
+    /// Those of all blocks of a tile, to be looked up once for all rows.
+    #[inline(always)]
+    #[cfg(target_arch = "aarch64")]
+    fn scales<const NB: usize>(&self) -> [&'a [f32; LANE]; NB] {
+        std::array::from_fn(|b| self.scale(b))
+    }
+
     /// What each of the rows reads, from the first on.
     #[inline(always)]
     fn rows(&self) -> impl Iterator<Item = Operands<'a>> + use<'a> {
@@ -180,8 +198,8 @@ const KINDS: [(usize, usize); 6] = [(3, 8), (4, 16), (4, 32), (1, 0), (3, 0), (4
 
 /// [`tiles`](super::tile::tiles) for [`KINDS`].
 macro_rules! conv_tiles {
-    (signed: $signed:literal, blocks: $blocks:tt, widths: $widths:tt) => {
-        $crate::kernels::tile::tiles!(tile, signed: $signed, blocks: $blocks,
+    ($tile:ident, signed: $signed:literal, blocks: $blocks:tt, widths: $widths:tt) => {
+        $crate::kernels::tile::tiles!($tile, signed: $signed, blocks: $blocks,
             kinds: [(3, 8), (4, 16), (4, 32), (1, 0), (3, 0), (4, 0)], widths: $widths)
     };
 }

@@ -268,6 +268,23 @@ pub fn pack_depthwise(weights: &[i8], shape: &DepthwiseShape) -> Vec<i8> {
     packed
 }
 
+/// The greatest magnitude of a narrow weight: the least and greatest of 7 bits.
+///
+/// Then two products with any unsigned byte fit 16 bits (`2 · 255 · 63 < 2^15`), and four with any signed one
+/// (`4 · 128 · 63 < 2^15`).
+pub const NARROW: i8 = 63;
+
+/// Whether all weights are narrow: from -[`NARROW`] to [`NARROW`].
+///
+/// This is a property of the numbers, looked up once when a model is loaded; no file is trusted about it.
+#[must_use]
+pub fn is_narrow(weights: &[i8]) -> bool {
+    let wide = |&weight: &i8| weight.unsigned_abs() > NARROW.unsigned_abs();
+    // pieces are looked at without a branch in them, in whole registers; wide weights end the first
+    let mut pieces = weights.chunks(4096);
+    pieces.all(|piece| !piece.iter().fold(false, |any, weight| any | wide(weight)))
+}
+
 /// The biases for levels that multiply signed bytes, `bias + 128 · Σ weights`.
 ///
 /// Those levels read an activation `u` as `u - 128`. `packed` is what
@@ -343,6 +360,25 @@ mod tests {
             image: false,
         };
         let _ = pack_weights(&[-128], &shape);
+    }
+
+    #[test]
+    fn weights_are_narrow_up_to_63_wherever_the_widest_lies() {
+        let mut weights = vec![0; 10_000];
+        for (weight, narrow) in [
+            (63, true),
+            (-63, true),
+            (64, false),
+            (-64, false),
+            (-128, false),
+        ] {
+            for at in [0, 4095, 4096, 9_999] {
+                weights[at] = weight;
+                assert_eq!(is_narrow(&weights), narrow, "{weight} at {at}");
+                weights[at] = 0;
+            }
+        }
+        assert!(is_narrow(&[]));
     }
 
     #[test]
