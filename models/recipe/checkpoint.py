@@ -1,14 +1,28 @@
-"""Keeps a training's weights in the repository, in half precision, so that it can go on elsewhere.
+"""Keeps the trained weights in the repository, in half precision, so that nobody has to train them again.
 
-    python checkpoint.py       # build/detector/checkpoint.pt, build/text/encoder.pt -> ../checkpoints/*.pt
+    python checkpoint.py save        # build/ -> ../checkpoints/*.pt and numbers.json
+    python checkpoint.py restore     # the other way: everything that export.py, quantize.py and pack.py read, without training
+
+| file | what |
+|---|---|
+| detector.pt | the detector as it is exported: averaged weights, normalisation measured |
+| detector_constant.pt | the detector of a training that goes on (build/detector/checkpoint.pt), for `detector/train.py --weights` |
+| masks.pt, presence.pt, stuff.pt, ground.pt | the stages on top of it |
+| text.pt | the sentence encoder |
+| numbers.json | thresholds and gates that belong to the weights, and the calibration |
 """
 
 import argparse
+import hashlib
+import json
 from pathlib import Path
 
 import torch
 
 HERE = Path(__file__).resolve().parent
+STAGES = ("masks", "presence", "stuff", "ground")
+NUMBERS = ("ground", "stuff", "calibration")
+PHOTOS = 768  # what export.py normalises over by default
 
 
 def half(state):
@@ -18,19 +32,49 @@ def half(state):
     return state.half() if isinstance(state, torch.Tensor) and state.is_floating_point() else state
 
 
+def whole(state):
+    """The same in fp32."""
+    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+
+
+def save(detector, text, kept):
+    kept.mkdir(exist_ok=True)
+    parts = {"detector": (detector / "final.measured.pt", "student"), "detector_constant": (detector / "checkpoint.pt", "student")}
+    parts |= {n: (detector / f"{n}.pt", None) for n in STAGES} | {"text": (text / "encoder.pt", "average")}
+    for name, (path, key) in parts.items():
+        if path.exists():
+            state = torch.load(path, weights_only=True, map_location="cpu")
+            torch.save(half(state[key] if key else state), kept / f"{name}.pt")
+            print(f"{name}.pt: {(kept / f'{name}.pt').stat().st_size} bytes")
+    numbers = {n: json.load(open(detector / f"{n}.json")) for n in NUMBERS if (detector / f"{n}.json").exists()}
+    (kept / "numbers.json").write_text(json.dumps(numbers, indent=1) + "\n")
+
+
+def restore(detector, text, kept):
+    for folder in (detector, text):
+        folder.mkdir(parents=True, exist_ok=True)
+    load = lambda name: whole(torch.load(kept / f"{name}.pt", weights_only=True))  # noqa: E731
+    student = load("detector")
+    torch.save(student, detector / "final.pt")
+    digest = hashlib.sha256((detector / "final.pt").read_bytes()).hexdigest()
+    torch.save({"key": f"{digest} {PHOTOS}", "student": student}, detector / "final.measured.pt")  # export.py need not measure it again
+    for name in STAGES:
+        if (kept / f"{name}.pt").exists():
+            torch.save(load(name), detector / f"{name}.pt")
+    for name, value in json.load(open(kept / "numbers.json")).items():
+        (detector / f"{name}.json").write_text(json.dumps(value, indent=1) + "\n")
+    state = load("text")
+    torch.save({"model": state, "average": state, "epoch": 0}, text / "encoder.pt")
+    print(f"{', '.join(sorted(p.name for p in detector.glob('*.pt')))} and encoder.pt are in {detector.parent}")
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("what", choices=("save", "restore"))
     p.add_argument("--build", default=HERE.parent / "build", type=Path)
-    p.add_argument("--output", default=HERE.parent / "checkpoints", type=Path)
+    p.add_argument("--checkpoints", default=HERE.parent / "checkpoints", type=Path)
     a = p.parse_args()
-    a.output.mkdir(exist_ok=True)
-    student = torch.load(a.build / "detector/checkpoint.pt", weights_only=True)["student"]
-    torch.save(half(student), a.output / "detector.pt")
-    encoder = torch.load(a.build / "text/encoder.pt", weights_only=True)
-    weights = next(v for k, v in encoder.items() if isinstance(v, dict) and any(isinstance(t, torch.Tensor) and t.ndim > 1 for t in v.values()))
-    torch.save(half(weights), a.output / "text.pt")
-    for f in sorted(a.output.glob("*.pt")):
-        print(f"{f.name}: {f.stat().st_size} bytes")
+    {"save": save, "restore": restore}[a.what](a.build / "detector", a.build / "text", a.checkpoints)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
 """Numbers of the shipped binary (int8), or of the fp32 export, on a COCO-format split: box AP; and, for the binary, what a user sees at
 the pack's own thresholds (precision, recall, and IL_MCC: Matthews' correlation of "a photo of this has at least one box" with "it has
-one in truth", over all photos and names), and what is lost when a name is asked for by a synonym.
+one in truth", over all photos and names), how far scores are from probabilities by name, what is lost when a name is asked for by a synonym,
+and mask AP.
 
     python evaluate.py                                   # ../tarsier-s.tarsier through ../../target/release/tarsier
     python evaluate.py --fp32                            # build/detector/detector_fp32.onnx through onnxruntime, same letterbox and selection
     python evaluate.py --annotations instances.json --images folder --source any
+    python evaluate.py --plots folder                    # precision-recall.png, confusion.png
+
+Other tasks: evaluate_federated.py (LVIS, OpenImages, ODinW, ...), evaluate_scene.py, evaluate_semantic.py (pixels), evaluate_grounding.py, evaluate_d3.py (sentences).
 
 Prompts are the names of the 80 COCO categories; only photos of the source that annotates them exhaustively count (`--source coco`).
 """
@@ -22,6 +26,7 @@ import numpy as np
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "detector"))
+import plots  # noqa: E402
 from teacher import COCO80  # noqa: E402
 
 STRIDES = (8, 16, 32, 64)
@@ -39,6 +44,17 @@ def through_binary(a, files, names=COCO80, threshold=None, *more):
         command += [] if threshold is None else ["--threshold", str(threshold)]
         done = subprocess.run([*map(str, command), *more, *map(str, files)], stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout)
+
+
+def add_binary_options(p):
+    """The options of every evaluation that asks the binary."""
+    shared = HERE.parents[2] / "shared"
+    p.add_argument("--annotations", default=shared / "data/val.json", type=Path)
+    p.add_argument("--images", default=shared / "data/images", type=Path)
+    p.add_argument("--pack", default=HERE.parent / "tarsier-s.tarsier", type=Path)
+    p.add_argument("--tarsier", default=HERE.parents[1] / "target/release/tarsier", type=Path)
+    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--limit", type=int, help="only the first photos")
 
 
 def presences(a, files):
@@ -72,7 +88,7 @@ def through_fp32(a, files):
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = a.threads
-    session = ort.InferenceSession(str(a.build / "detector/detector_fp32.onnx"), options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(str(a.onnx), options, providers=["CPUExecutionProvider"])
     names = [f"{k}_{s}" for s in STRIDES for k in ("embedding", "geometry")]
     rows = PromptBank(a.build / "text/prompts.npz", COCO80).names().numpy()
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -137,21 +153,39 @@ def as_shipped(e, chosen, ids):
     }
 
 
+def calibration_errors(e, name_of, least=0.02, enough=50):
+    """Mean distance between score and precision (IoU 0.5) over ten equally filled bins: of all pairs together, and by name.
+
+    Only detections of at least `least` count, and names with `enough` of them.
+    """
+    rows = {}
+    for m in e.evalImgs:
+        if m and m["aRng"] == e.params.areaRng[0]:
+            for score, match, ignored in zip(m["dtScores"], m["dtMatches"][0], m["dtIgnore"][0]):
+                if score >= least and not ignored:
+                    rows.setdefault(m["category_id"], []).append((score, match > 0))
+
+    def error(pairs):
+        pairs = np.array(sorted(pairs), float)
+        return sum(abs(part[:, 0].mean() - part[:, 1].mean()) * len(part) for part in np.array_split(pairs, 10)) / len(pairs)
+
+    own = {name_of[k]: round(error(r), 3) for k, r in rows.items() if len(r) >= enough}
+    every = [pair for r in rows.values() for pair in r]
+    return {"calibration error": round(error(every), 4), "calibration error, mean over names": round(float(np.mean(list(own.values()))), 4), "calibration error by name": own} if own else {}
+
+
 def main():
-    shared = HERE.parents[2] / "shared"
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--annotations", default=shared / "data/val.json", type=Path)
-    p.add_argument("--images", default=shared / "data/images", type=Path)
+    add_binary_options(p)
     p.add_argument("--source", default="coco", help="only photos of this `source`; `any` takes all")
     p.add_argument("--build", default=HERE.parent / "build", type=Path)
-    p.add_argument("--pack", default=HERE.parent / "tarsier-s.tarsier", type=Path)
-    p.add_argument("--tarsier", default=HERE.parents[1] / "target/release/tarsier", type=Path)
     p.add_argument("--threshold", type=float, default=0.001)
-    p.add_argument("--threads", type=int, default=2)
-    p.add_argument("--limit", type=int)
-    p.add_argument("--fp32", action="store_true")
+    p.add_argument("--fp32", action="store_true", help="the exported graph through onnxruntime instead of the binary")
+    p.add_argument("--onnx", type=Path, help="with --fp32, another graph (detector_qdq.onnx: int8 without the binary)")
+    p.add_argument("--plots", type=Path, help="folder for precision-recall.png and confusion.png")
     p.add_argument("--output", type=Path, help="write the numbers as JSON")
     a = p.parse_args()
+    a.onnx = a.onnx or a.build / "detector/detector_fp32.onnx"
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -187,9 +221,18 @@ def main():
             ap[name] = 100 * float(pr[pr > -1].mean())
     best = sorted(per_name.items(), key=lambda kv: -kv[1])[:15]
     print("AP50 of the best names:", ", ".join(f"{n} {v}" for n, v in best))
+    name_of, file_of = {k: n for n, k in ids.items()}, {im["id"]: im["file_name"] for im in truth["images"]}
+    if a.plots:
+        a.plots.mkdir(parents=True, exist_ok=True)
+        plots.precision_recall(a.plots / "precision-recall.png", e, [name_of[k] for k in e.params.catIds])
     more = {}
     if not a.fp32:
-        more = as_shipped(evaluated(as_results(through_binary(a, files)), COCO80), chosen, ids)
+        reported = as_results(through_binary(a, files))
+        more = {**as_shipped(evaluated(reported, COCO80), chosen, ids), **calibration_errors(e, name_of)}
+        if a.plots:
+            named = lambda rows: [{**r, "name": name_of[r["category_id"]]} for r in rows]  # noqa: E731
+            counts = plots.confusion(named([n for n in truth["annotations"] if not n.get("iscrowd")]), named(reported))
+            plots.confusion_matrix(a.plots / "confusion.png", counts)
         loss = {}
         for name, other in SYNONYMS.items():
             if name in ap:
@@ -199,7 +242,6 @@ def main():
         more["AP by synonym, by name"] = loss
         there = presences(a, files)
         has = {(im["file_name"], n): False for im in truth["images"] for n in ids}
-        name_of, file_of = {k: n for n, k in ids.items()}, {im["id"]: im["file_name"] for im in truth["images"]}
         has.update({(file_of[n["image_id"]], name_of[n["category_id"]]): True for n in truth["annotations"]})
         both = np.array([(v, there[Path(f).name, n]) for (f, n), v in has.items()]).T
         more["IL_MCC of --absent"] = round(float(np.corrcoef(*both)[0, 1]), 3)

@@ -32,11 +32,9 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     for part in ("backbone", "head"):
         shutil.copy(a.build / "detector" / f"{part}_qdq.onnx", folder)
-    for part in ("masks", "presence"):
+    there = [part for part in ("masks", "presence", "stuff", "ground") if (a.build / "detector" / f"{part}_qdq.onnx").exists()]
+    for part in there:
         shutil.copy(a.build / "detector" / f"{part}_qdq.onnx", folder)
-    grounds = (a.build / "detector/ground_qdq.onnx").exists()
-    if grounds:
-        shutil.copy(a.build / "detector/ground_qdq.onnx", folder)
     shutil.copy(a.build / "text/encoder_qdq.onnx", folder / "sentence_qdq.onnx")
     shutil.copy(a.build / "text/tokenizer.txt", folder)
     shutil.copy(a.golden, folder / "golden.png")
@@ -67,8 +65,15 @@ def main():
 
     alignment = json.load(open(a.build / "detector/alignment.json"))
     # grounding compares logits as they were in its training: before any calibration
-    ground = {"ground": {"scale": alignment["scale"], "bias": alignment["bias"], **json.load(open(a.build / "detector/ground.json"))}} if grounds else {}
-    presence = {"scale": alignment["presence_scale"], "object": 0.0, "bias": alignment["presence_bias"], "threshold": 0.5}
+    optional = {}
+    if "ground" in there:
+        optional["ground"] = {"scale": alignment["scale"], "bias": alignment["bias"], **json.load(open(a.build / "detector/ground.json"))}
+    if "presence" in there:
+        optional["presence"] = {"scale": alignment["presence_scale"], "object": 0.0, "bias": alignment["presence_bias"], "threshold": 0.5}
+    if "masks" in there:
+        optional["masks"] = {"stride": 8}
+    if "stuff" in there:
+        optional["stuff"] = {"stride": 8, **json.load(open(a.build / "detector/stuff.json"))}
     parameters = folder / "parameters.f32"
     parameters.unlink(missing_ok=True)
     if not a.uncalibrated:
@@ -77,12 +82,13 @@ def main():
         own = [{**calibration["common"], "threshold": a.threshold, **calibration["names"].get(c["name"], {})} for _, c in vocabulary]
         np.array([[o["factor"] * alignment["scale"], o["factor"] * alignment["bias"] + o["shift"], o["threshold"]] for o in own], "<f4").tofile(parameters)
         common = calibration["common"]
-        presence = calibration.get("presence", presence)
+        if "presence" in there:
+            optional["presence"] = calibration.get("presence", optional["presence"])
         alignment = {"scale": common["factor"] * alignment["scale"], "bias": common["factor"] * alignment["bias"] + common["shift"]}
     manifest = {
         "format": 2, "name": "tarsier-s", "version": a.version, "built_by": "", "input_px": 320, "embedding": int(rows.shape[1]),
         "strides": [8, 16, 32, 64], "alignment_scale": alignment["scale"], "alignment_bias": alignment["bias"],
-        "threshold": a.threshold, "masks": {"stride": 8}, "presence": presence, **ground, "licence": "MIT OR Apache-2.0",
+        "threshold": a.threshold, **optional, "licence": "MIT OR Apache-2.0",
         "training_data": "6,609 photos from COCO val2017 and 23 smaller public sets, distilled from NanoDet-Plus-m and all-MiniLM-L6-v2; see models/README.md",
         "metrics": json.load(open(a.metrics)) if a.metrics else {}, "golden": "", "sha256": {},
     }

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import torch
 
+from regions import isolated
+
 cv2.setNumThreads(0)
 LONGEST = 400  # stored photos are shrunk to this; training pictures are at most 320
 DEPLOYED = 320  # the runtime's picture: whole photos at this size are what the student must know
@@ -27,13 +29,13 @@ class Split:
     `names`: the 80 COCO names first (the teacher's order), then every other thing category that has boxes.
     `boxes[i]`: `[n,6]` x0 y0 x1 y1 in the JSON's pixels, index of the name, certainty: 1 for what people labelled.
     `masks[i]`: for the first of those boxes, one each, what the JSON has in `segmentation` (polygons or RLE) or nothing.
-    `results`: what other teachers found (COCO-results JSON; see `add_results`).
+    `results`: what other teachers found (COCO-results JSON; see `add_results`). `stuff`: isolated regions of stuff are objects as well.
     """
 
-    def __init__(self, json_path, coco_names, results=()):
+    def __init__(self, json_path, coco_names, results=(), stuff=False):
         self.data = json.load(open(json_path))
         cats = {c["id"]: c for c in self.data["categories"]}
-        others = sorted({c["name"] for c in cats.values() if c["isthing"] and not c.get("coco80")})
+        others = sorted({c["name"] for c in cats.values() if (stuff or c["isthing"]) and not c.get("coco80")})
         self.names = list(coco_names) + others
         index = {n: i for i, n in enumerate(self.names)}
         self.images = self.data["images"]
@@ -41,7 +43,12 @@ class Split:
         boxes, self.masks = [[] for _ in self.images], [[] for _ in self.images]
         for a in self.data["annotations"]:
             c = cats[a["category_id"]]["name"]
-            if a.get("iscrowd") or c not in index or not cats[a["category_id"]]["isthing"]:
+            if a.get("iscrowd") or c not in index:
+                continue
+            if not cats[a["category_id"]]["isthing"] and a.get("segmentation"):
+                i = place[a["image_id"]]
+                boxes[i] += [(*b, index[c], 1.0) for b in isolated(a["segmentation"], self.images[i]["height"], self.images[i]["width"])]
+                self.masks[i] += [None] * (len(boxes[i]) - len(self.masks[i]))
                 continue
             x, y, w, h = a["bbox"]
             if w > 1 and h > 1:
@@ -139,13 +146,15 @@ def jitter_colour(x, rng):
 
 
 class Pictures(torch.utils.data.IterableDataset):
-    """An endless stream of batches (uint8 [B,3,S,S], boxes, photo of each quadrant, seam of the mosaic).
+    """An endless stream of batches: uint8 [B,3,S,S], boxes [B,n,6] padded with zeros, photo of each quadrant [B,4], seam [B,2].
 
-    Processes of one training (`rank`) draw different pictures of the same sizes, so that none waits for another.
+    Processes of one training (`rank`) draw different pictures of the same sizes, so that none waits for another; so do the worker
+    processes that a DataLoader splits one stream over.
     """
 
-    def __init__(self, split, store, batch, sizes, mosaic, seed, rank=0):
+    def __init__(self, split, store, batch, sizes, mosaic, seed, rank=0, cutouts=None, copy_paste=0.0):
         self.split, self.store, self.batch, self.sizes, self.mosaic, self.seed, self.rank = split, store, batch, sizes, mosaic, seed, rank
+        self.cutouts, self.copy_paste = cutouts, copy_paste
         # everyday scenes with many kinds of things teach most: they are drawn three times as often
         self.pool = [i for i, im in enumerate(split.images) for _ in range(3 if im["source"] in EVERYDAY else 1)]
 
@@ -209,18 +218,22 @@ class Pictures(torch.utils.data.IterableDataset):
             photos = [rng.choice(self.pool)] * 4
             # from the whole photo, small, to a part of it as large as the runtime sees it, and a little larger
             self.paste(canvas, (0, 0, size, size), photos[0], rng, (0.8 * size, 1.3 * DEPLOYED), boxes)
-        x = jitter_colour(canvas, rng) if rng.random() < 0.8 else canvas
         boxes = np.concatenate(boxes) if boxes else np.zeros((0, 6))
+        if self.cutouts and rng.random() < self.copy_paste:
+            boxes = self.cutouts.paste(canvas, boxes, self.store, rng)
+        x = jitter_colour(canvas, rng) if rng.random() < 0.8 else canvas
         return x, boxes.astype(np.float32), photos, (cx, cy)
 
     def __iter__(self):
-        sizes, rng = random.Random(self.seed), random.Random(self.seed * 1009 + self.rank)
+        worker = torch.utils.data.get_worker_info()
+        own = worker.id * 7919 if worker else 0
+        sizes, rng = random.Random(self.seed + own), random.Random((self.seed + own) * 1009 + self.rank)
         while True:
             size = sizes.choice(self.sizes)
             items = [self.picture(size, rng) for _ in range(self.batch)]
             yield (
                 torch.from_numpy(np.stack([i[0] for i in items])).permute(0, 3, 1, 2),
-                [torch.from_numpy(i[1]) for i in items],
+                torch.nn.utils.rnn.pad_sequence([torch.from_numpy(i[1]) for i in items], batch_first=True),
                 torch.tensor([i[2] for i in items]),
                 torch.tensor([i[3] for i in items]),
             )

@@ -3,6 +3,8 @@
     python export.py                       # build/detector/final.pt -> build/detector/detector_fp32.onnx, calibration.npz
                                            # ground.pt -> ground_fp32.onnx: it reads objects, not pictures
 
+Masks, presence and stuff are in the graph where their weights are in the folder; what the folder lacks, the pack will lack.
+
 Batch normalisation is folded into the convolutions. Two affine changes are folded into the last convolutions, so that one int8
 scale serves all 16 geometry channels and no work is left for the runtime:
 * distances stay in strides, 0..8;
@@ -10,7 +12,9 @@ scale serves all 16 geometry channels and no work is left for the runtime:
 """
 
 import argparse
+import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +23,7 @@ import torch
 
 from data import EVERYDAY, PhotoStore, Split, letterbox
 from ground import CHANNELS, SIDE, Grounder
-from student import STRIDES, Masks, Presence, Student
+from student import STRIDES, Masks, Presence, Student, Stuff
 from teacher import COCO80
 
 HERE = Path(__file__).resolve().parent
@@ -29,28 +33,54 @@ MASKS = ["prototypes"] + [f"coefficients_{s}" for s in STRIDES]
 
 
 class Exported(torch.nn.Module):
-    """Flat outputs: features first, then embedding and geometry of each level, masks, presence."""
+    """Flat outputs: features first, then embedding and geometry of each level, then masks, presence and stuff, those that there are."""
 
-    def __init__(self, student, masks, presence):
+    def __init__(self, student, masks=None, presence=None, stuff=None):
         super().__init__()
-        self.backbone, self.head, self.masks, self.presence = student.backbone, student.head, masks, presence.convolutions()
+        self.backbone, self.head, self.masks, self.stuff = student.backbone, student.head, masks, stuff
+        self.presence = presence and presence.convolutions()
+        self.names = FEATURES + LEVELS + (MASKS if masks else []) + (["presence"] if presence else []) + (["stuff"] if stuff else [])
 
     def forward(self, image):
         features = self.backbone(image)
-        prototypes, coefficients = self.masks(features)
-        return (*features, *(t for level in self.head(features) for t in level), prototypes, *coefficients, self.presence(features))
+        out = [*features, *(t for level in self.head(features) for t in level)]
+        if self.masks:
+            prototypes, coefficients = self.masks(features)
+            out += [prototypes, *coefficients]
+        for part in (self.presence, self.stuff):
+            if part:
+                out.append(part(features))
+        return tuple(out)
+
+
+def trained(kind, path):
+    """The network with its weights, or None where there are none."""
+    if not path.exists():
+        return None
+    network = kind()
+    network.load_state_dict(torch.load(path, weights_only=True))
+    return network.eval()
 
 
 def load(weights, photos):
     """The student with averaged weights, its normalisation measured anew, objectness mapped to 0..8.
 
     Averaged weights have no running statistics of their own, and those of training are of mosaics at other sizes: both means and
-    variances are taken again over letterboxed photos, as the runtime sees them.
+    variances are taken again over letterboxed photos, as the runtime sees them. Every later stage needs them: they are kept beside the
+    weights, for as long as those stay the same.
     """
     student = Student()
-    student.load_state_dict(torch.load(weights, weights_only=True))
-    batches = (torch.from_numpy(b).float() / 255 for b in np.array_split(photos, max(1, len(photos) // 32)))
-    torch.optim.swa_utils.update_bn(batches, student)
+    known, key = weights.with_suffix(".measured.pt"), f"{hashlib.sha256(weights.read_bytes()).hexdigest()} {len(photos)}"
+    state = torch.load(known, weights_only=True) if known.exists() else {}
+    if state.get("key") != key:
+        student.load_state_dict(torch.load(weights, weights_only=True))
+        batches = (torch.from_numpy(b).float() / 255 for b in np.array_split(photos, max(1, len(photos) // 32)))
+        torch.optim.swa_utils.update_bn(batches, student)
+        state = {"key": key, "student": student.state_dict()}
+        own = known.with_suffix(f".{os.getpid()}")
+        torch.save(state, own)
+        own.replace(known)
+    student.load_state_dict(state["student"])
     student.eval()
     with torch.no_grad():
         last = student.head.where[-1]
@@ -95,27 +125,25 @@ def main():
     store = PhotoStore(split, a.shared / "data/images", out / "photos")
     photos = calibration_photos(split, store, a.size, max(a.calibration, a.normalisation))
     student = load(out / a.weights, photos[: a.normalisation])
-    masks, presence = Masks(), Presence()
-    masks.load_state_dict(torch.load(out / "masks.pt", weights_only=True))
-    presence.load_state_dict(torch.load(out / "presence.pt", weights_only=True))
-    path = out / "detector_fp32.onnx"
+    parts = {k: trained(kind, out / f"{k}.pt") for k, kind in (("masks", Masks), ("presence", Presence), ("stuff", Stuff))}
+    exported, path = Exported(student, **parts), out / "detector_fp32.onnx"
     torch.onnx.export(
-        Exported(student, masks.eval(), presence.eval()), torch.zeros(1, 3, a.size, a.size), str(path), dynamo=False, opset_version=17,
-        input_names=["image"], output_names=FEATURES + LEVELS + MASKS + ["presence"], do_constant_folding=True,
+        exported, torch.zeros(1, 3, a.size, a.size), str(path), dynamo=False, opset_version=17,
+        input_names=["image"], output_names=exported.names, do_constant_folding=True,
     )
     model = share_constants(onnx.load(path))
     onnx.save(model, path)
     onnx.checker.check_model(model)
-    terms = {"": student, "presence_": presence}
-    alignment = {f"{k}{name}": value for k, m in terms.items() for name, value in (("scale", m.log_scale.exp().item()), ("bias", m.bias.item()))}
+    terms = {"": student, "presence_": parts["presence"]}
+    alignment = {f"{k}{name}": value for k, m in terms.items() if m for name, value in (("scale", m.log_scale.exp().item()), ("bias", m.bias.item()))}
     (out / "alignment.json").write_text(json.dumps(alignment) + "\n")
 
-    ground = Grounder()
-    ground.load_state_dict(torch.load(out / "ground.pt", weights_only=True))
-    torch.onnx.export(
-        ground.eval(), torch.zeros(1, CHANNELS, SIDE, SIDE), str(out / "ground_fp32.onnx"), dynamo=False, opset_version=17,
-        input_names=["objects"], output_names=["match"], do_constant_folding=True,
-    )
+    ground = trained(Grounder, out / "ground.pt")
+    if ground:
+        torch.onnx.export(
+            ground, torch.zeros(1, CHANNELS, SIDE, SIDE), str(out / "ground_fp32.onnx"), dynamo=False, opset_version=17,
+            input_names=["objects"], output_names=["match"], do_constant_folding=True,
+        )
 
     np.savez(out / "calibration.npz", image=photos[: a.calibration])
     print(f"{path.name}: {len(model.graph.node)} nodes, alignment scale {student.log_scale.exp().item():.3f}, bias {student.bias.item():.3f}")

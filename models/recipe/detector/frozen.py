@@ -5,6 +5,7 @@ import torch
 from data import DEPLOYED, PhotoStore, Split
 from export import calibration_photos, load
 from loss import boxes_from_geometry, grid
+from precision import autocast
 from student import STRIDES
 from teacher import COCO80
 
@@ -12,7 +13,7 @@ PROPOSALS = 300  # the runtime's default
 
 
 class Frozen:
-    """Detector, photos and their split. Everything runs in bfloat16 without gradients."""
+    """Detector, photos and their split. Everything runs without gradients."""
 
     def __init__(self, shared, build, json_name="train.json"):
         out = build / "detector"
@@ -30,14 +31,14 @@ class Frozen:
     def features(self, rgb):
         """uint8 [B,3,S,S] -> four features [B,64,h,w]."""
         x = rgb.float().div(255).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             return self.student.backbone(x)
 
     @torch.no_grad()
     def objects(self, features, count=PROPOSALS):
         """The `count` locations with the most objectness: embedding [B,K,128], boxes [B,K,4] in pixels, objectness [B,K] (0..8),
         location [B,K]."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             outputs = self.student.head(features)
         embedding = torch.cat([e.float().flatten(2).transpose(1, 2) for e, _ in outputs], 1)
         geometry = torch.cat([g.float().flatten(2).transpose(1, 2) for _, g in outputs], 1).clamp(0, 8)

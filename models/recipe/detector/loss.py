@@ -44,21 +44,29 @@ def giou(a, b):
     return iou - (hull - union) / hull.clamp(min=1e-6), iou
 
 
-def assign(boxes, points, steps):
-    """Labels [n,6] of one picture -> (location, label) pairs: near the box's centre, on the levels that fit its size."""
-    if not len(boxes):
-        return torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long)
-    wh = boxes[:, 2:4] - boxes[:, :2]
-    side = wh.prod(1).sqrt()[None]
-    centre = (boxes[:, :2] + boxes[:, 2:4]) / 2
-    off = (points[:, None] - centre[None]).abs()
+def assigned(boxes, points, steps):
+    """Labels [...,n,6] of pictures -> which of them each location learns, [...,L], or -1: near the box's centre, on the levels that fit
+    its size. A row whose certainty is 0 is no label (padding)."""
+    if not boxes.shape[-2]:
+        return torch.full((*boxes.shape[:-2], len(points)), -1, dtype=torch.long, device=boxes.device)
+    boxes = boxes.unsqueeze(-3)  # [...,1,n,6]
+    wh = boxes[..., 2:4] - boxes[..., :2]
+    side = wh.prod(-1).sqrt()
+    centre = (boxes[..., :2] + boxes[..., 2:4]) / 2
+    off = (points[:, None] - centre).abs()
     s = steps[:, None]
     fits = (side < 9 * s) | (s == steps.max())
     fits &= (side >= 3.5 * s) | (s == steps.min())
-    near = (off < 1.25 * s[..., None]).all(-1) & (off <= wh[None] / 2 + 0.5 * s[..., None]).all(-1)
-    cost = torch.where(fits & near, wh.prod(1)[None].expand(len(points), -1), torch.inf)
-    best, label = cost.min(1)
-    at = torch.nonzero(best < torch.inf).flatten()
+    near = (off < 1.25 * s[..., None]).all(-1) & (off <= wh / 2 + 0.5 * s[..., None]).all(-1)
+    cost = torch.where(fits & near & (boxes[..., 5] > 0), wh.prod(-1), torch.inf)
+    best, label = cost.min(-1)
+    return torch.where(best < torch.inf, label, -1)
+
+
+def assign(boxes, points, steps):
+    """Labels [n,6] of one picture -> (location, label) pairs."""
+    label = assigned(boxes, points, steps)
+    at = torch.nonzero(label >= 0).flatten()
     return at, label[at]
 
 
@@ -95,19 +103,18 @@ quality_focal = QualityFocal.apply
 
 
 def detection_loss(outputs, prompts, student, strides, size, teacher_out, labels, photos, seams, exhaustive):
-    """Loss terms as a dict. `prompts`: [C,128], the first 80 are the teacher's names."""
+    """Loss terms as a dict. `prompts` [C,128], the first 80 are the teacher's names; `labels` [B,n,6], padded with zeros."""
     b = len(labels)
     embedding = torch.cat([e.float().flatten(2).transpose(1, 2) for e, _ in outputs], 1)
     geometry = torch.cat([g.float().flatten(2).transpose(1, 2) for _, g in outputs], 1)
     # of the names beyond the teacher's, only those that this batch labels or lists as absent can be valid
     asked = exhaustive[photos].any(1).any(0)
-    for boxes in labels:
-        asked[boxes[:, 4].long()] = True
+    asked[labels[..., 4][labels[..., 5] > 0].long()] = True
     asked[:80] = True
     column = asked.cumsum(0) - 1
     prompts = prompts[asked]
     logits = embedding @ (student.log_scale.exp() * prompts).T + student.bias
-    points, steps = grid(size, strides)
+    points, steps = grid(size, strides, logits.device)
     boxes = boxes_from_geometry(geometry, points, steps)
     t_scores, t_boxes = teacher_out
     n_names = prompts.shape[0]
@@ -117,15 +124,15 @@ def detection_loss(outputs, prompts, student, strides, size, teacher_out, labels
     valid = exhaustive[:, asked][photo].float()
     valid[..., :80] = 1
     box_target = t_boxes.clone()
-    for i in range(b):
-        at, label = assign(labels[i], points, steps)
-        if len(at):
-            box_target[i, at] = labels[i][label, :4]
-            with torch.no_grad():
-                quality = giou(boxes[i, at], labels[i][label, :4])[1].clamp(min=QUALITY_FLOOR)
-            c = column[labels[i][label, 4].long()]
-            target[i, at, c] = torch.maximum(target[i, at, c], quality * labels[i][label, 5])
-            valid[i, at, c] = 1
+    label = assigned(labels, points, steps)
+    i, at = torch.nonzero(label >= 0, as_tuple=True)
+    told = labels[i, label[i, at]]
+    box_target[i, at] = told[:, :4]
+    with torch.no_grad():
+        quality = giou(boxes[i, at], told[:, :4])[1].clamp(min=QUALITY_FLOOR)
+    c = column[told[:, 4].long()]
+    target[i, at, c] = torch.maximum(target[i, at, c], quality * told[:, 5])
+    valid[i, at, c] = 1
     best = target.max(-1).values
     norm = best.sum().clamp(min=1)
     box_weight = best * (best > TEACHER_BOX_FLOOR)

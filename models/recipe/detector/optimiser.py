@@ -8,19 +8,22 @@ import torch
 
 
 def newton_schulz(g, steps=5):
-    """Approximate orthogonalisation of a matrix (coefficients of the published implementation)."""
+    """Approximate orthogonalisation of matrices [...,r,c] (coefficients of the published implementation)."""
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = g / (g.norm() + 1e-7)
-    tall = x.shape[0] > x.shape[1]
-    x = x.T if tall else x
+    x = g / (g.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    tall = x.shape[-2] > x.shape[-1]
+    x = x.mT if tall else x
     for _ in range(steps):
-        m = x @ x.T
+        m = x @ x.mT
         x = a * x + (b * m + c * m @ m) @ x
-    return x.T if tall else x
+    return x.mT if tall else x
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum, orthogonalised; update scaled to the root mean square of AdamW's so that both share a schedule."""
+    """Nesterov momentum, orthogonalised; update scaled to the root mean square of AdamW's so that both share a schedule.
+
+    Matrices of one shape are orthogonalised together: on a GPU these products are many and small.
+    """
 
     def __init__(self, params, lr, momentum=0.95, weight_decay=0.0):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
@@ -28,6 +31,7 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure=None):
         for group in self.param_groups:
+            alike = {}
             for p in group["params"]:
                 if p.grad is None:
                     continue
@@ -35,5 +39,8 @@ class Muon(torch.optim.Optimizer):
                 m = state.setdefault("momentum", torch.zeros_like(g))
                 m.lerp_(g, 1 - group["momentum"])
                 u = g.lerp(m, group["momentum"]).reshape(p.shape[0], -1)
-                u = newton_schulz(u) * 0.2 * max(u.shape) ** 0.5
-                p.mul_(1 - group["lr"] * group["weight_decay"]).add_(u.reshape(p.shape), alpha=-group["lr"])
+                alike.setdefault(u.shape, []).append((p, u))
+            for shape, some in alike.items():
+                updates = newton_schulz(torch.stack([u for _, u in some])) * 0.2 * max(shape) ** 0.5
+                for (p, _), u in zip(some, updates):
+                    p.mul_(1 - group["lr"] * group["weight_decay"]).add_(u.reshape(p.shape), alpha=-group["lr"])

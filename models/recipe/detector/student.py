@@ -15,10 +15,11 @@ Chosen for int8 on small cores (DESIGN: the network is ours too):
 * a fourth level (stride 64) because the dense teacher has one: it costs 2 MMAC and finds what fills the picture.
 
 Beside the head, on the same features, each a graph of its own that runs only where it is asked for (trained after the detector, which
-stays as it is: `train_masks.py`, `train_presence.py`):
+stays as it is: `train_masks.py`, `train_presence.py`, `train_stuff.py`):
 
       -> masks: prototypes [N,32,S/8,S/8], coefficients [N,32,h,w] per level; mask logit of an object = coefficients . prototypes
       -> presence [N,128]: what is in the picture at all, compared with prompt rows like an object
+      -> stuff [N,128,S/8,S/8]: what each cell is of, compared with prompt rows like an object
 """
 
 import torch
@@ -159,6 +160,34 @@ class PresenceExported(nn.Module):
 
     def forward(self, features):
         return self.layers(torch.cat([f(x) for x in features[1:] for f in (lambda t: F.adaptive_avg_pool2d(t, 1), lambda t: F.max_pool2d(t, t.shape[-1]))], 1))
+
+
+class Stuff(nn.Module):
+    """A vector for every cell of stride 8, compared with prompt rows like an object: four features -> [N,128,S/8,S/8], 50 MMAC at 320.
+
+    From the coarsest feature down, each is mixed with the one above it, doubled: what a patch of grey is, road or wall or sky, only its
+    surroundings tell.
+    """
+
+    def __init__(self, neck=64):
+        super().__init__()
+        self.deepest = Conv(neck, neck, 3)
+        self.mix = nn.ModuleList(nn.Sequential(Conv(2 * neck, neck), Conv(neck, neck, 3)) for _ in range(2))
+        self.last = nn.Sequential(Conv(2 * neck, neck), nn.Conv2d(neck, EMBEDDING, 1))
+        nn.init.normal_(self.last[-1].weight, std=0.02)
+        self.log_scale = nn.Parameter(torch.tensor(0.0))
+        self.bias = nn.Parameter(torch.tensor(-4.0))
+
+    def forward(self, features):
+        fine, middle, coarse, coarsest = features
+        beside = lambda x, feature: torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), feature], 1)  # noqa: E731
+        x = self.mix[0](beside(self.deepest(coarsest), coarse))
+        x = self.mix[1](beside(x, middle))
+        return self.last(beside(x, fine))
+
+    def logits(self, vectors, prompts):
+        """[N,128,h,w] and unit rows [C,128] -> [N,C,h,w]."""
+        return self.log_scale.exp() * torch.einsum("cd,ndhw->nchw", prompts, vectors) + self.bias
 
 
 class Student(nn.Module):

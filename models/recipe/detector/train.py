@@ -2,16 +2,19 @@
 
     python train.py --hours 1.5 --shared ../../../../shared      # run again to continue after an interruption
     torchrun --nproc-per-node 2 train.py --threads 1 ...         # gradients averaged over processes: faster even on two cores
+    python train.py --device cuda --hours 0.4 --compile ...      # a GPU; torchrun --nproc-per-node 8 train.py ... for several
 
 The schedule runs on training time, not on steps, because the budget is time: warm-up, a constant phase on small pictures (--sizes), then
 a linear decay to zero on pictures of nearly the final size (--last-sizes) from --decay on. The last phase on 288 to 320 pixels is worth
-its slowness: from the same weights, 88,000 pictures there reached AP 7.5 where 206,000 on 224 to 256 pixels reached 6.8. Small steps learn more per picture: 16 pictures at a learning rate
-of 1.5e-3 brought the validation score loss from 0.1239 to 0.1116 in 16,000 pictures, 64 at 3e-3 to 0.1137. Writes build/detector/checkpoint.pt (resumable), stable.pt (the
-checkpoint before the decay: put it in the place of checkpoint.pt and raise --hours to train on), final.pt (averaged weights), log.csv.
+its slowness: from the same weights, 88,000 pictures there reached AP 7.5 where 206,000 on 224 to 256 pixels reached 6.8. Small steps
+learn more per picture: 16 pictures at a learning rate of 1.5e-3 brought the validation score loss from 0.1239 to 0.1116 in 16,000 pictures,
+64 at 3e-3 to 0.1137. A GPU needs large ones; there the learning rate grows with the root of the batch unless --lr says it.
+
+Writes build/detector/checkpoint.pt (resumable), stable.pt (the checkpoint before the decay: put it in the place of checkpoint.pt and raise
+--hours to train on), final.pt (averaged weights), log.csv and its plot log.png.
 """
 
 import argparse
-import csv
 import os
 import random
 import shutil
@@ -21,14 +24,18 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from cutouts import CutOuts
 from data import PhotoStore, Pictures, Split
 from loss import detection_loss
 from optimiser import Muon
+from precision import autocast
 from prompts import PromptBank
+from runlog import RunLog
 from student import STRIDES, Student
 from teacher import COCO80, Teacher
 
 HERE = Path(__file__).resolve().parent
+LOSSES = ("score", "object", "giou", "l1")
 
 
 def schedule(progress, decay):
@@ -50,33 +57,48 @@ def main():
     p.add_argument("--shared", default=HERE.parents[3] / "shared", type=Path, help="folder with data/ and teachers/")
     p.add_argument("--build", default=HERE.parents[1] / "build", type=Path)
     p.add_argument("--hours", type=float, default=1.5, help="training time in all, over interruptions")
-    p.add_argument("--batch", type=int, default=8, help="pictures per step and process")
-    p.add_argument("--lr", type=float, default=1.5e-3)
+    p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    p.add_argument("--batch", type=int, help="pictures per step and process: by default 8 on a CPU, 128 on a GPU")
+    p.add_argument("--lr", type=float, help="by default 1.5e-3, times the root of what a step has in pictures beyond 16, at most 4e-3")
     p.add_argument("--decay", type=float, default=0.7, help="fraction of the time after which the learning rate falls")
     p.add_argument("--sizes", type=int, nargs="+", default=[224, 256], help="picture sizes before that")
     p.add_argument("--last-sizes", type=int, nargs="+", default=[288, 320], help="picture sizes from then on")
     p.add_argument("--steps", type=int, default=10**9, help="stop after so many steps, for trials")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--weights", type=Path, help="start from these weights (any precision) instead of random ones")
-    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--threads", type=int, default=2, help="of PyTorch on the CPU")
+    p.add_argument("--workers", type=int, help="processes that make pictures: by default 1 for a CPU, all cores but two for GPUs")
+    p.add_argument("--compile", action="store_true", help="torch.compile the student")
+    p.add_argument("--copy-paste", type=float, default=0.0, help="share of pictures into which cut-out things are pasted")
+    p.add_argument("--stuff-regions", action="store_true", help="learn each isolated region of a stuff mask as an object")
     p.add_argument("--results", type=Path, nargs="*", default=[], help="COCO-results JSON of other teachers on the photos of the split")
     a = p.parse_args()
     torch.set_num_threads(a.threads)
-    processes = int(os.environ.get("WORLD_SIZE", 1))
-    rank = int(os.environ.get("RANK", 0))
+    processes, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+    device, gpu = torch.device(a.device), torch.device(a.device).type == "cuda"
+    if gpu:
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.benchmark = True  # few picture sizes
+        torch.set_float32_matmul_precision("high")
     if processes > 1:
-        dist.init_process_group("gloo")
+        dist.init_process_group("nccl" if gpu else "gloo")
+    a.batch = a.batch or (128 if gpu else 8)
+    a.lr = a.lr or min(4e-3, 1.5e-3 * max(1.0, a.batch * processes / 16) ** 0.5)
+    workers = a.workers or (max(1, (len(os.sched_getaffinity(0)) - 2) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))) if gpu else 1)
     torch.manual_seed(a.seed)
     out = a.build / "detector"
     out.mkdir(parents=True, exist_ok=True)
 
-    split = Split(a.shared / "data/train.json", COCO80, a.results)
+    split = Split(a.shared / "data/train.json", COCO80, a.results, a.stuff_regions)
+    cutouts = CutOuts(split) if a.copy_paste else None
     store = PhotoStore(split, a.shared / "data/images", out / "photos")
     bank = PromptBank(a.build / "text/prompts.npz", split.names)
-    teacher = Teacher(a.shared / "teachers")
-    student = Student().to(memory_format=torch.channels_last)
+    teacher = Teacher(a.shared / "teachers", device)
+    student = Student().to(device, memory_format=torch.channels_last)
+    exhaustive = split.exhaustive.to(device)
     if a.weights:
-        student.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in torch.load(a.weights, weights_only=True).items()})
+        student.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in torch.load(a.weights, weights_only=True, map_location=device).items()})
     ema = torch.optim.swa_utils.get_ema_multi_avg_fn(0.998 ** (a.batch * processes / 64))  # the mean of some 32,000 pictures
     average = torch.optim.swa_utils.AveragedModel(student, multi_avg_fn=ema, use_buffers=True)
     matrices = [q for n, q in student.named_parameters() if q.ndim == 4 and "where.1" not in n and "what.2" not in n]
@@ -90,7 +112,7 @@ def main():
     spent, step, seen = 0.0, 0, 0
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists():
-        c = torch.load(checkpoint, weights_only=True)
+        c = torch.load(checkpoint, weights_only=True, map_location=device)
         student.load_state_dict(c["student"])
         average.load_state_dict(c["average"])
         for o, s in zip(optimisers, c["optimisers"]):
@@ -99,8 +121,10 @@ def main():
         rank or print(f"continuing at step {step}, {seen} pictures, {spent / 3600:.2f} h", flush=True)
     rng = random.Random(a.seed + step)  # the prompts asked for: the same in every process
     budget, drawn, batches = a.hours * 3600, None, None
-    log = csv.writer(open(out / "log.csv", "a", buffering=1))
-    sums, last_print, last_save = {}, time.time(), time.time()
+    log = None if rank else RunLog(out / "log.csv", LOSSES)
+    forward = torch.compile(student, dynamic=False) if a.compile else student
+    sums, steps, last_print, last_save = torch.zeros(len(LOSSES), device=device), 0, time.time(), time.time()
+    rank or print(f"{processes} x {device}, {a.batch} pictures a step each, lr {a.lr:.2e}, {workers} workers, {len(split.names)} names", flush=True)
 
     def elapsed():
         """Training time until now; a process that was stopped for a while has not trained meanwhile."""
@@ -113,6 +137,7 @@ def main():
                     "spent": spent, "step": step, "seen": seen}, out / "checkpoint.tmp")
         (out / "checkpoint.tmp").replace(checkpoint)
         torch.save(average.module.state_dict(), out / ("final.pt" if final else "latest.pt"))
+        log.plot()
 
     began = time.time()
     while spent < budget and step < a.steps:
@@ -123,23 +148,23 @@ def main():
             rank or shutil.copy(checkpoint, out / "stable.pt")
         if last is not drawn:
             drawn = last
-            pictures = Pictures(split, store, a.batch, a.last_sizes if last else a.sizes, 0.15 if last else 0.25, a.seed + step + 1, rank)
-            batches = iter(torch.utils.data.DataLoader(pictures, batch_size=None, num_workers=1, prefetch_factor=4))
-        rgb, labels, photos, seams = next(batches)
+            pictures = Pictures(split, store, a.batch, a.last_sizes if last else a.sizes, 0.15 if last else 0.25, a.seed + step + 1, rank, cutouts, a.copy_paste)
+            batches = iter(torch.utils.data.DataLoader(pictures, batch_size=None, num_workers=workers, prefetch_factor=4, pin_memory=gpu))
+        rgb, labels, photos, seams = (t.to(device, non_blocking=True) for t in next(batches))
         for o in optimisers:
             for g in o.param_groups:
                 g["lr"] = a.lr * schedule(progress, a.decay)
         answers = teacher(rgb)
         x = rgb.float().div(255).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
-            outputs = student(x)
-        losses = detection_loss(outputs, bank.sample(rng), student, STRIDES, rgb.shape[-1], answers, labels, photos, seams, split.exhaustive)
+        with autocast(device):
+            outputs = forward(x)
+        losses = detection_loss(outputs, bank.sample(rng).to(device), student, STRIDES, rgb.shape[-1], answers, labels, photos, seams, exhaustive)
         total = sum(losses.values())
         for o in optimisers:
             o.zero_grad(set_to_none=True)
         total.backward()
         if processes > 1:
-            clock = torch.tensor([elapsed()])  # the schedule must be the same everywhere
+            clock = torch.tensor([elapsed()], device=device)  # the schedule must be the same everywhere
             average_over_processes([q.grad for q in matrices + decay + plain] + [clock])
             spent, began = clock.item(), time.time()
         torch.nn.utils.clip_grad_norm_(plain + decay, 10.0)
@@ -149,16 +174,14 @@ def main():
         step, seen = step + 1, seen + len(rgb) * processes
         if processes == 1:
             spent, began = elapsed(), time.time()
-        for k, v in losses.items():
-            sums[k] = sums.get(k, 0.0) + v.item()
-        sums["n"] = sums.get("n", 0) + 1
+        sums += torch.stack([losses[k].detach() for k in LOSSES])
+        steps += 1
         if rank == 0 and time.time() - last_print > 30:
-            n = sums.pop("n")
-            mean = {k: v / n for k, v in sums.items()}
-            rate = n * a.batch * processes / (time.time() - last_print)
+            mean = dict(zip(LOSSES, (sums / steps).tolist()))
+            rate = steps * a.batch * processes / (time.time() - last_print)
             print(f"{spent / 3600:.3f}/{a.hours} h  step {step}  {seen} pictures  {rate:.0f}/s  " + "  ".join(f"{k} {v:.3f}" for k, v in mean.items()), flush=True)
-            log.writerow([round(spent), step, seen] + [round(v, 4) for v in mean.values()])
-            sums, last_print = {}, time.time()
+            log.add(spent, step, seen, mean)
+            sums, steps, last_print = torch.zeros_like(sums), 0, time.time()
         if time.time() - last_save > 300:
             save()
             last_save = time.time()

@@ -24,6 +24,7 @@ from data import DEPLOYED, letterbox
 from expressions import absent, area, colour_name, present
 from frozen import Frozen
 from ground import CHANNELS, OBJECTS, Grounder, describe, thin
+from precision import autocast
 from prompts import PromptBank
 from teacher import COCO80
 
@@ -234,7 +235,7 @@ def main():
             x, iou, told = examples(rows[n : n + batch], encoder, train)
             for g in optimiser.param_groups:
                 g["lr"] = 1.5e-3 * min(1, step / 100) * (1 - step / steps)
-            with torch.autocast("cpu", torch.bfloat16):
+            with autocast():
                 logit = model.match(x)
             loss = loss_of(logit.float(), iou, told)
             optimiser.zero_grad()

@@ -16,26 +16,18 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pycocotools import mask as rle
 
 from data import DEPLOYED, GREY, PhotoStore, Pictures, Split, jitter_colour
 from export import calibration_photos, load
 from loss import assign, grid
+from pixels import decode
+from precision import autocast
 from student import STRIDES, Masks
 from teacher import COCO80
 
 HERE = Path(__file__).resolve().parent
 MASK_STRIDE = 4  # of the targets; the prototypes' is 8
 PER_PICTURE = 48  # locations that learn, at most
-
-
-def decode(segmentation, height, width):
-    """A COCO segmentation as uint8 [height, width] of 0 and 1."""
-    if isinstance(segmentation, list):
-        segmentation = rle.merge(rle.frPyObjects(segmentation, height, width))
-    elif isinstance(segmentation["counts"], list):
-        segmentation = rle.frPyObjects(segmentation, height, width)
-    return rle.decode(segmentation)
 
 
 class MaskedPictures(Pictures):
@@ -135,7 +127,7 @@ def main():
         for g in optimiser.param_groups:
             g["lr"] = a.lr * min(1, seen / 500 + 0.05) * max(0.0, 1 - seen / a.pictures)
         x = rgb.float().div(255).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             with torch.no_grad():
                 features = student.backbone(x)
             prototypes, coefficients = model(features)

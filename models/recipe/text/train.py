@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from common import WIDTH, arguments, held_out, held_synonyms, save_atomically
 from encoder import Encoder, batch
+from precision import autocast
 from tokenizer import Tokenizer, words
 
 RELATION, TEMPERATURE = 0.05, 0.05  # at 0.2 its gradient is four times the cosine's
@@ -173,7 +174,7 @@ def main() -> None:
                 parameters["lr"] = rate
             ids, lengths = batch([ids for _, ids in group])
             target = data.rows[[i for i, _ in group]].to(device)
-            with torch.autocast(device, torch.bfloat16):
+            with autocast(device):
                 student = model(ids.to(device), lengths.to(device))
             student = student.float()
             cosine = (student * target).sum(1)

@@ -1,0 +1,110 @@
+"""Everything that training needs, in pieces small enough for a machine that takes only so much at a time.
+
+    python bundle.py pack --shared ../../../../shared --output ../../build/bundle     # here: piece-00.tar, piece-01.tar, ...
+    python bundle.py unpack --pieces ../../build/bundle --output /tmp/tarsier         # there, when all pieces have arrived
+
+Unpacked, `--output` has shared/ (data/train.json, data/val.json, data/images, teachers/) and build/ (text/prompts.npz, detector/*.pt): what
+`train.py --shared ... --build ...` reads. Photos are shrunk to what training keeps of them (data.LONGEST) and saved as JPEG; labels stay in the pixels
+of the original. Every piece can be unpacked alone, a list of all of them is in each, and unpacking says what is missing.
+"""
+
+import argparse
+import hashlib
+import io
+import json
+import sys
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+
+from data import LONGEST
+
+HERE = Path(__file__).resolve().parent
+PIECE = 58 << 20  # bytes of a piece at most
+TEACHER = ("ncnn_torch.py", "nanodet-plus-m_416.param", "nanodet-plus-m_416.bin")
+WEIGHTS = ("detector.pt", "detector_constant.pt")
+
+
+def photo(path, quality):
+    """The JPEG of a photo that is no longer than LONGEST on its longer side."""
+    x = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if x is None:
+        raise FileNotFoundError(f"{path} cannot be read")
+    scale = min(1.0, LONGEST / max(x.shape[:2]))
+    if scale < 1:
+        x = cv2.resize(x, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return cv2.imencode(".jpg", x, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def contents(a):
+    """Yields (name in the bundle, bytes)."""
+    for split in ("train", "val"):
+        yield f"shared/data/{split}.json", (a.shared / f"data/{split}.json").read_bytes()
+    for name in TEACHER:
+        yield f"shared/teachers/{name}", (a.shared / "teachers" / name).read_bytes()
+    yield "build/text/prompts.npz", (a.build / "text/prompts.npz").read_bytes()
+    for name in WEIGHTS:
+        if (a.weights / name).exists():
+            yield f"build/detector/{name}", (a.weights / name).read_bytes()
+    files = [im["file_name"] for s in ("train", "val") for im in json.load(open(a.shared / f"data/{s}.json"))["images"]]
+    with ThreadPoolExecutor(a.threads) as pool:
+        for name, jpeg in zip(files, pool.map(lambda f: photo(a.shared / "data/images" / f, a.quality), files)):
+            yield f"shared/data/images/{name}", jpeg
+
+
+def pack(a):
+    a.output.mkdir(parents=True, exist_ok=True)
+    for old in a.output.glob("piece-*.tar"):
+        old.unlink()
+    pieces, size = [[]], 0
+    for name, data in contents(a):
+        whole = 512 + (len(data) + 511) // 512 * 512  # what a member takes in a tar
+        if size + whole > PIECE:
+            pieces.append([])
+            size = 0
+        pieces[-1].append((name, data))
+        size += whole
+    told = json.dumps({"pieces": len(pieces), "files": sum(map(len, pieces))}).encode()
+    for n, piece in enumerate(pieces):
+        path = a.output / f"piece-{n:02}.tar"
+        with tarfile.open(path, "w") as tar:
+            for name, data in [("bundle.json", told), *piece]:
+                entry = tarfile.TarInfo(name)
+                entry.size = len(data)
+                tar.addfile(entry, io.BytesIO(data))
+        print(f"{path.name}: {path.stat().st_size} bytes, {len(piece)} files, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}", flush=True)
+
+
+def unpack(a):
+    a.output.mkdir(parents=True, exist_ok=True)
+    for path in sorted(a.pieces.glob("piece-*.tar")):
+        with tarfile.open(path) as tar:
+            tar.extractall(a.output, filter="data")
+    if not (a.output / "bundle.json").exists():
+        sys.exit(f"{a.pieces} has no pieces")
+    told = json.load(open(a.output / "bundle.json"))
+    have = len(list(a.pieces.glob("piece-*.tar")))
+    files = sum(1 for f in a.output.rglob("*") if f.is_file() and f.name != "bundle.json")
+    print(f"{have} of {told['pieces']} pieces unpacked")
+    if have < told["pieces"] or files < told["files"]:
+        sys.exit(f"{told['files'] - files} of {told['files']} files are missing")
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("what", choices=("pack", "unpack"))
+    p.add_argument("--shared", default=HERE.parents[3] / "shared", type=Path)
+    p.add_argument("--build", default=HERE.parents[1] / "build", type=Path)
+    p.add_argument("--weights", default=HERE.parents[1] / "checkpoints", type=Path)
+    p.add_argument("--pieces", default=HERE.parents[1] / "build/bundle", type=Path)
+    p.add_argument("--output", default=HERE.parents[1] / "build/bundle", type=Path)
+    p.add_argument("--quality", type=int, default=88, help="of the JPEGs")
+    p.add_argument("--threads", type=int, default=2)
+    a = p.parse_args()
+    {"pack": pack, "unpack": unpack}[a.what](a)
+
+
+if __name__ == "__main__":
+    main()
