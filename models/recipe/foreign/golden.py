@@ -4,7 +4,8 @@
     python golden.py --full build/foreign --photos folder --output /tmp/full  # those of networks.py at full size, for TARSIER_FOREIGN
 
 Outputs are computed exactly (exact.py); the last column of tensors.tsv says in how many elements onnxruntime (its basic optimisations)
-differs from that over the whole network. What it differs in node by node, given exact inputs, is printed.
+differs from that over the whole network. What it differs in node by node, given exact inputs, is printed, and that is what counts: a large
+network of random weights makes many differences of a few ties in its first layers.
 """
 
 import argparse
