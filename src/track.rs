@@ -183,6 +183,8 @@ struct Thing {
     classes: heapless::Vec<u32, MEMBERS>,
     /// Whether another thing of its name covers a part of it, or it one of the other: then its box and its look may be half another's.
     hidden: bool,
+    /// The other one of its name that covers the most of it, if one touches it.
+    cover: Option<BBox>,
     /// The track that it was given.
     track: Option<u16>,
 }
@@ -375,6 +377,7 @@ impl Tracker {
                     members: heapless::Vec::new(),
                     classes: heapless::Vec::new(),
                     hidden: false,
+                    cover: None,
                     track: None,
                 });
                 self.seen
@@ -387,17 +390,23 @@ impl Tracker {
             let room = self.thing_of.push(thing as u16);
             debug_assert!(room.is_ok(), "one for each detection");
         }
-        for i in 1..self.things.len() {
-            let (before, rest) = self.things.split_at_mut(i);
-            let thing = &mut rest[0];
-            for other in before {
-                if touch(&thing.bbox, &other.bbox) && thing.classes.first() == other.classes.first()
+        for i in 0..self.things.len() {
+            let (bbox, mut most) = (self.things[i].bbox, 0.0);
+            for j in 0..self.things.len() {
+                let (thing, other) = (&self.things[i], &self.things[j]);
+                if i == j
+                    || !touch(&bbox, &other.bbox)
+                    || thing.classes.first() != other.classes.first()
                 {
-                    let both = shared(&thing.bbox, &other.bbox);
-                    thing.hidden |= both >= HIDDEN * thing.bbox.area();
-                    other.hidden |= both >= HIDDEN * other.bbox.area();
+                    continue;
+                }
+                let both = shared(&bbox, &other.bbox);
+                if both > most {
+                    most = both;
+                    self.things[i].cover = Some(other.bbox);
                 }
             }
+            self.things[i].hidden = most >= HIDDEN * bbox.area();
         }
     }
 
@@ -564,7 +573,8 @@ impl Tracker {
             track.hits = track.hits.saturating_add(1);
             let share = share(track);
             let hidden = self.things[i].hidden;
-            track.motion.correct(&self.things[i].bbox, hidden);
+            let whole = completed(&self.things[i].bbox, &track.bbox, self.things[i].cover);
+            track.motion.correct(&whole, hidden);
             track.bbox = self.things[i].bbox;
             track.unseen = 0.0;
             track.names.begin();
@@ -728,6 +738,24 @@ fn share(track: &Track) -> f32 {
 fn widened(bbox: &BBox, by: f32) -> BBox {
     let (w, h) = (bbox.width() * by, bbox.height() * by);
     BBox::new(bbox.x0 - w, bbox.y0 - h, bbox.x1 + w, bbox.y1 + h)
+}
+
+/// A box with those of its sides that lie in what may cover it where they were expected, if that is farther out: a box ends there because
+/// the other one begins.
+fn completed(seen: &BBox, expected: &BBox, cover: Option<BBox>) -> BBox {
+    let Some(cover) = cover else { return *seen };
+    let across = |side: f32| cover.x0 < side && side < cover.x1;
+    let down = |side: f32| cover.y0 < side && side < cover.y1;
+    let less = |side: f32, expected: f32, covered| if covered { side.min(expected) } else { side };
+    let more = |side: f32, expected: f32, covered| if covered { side.max(expected) } else { side };
+    // one above the other hides rows, one beside the other columns
+    let beside = across(seen.x0) != across(seen.x1);
+    BBox {
+        x0: less(seen.x0, expected.x0, across(seen.x0)),
+        y0: less(seen.y0, expected.y0, !beside && down(seen.y0)),
+        x1: more(seen.x1, expected.x1, across(seen.x1)),
+        y1: more(seen.y1, expected.y1, !beside && down(seen.y1)),
+    }
 }
 
 /// What two boxes share, in square pixels.

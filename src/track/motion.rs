@@ -13,7 +13,7 @@ const VELOCITY: f32 = 1.5;
 /// Variance of a measured edge, in squares of the size.
 const MEASURED: f32 = 0.003;
 /// How many times that, where another thing covers a part of it.
-const HIDDEN: f32 = 20.0;
+const HIDDEN: f32 = 4.0;
 /// Variance of the velocity of something seen once, in squares of sizes per second.
 const UNKNOWN: f32 = 4.0;
 /// Seconds after which something that is no longer seen has lost most of the velocity it is believed to have.
