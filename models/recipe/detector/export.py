@@ -91,6 +91,29 @@ def load(weights, photos):
     return student
 
 
+@torch.no_grad()
+def balance(stuff, features):
+    """Scales what the stuff network concatenates with features to just within the features' range; its results stay as they are.
+
+    Concatenated tensors share one int8 scale (quantize.py), and the features' must not become coarser by a network that may never run.
+    `features`: lists of the four features of some pictures each.
+    """
+    high = lambda xs: torch.cat([x.flatten(1).amax(1) for x in xs]).quantile(0.9).item()  # noqa: E731
+    coarsest = [f[3] for f in features]
+    x, before = [stuff.deepest(f) for f in coarsest], stuff.deepest
+    for level, mix in ((2, stuff.mix[0]), (1, stuff.mix[1]), (0, stuff.last)):
+        beside = [f[level] for f in features]
+        factor = 0.9 * high(beside) / high(x)
+        norm, reader = before[1], mix[0][0]
+        norm.weight *= factor
+        norm.bias *= factor
+        reader.weight[:, : norm.num_features] /= factor
+        twice = [torch.nn.functional.interpolate(factor * t, scale_factor=2.0, mode="nearest") for t in x]
+        x = [mix(torch.cat(pair, 1)) for pair in zip(twice, beside)]
+        before = mix[1]
+    return stuff
+
+
 def calibration_photos(split, store, size, count):
     """Letterboxed everyday training photos, uint8 [count,3,size,size], the same ones every time."""
     pool = np.random.default_rng(0).permutation([i for i, im in enumerate(split.images) if im["source"] in EVERYDAY])
@@ -126,6 +149,9 @@ def main():
     photos = calibration_photos(split, store, a.size, max(a.calibration, a.normalisation))
     student = load(out / a.weights, photos[: a.normalisation])
     parts = {k: trained(kind, out / f"{k}.pt") for k, kind in (("masks", Masks), ("presence", Presence), ("stuff", Stuff))}
+    if parts["stuff"]:
+        with torch.no_grad():
+            balance(parts["stuff"], [student.backbone(torch.from_numpy(b).float() / 255) for b in np.array_split(photos[:64], 4)])
     exported, path = Exported(student, **parts), out / "detector_fp32.onnx"
     torch.onnx.export(
         exported, torch.zeros(1, 3, a.size, a.size), str(path), dynamo=False, opset_version=17,
