@@ -255,6 +255,12 @@ impl Detector {
             .fill(threads, locations.len(), thresholds, &scored);
     }
 
+    /// How the head writes what it found.
+    #[must_use]
+    pub const fn form(&self) -> &HeadForm {
+        &self.form
+    }
+
     /// The level of a location, and its index there.
     #[must_use]
     pub fn place(&self, location: u32) -> (usize, usize) {
@@ -417,7 +423,7 @@ impl fmt::Display for DetectError {
 impl std::error::Error for DetectError {}
 
 /// The log odds of two independent things at once, from those of each: of p·q, where p and q have the odds 1/l and 1/o.
-fn both(logit: f32, other: f32) -> f32 {
+pub(crate) fn both(logit: f32, other: f32) -> f32 {
     let (l, o) = ((-logit).exp(), (-other).exp());
     -(l + o + l * o).ln()
 }

@@ -15,12 +15,12 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | values | [`geometry`], [`head`], [`quant`], [`scene`], [`odds`] |
+//! | values | [`geometry`], [`head`], [`labels`], [`mask`], [`odds`], [`quant`], [`scene`] |
 //! | arithmetic | [`kernels`]: one file per operation and instruction set, bit-equal to `scalar` |
 //! | sources | [`pack`] (the mapped model), [`frame`] (photos), [`text`] (subwords) |
 //! | graphs | [`graph`]: QDQ ONNX to an int8 program, run as an operator in a tract plan |
 //! | prompts | [`prompt`]: names and sentences to rows |
-//! | detection | [`detect`]: proposals, boxes, selection |
+//! | detection | [`detect`]: proposals, boxes, selection; [`segment`], [`semantic`], [`panoptic`]: pixels; [`ground`]: sentences |
 //! | edges | [`report`], [`draw`], [`protocol`] (messages as values and bytes) |
 //! | links | [`link`]: threads that send and receive them |
 //! | whole | [`pipeline`], [`build`] (makes packs, on the host) |
@@ -67,10 +67,12 @@ pub mod graph;
 pub mod ground;
 pub mod head;
 pub mod kernels;
+pub mod labels;
 pub mod link;
 pub mod mask;
 pub mod odds;
 pub mod pack;
+pub mod panoptic;
 pub mod pipeline;
 pub mod prompt;
 pub mod protocol;
@@ -79,4 +81,5 @@ pub mod report;
 pub mod run;
 pub mod scene;
 pub mod segment;
+pub mod semantic;
 pub mod text;

@@ -9,7 +9,8 @@
 //!   "results":[{"class_id":"cup","score":0.87123}]}]}
 //! ```
 //!
-//! (on one line). With masks, a detection also has `"mask":{"size":[480,640],"counts":"…"}`, COCO's compressed run lengths; where
+//! (on one line). With masks, a detection also has `"mask":{"size":[480,640],"counts":"…"}`, COCO's compressed run lengths, or
+//! `"mask":[[x,y,x,y,…],…]`, its polygons, or `"mask":{"size":[128,128],"bits":"…"}`, its box as bits in base64; where
 //! presence is asked, the frame has `"presence":[{"class_id":"cup","score":0.93,"best":0.87123,"there":true}]`: how likely it is in
 //! the picture at all, and the score of its best object. `file_name` is absent for a stream. Pixels of the frame, two decimals.
 
@@ -18,9 +19,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
-use super::{Json, px, score};
-use crate::geometry::{BBox, Size};
-use crate::mask::Mask;
+use super::{Json, MaskForm, pixels::Pixels, px, score};
+use crate::geometry::BBox;
 use crate::scene::{Names, Report};
 
 /// Writes a line of JSON per frame.
@@ -28,6 +28,7 @@ use crate::scene::{Names, Report};
 pub struct JsonWriter<W: Write> {
     out: W,
     json: Json,
+    pub(super) form: MaskForm,
 }
 
 impl<W: Write> JsonWriter<W> {
@@ -36,6 +37,7 @@ impl<W: Write> JsonWriter<W> {
         Self {
             out,
             json: Json::new(),
+            form: MaskForm::default(),
         }
     }
 
@@ -50,7 +52,9 @@ impl<W: Write> JsonWriter<W> {
         names: &dyn Names,
         report: &Report,
     ) -> io::Result<()> {
-        let line = self.json.line(&Frame::new(file, names, report));
+        let mut frame = Frame::new(file, names, report);
+        frame.detections.form = self.form;
+        let line = self.json.line(&frame);
         self.out.write_all(line)
     }
 
@@ -138,11 +142,17 @@ impl Stamp {
 pub(crate) struct Detections<'a> {
     names: &'a dyn Names,
     report: &'a Report,
+    form: MaskForm,
 }
 
 impl<'a> Detections<'a> {
     pub(crate) fn new(names: &'a dyn Names, report: &'a Report) -> Self {
-        Self { names, report }
+        let form = MaskForm::default();
+        Self {
+            names,
+            report,
+            form,
+        }
     }
 }
 
@@ -155,7 +165,8 @@ impl Serialize for Detections<'_> {
                 class_id: self.names.name(detection.prompt),
                 score: score(detection.score),
             }],
-            mask: (self.report.masks.get(i)).map(|mask| Rle::new(mask, self.report.size)),
+            mask: (self.report.masks.get(i))
+                .map(|mask| Pixels::new(mask, &detection.bbox, self.report.size, self.form)),
         }))
     }
 }
@@ -165,25 +176,7 @@ struct Detection2d<'a> {
     bbox: BoundingBox2d,
     results: [Hypothesis<'a>; 1],
     #[serde(skip_serializing_if = "Option::is_none")]
-    mask: Option<Rle>,
-}
-
-/// A mask as COCO's tools read it: run lengths down the columns, compressed.
-#[derive(Serialize)]
-pub(super) struct Rle {
-    size: [u32; 2],
-    counts: String,
-}
-
-impl Rle {
-    pub(super) fn new(mask: &Mask, size: Size) -> Self {
-        let mut counts = String::new();
-        mask.compressed(&mut counts);
-        Self {
-            size: [size.height, size.width],
-            counts,
-        }
-    }
+    mask: Option<Pixels>,
 }
 
 /// Whether each prompt is in the picture at all.
