@@ -423,7 +423,7 @@ impl fmt::Display for DetectError {
 impl std::error::Error for DetectError {}
 
 /// The log odds of two independent things at once, from those of each: of p·q, where p and q have the odds 1/l and 1/o.
-pub(crate) fn both(logit: f32, other: f32) -> f32 {
+fn both(logit: f32, other: f32) -> f32 {
     let (l, o) = ((-logit).exp(), (-other).exp());
     -(l + o + l * o).ln()
 }

@@ -47,7 +47,7 @@ pub struct Report {
     pub presences: Vec<Presence>,
 }
 
-/// Names of one object, best first: an index into the prompt set, and the score.
+/// Names of one object, nearest first: an index into the prompt set, and the cosine between the name and the object.
 pub type Nearest = Vec<(u32, f32)>;
 
 /// Whether something is in the picture at all, wherever it is.

@@ -23,7 +23,8 @@ use super::{
 pub(crate) struct Everything {
     #[command(flatten)]
     photos: Photos,
-    /// How many of the vocabulary's names each object gets, nearest first.
+    /// How many of the vocabulary's names each object gets, nearest first. A name's number is the cosine between it and the object: it
+    /// orders names and is no probability.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     names: u16,
     /// How many objects a photo has, at most.

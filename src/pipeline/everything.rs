@@ -4,7 +4,6 @@ use super::{Pipeline, PipelineError, StageTimes, levels_of, presence::Unread};
 use crate::{
     frame::Frame,
     geometry::BBox,
-    head::Objectness,
     odds,
     prompt::PromptSet,
     scene::{Detection, Nearest, Report},
@@ -38,7 +37,7 @@ impl Pipeline {
     /// Finds all objects of a frame and compares only those with the prompts, of which there may be thousands.
     ///
     /// Fills the report with a detection for each object, under its nearest name, best first; the score is how likely it is that there
-    /// is an object at all. Returns the nearest names of each. Boxes drop one another whatever they are called. Of a head without
+    /// is an object at all. Returns the nearest names of each, with the cosine between name and object. Boxes drop one another whatever they are called. Of a head without
     /// objectness of its own, the score is that of the nearest name.
     ///
     /// # Errors
@@ -77,13 +76,22 @@ impl Pipeline {
             kept.push((bbox, candidate.location, logit));
             embeddings.extend_from_slice(candidate.embedding);
         }
-        let mut logits = Vec::new();
-        let table = prompts.align();
-        let row = table.scale.len();
-        Unread::default().align(self.execution.isa, &table, &embeddings, &mut logits);
+        // unit rows: every name's likeness by the same measure, whatever its calibration
+        let units = prompts.table().units();
+        let zeros = vec![0.0; units.len()];
+        let scale: Vec<f32> = units.iter().map(|unit| unit * self.objects.scale).collect();
+        let table = prompts.table().align_with(&scale, &zeros);
+        let mut dots = Vec::new();
+        Unread::default().align(self.execution.isa, &table, &embeddings, &mut dots);
+        let calibrated = prompts.align();
+        let lengths = embeddings.chunks_exact(table.embedding).map(|e| {
+            let squares = e.iter().map(|&q| self.objects.dequantise(q).powi(2));
+            squares.sum::<f32>().sqrt().max(f32::MIN_POSITIVE)
+        });
+        let dots = dots.chunks_exact(units.len());
         let mut all: Vec<(Detection, Nearest)> = Vec::new();
-        for ((bbox, location, objectness), logits) in kept.iter().zip(logits.chunks_exact(row)) {
-            let named = &logits[..prompts.prompts().len()];
+        for (((bbox, location, objectness), dots), length) in kept.iter().zip(dots).zip(lengths) {
+            let named = &dots[..prompts.prompts().len()];
             let mut order: Vec<u32> = (0..named.len() as u32).collect();
             let better = |a: &u32, b: &u32| {
                 let of = |i: u32| named[i as usize];
@@ -95,15 +103,16 @@ impl Pipeline {
                 order.truncate(count);
             }
             order.sort_unstable_by(better);
-            let logit_of = |prompt: u32| match form.objectness {
-                Objectness::Multiplies => crate::detect::both(named[prompt as usize], *objectness),
-                _ => named[prompt as usize],
+            let logit = if own {
+                *objectness
+            } else {
+                let p = order[0] as usize;
+                named[p] / scale[p] * calibrated.scale[p] + calibrated.bias[p]
             };
-            let logit = if own { *objectness } else { logit_of(order[0]) };
             if odds::score(logit) < rules.least {
                 continue;
             }
-            let nearest = order.iter().map(|&p| (p, odds::score(logit_of(p))));
+            let nearest = order.iter().map(|&p| (p, named[p as usize] / length));
             let detection = Detection {
                 bbox: *bbox,
                 score: odds::score(logit),
