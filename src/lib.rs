@@ -52,9 +52,29 @@
 //! # }
 //! ```
 //!
+//! Other tasks start from the same frame: [`Pipeline::segment`](pipeline::Pipeline::segment) gives the report's detections their
+//! masks, [`Pipeline::cover`](pipeline::Pipeline::cover) names the pixels of stuff, [`panoptic::Segments`] puts both together,
+//! [`Pipeline::everything`](pipeline::Pipeline::everything) names all objects, [`Pipeline::ground`](pipeline::Pipeline::ground) finds what
+//! a sentence means, and [`Pipeline::detect_inside`](pipeline::Pipeline::detect_inside) looks again, closer.
+//!
+//! ```no_run
+//! # use tarsier::{
+//! #     frame::file::ImageFile, labels::LabelMap, panoptic::{Rules, Segments}, pipeline::{Pipeline, PipelineError}, prompt::PromptSet, scene::Report,
+//! # };
+//! # fn segments(pipeline: &mut Pipeline, prompts: &PromptSet, photo: &ImageFile, stuff: &[u32]) -> Result<Segments, Box<dyn std::error::Error>> {
+//! let mut report = Report::new(0, photo.captured, photo.size);
+//! pipeline.detect(&photo.frame(0)?, prompts, &mut report)?;
+//! pipeline.segment(&mut report)?;
+//! let mut map = LabelMap::default();
+//! pipeline.cover(prompts, stuff, None, &mut map)?;
+//! let segments = Segments::new(&map, &report, |prompt| stuff.contains(&prompt), Rules::default());
+//! # Ok(segments)
+//! # }
+//! ```
+//!
 //! # What it does not do
 //!
-//! No network, no GPU, no training. No float networks: what is not int8 is refused when a pack is built. Stuff and tracks
+//! No network, no GPU, no training. No float networks: what is not int8 is refused when a pack is built. Tracks
 //! are designed for and not there yet.
 
 pub mod build;

@@ -9,6 +9,8 @@
 //! each of its columns, one whose corners are all outside is nothing, and in the others a column crosses zero once: there the pixel is
 //! solved for, not searched. So a large mask costs what its outline costs.
 
+use std::ops::Range;
+
 use crate::{
     detect::Field,
     geometry::{BBox, Letterbox},
@@ -35,12 +37,41 @@ pub struct Segmenter {
 /// The prototypes of one frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Prototypes<'a> {
-    /// Their planes.
+    /// Their planes: the whole grid over the input, or a window of it.
     pub field: Field,
     /// Their bytes.
     pub bytes: &'a [u8],
-    /// Input pixels between neighbouring points of their grid.
+    /// Input pixels between neighbouring points of the grid.
     pub stride: u32,
+    /// Columns and rows of the whole grid.
+    pub size: (usize, usize),
+    /// Column and row of the grid at which the planes begin.
+    pub origin: (usize, usize),
+}
+
+/// The columns and rows of a grid of `size` that the masks in some boxes need.
+#[must_use]
+pub fn points<'a>(
+    letterbox: &Letterbox,
+    stride: u32,
+    size: (usize, usize),
+    boxes: impl Iterator<Item = &'a BBox>,
+) -> (Range<usize>, Range<usize>) {
+    let joined = |a: Range<usize>, b: &Axis| a.start.min(b.low)..a.end.max(b.high + 1);
+    let all = boxes.fold((usize::MAX..0, usize::MAX..0), |(columns, rows), bbox| {
+        let [x, y] = axes(letterbox, stride, size, bbox);
+        (joined(columns, &x), joined(rows, &y))
+    });
+    match all {
+        (columns, rows) if columns.is_empty() || rows.is_empty() => (0..1, 0..1),
+        all => all,
+    }
+}
+
+/// The pixels of a box on a grid of `size`.
+fn axes(letterbox: &Letterbox, stride: u32, size: (usize, usize), bbox: &BBox) -> [Axis; 2] {
+    let spans = ((bbox.x0, bbox.x1), (bbox.y0, bbox.y1));
+    Axis::both(letterbox, stride, size, spans)
 }
 
 /// Some rows of the pixel columns between two grid columns.
@@ -59,7 +90,7 @@ impl Segmenter {
     ///
     /// # Panics
     ///
-    /// If the coefficients are not as many as the prototypes.
+    /// If the coefficients are not as many as the prototypes, or the window of these does not hold [what the box needs](points).
     pub fn run(
         &mut self,
         prototypes: &Prototypes<'_>,
@@ -73,11 +104,11 @@ impl Segmenter {
         let planes = prototypes.field.planes;
         let count = prototypes.bytes.len() / planes.bytes() * LANE;
         assert_eq!(coefficients.len(), count, "coefficients");
-        let [x, y] = Axis::both(
-            letterbox,
-            prototypes.stride,
-            (planes.width, planes.height),
-            ((bbox.x0, bbox.x1), (bbox.y0, bbox.y1)),
+        let [x, y] = axes(letterbox, prototypes.stride, prototypes.size, bbox);
+        let (left, top) = prototypes.origin;
+        assert!(
+            left <= x.low && x.high < left + planes.width && top <= y.low && y.high < top + planes.height,
+            "prototypes of another window than the box"
         );
         self.coefficients.clear();
         let centred = coefficients.iter().map(|&c| i16::from(c) - i16::from(zero));
@@ -119,9 +150,9 @@ impl Segmenter {
         );
         let planes_of = prototypes.bytes.chunks_exact(planes.bytes());
         for (plane, coefficients) in planes_of.zip(self.coefficients.as_chunks::<LANE>().0) {
-            let rows = self.grid.chunks_exact_mut(x.points()).zip(y.low..);
+            let rows = self.grid.chunks_exact_mut(x.points()).zip(y.low - prototypes.origin.1..);
             for (sums, row) in rows {
-                let at = planes.origin() + row * planes.row_bytes() + x.low * LANE;
+                let at = planes.origin() + row * planes.row_bytes() + (x.low - prototypes.origin.0) * LANE;
                 let pixels = plane[at..].as_chunks::<LANE>().0;
                 for (sum, pixel) in sums.iter_mut().zip(pixels) {
                     let products = pixel.iter().zip(coefficients);
