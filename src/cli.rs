@@ -433,7 +433,9 @@ pub(crate) fn progress(length: u64, what: &'static str, hidden: bool) -> indicat
 
 /// The default prompts.
 fn coco_80() -> impl Iterator<Item = Request> {
-    COCO_80.split(',').map(|name| Request::Name(name.to_owned()))
+    COCO_80
+        .split(',')
+        .map(|name| Request::Name(name.to_owned()))
 }
 
 const COCO_80: &str = "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,\

@@ -66,7 +66,13 @@ impl LabelMap {
     }
 
     /// Names a run of pixels in one column.
-    pub(crate) fn paint(&mut self, column: u32, rows: std::ops::Range<u32>, label: u16, logit: f32) {
+    pub(crate) fn paint(
+        &mut self,
+        column: u32,
+        rows: std::ops::Range<u32>,
+        label: u16,
+        logit: f32,
+    ) {
         let first = column as usize * self.height as usize;
         let run = first + rows.start as usize..first + rows.end as usize;
         self.labels[run.clone()].fill(label);

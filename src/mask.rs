@@ -121,8 +121,7 @@ impl Mask {
         let centre = |low: f32, length: f32, i: usize| {
             (low + length * (i as f32 + 0.5) / BITS_SIDE as f32).max(0.0) as u32
         };
-        let columns: [u32; BITS_SIDE] =
-            std::array::from_fn(|i| centre(bbox.x0, bbox.width(), i));
+        let columns: [u32; BITS_SIDE] = std::array::from_fn(|i| centre(bbox.x0, bbox.width(), i));
         let rows: [u32; BITS_SIDE] = std::array::from_fn(|i| centre(bbox.y0, bbox.height(), i));
         for (column, run) in self.column_runs(height) {
             let first = columns.partition_point(|&c| c < column);
@@ -209,8 +208,16 @@ mod tests {
         let one = mask(size, &[(11 * 300 + 20, 1)]);
         let bits = one.bits(&BBox::new(10.0, 20.0, 12.0, 22.0), 300);
         let ones: u32 = bits.iter().map(|b| b.count_ones()).sum();
-        assert_eq!((ones, bits[0], bits[8], bits[127 * 16 + 8]), (64 * 64, 0, 0xff, 0));
-        assert!(mask(size, &[]).bits(&BBox::new(0.0, 0.0, 5.0, 5.0), 300).iter().all(|&b| b == 0));
+        assert_eq!(
+            (ones, bits[0], bits[8], bits[127 * 16 + 8]),
+            (64 * 64, 0, 0xff, 0)
+        );
+        assert!(
+            mask(size, &[])
+                .bits(&BBox::new(0.0, 0.0, 5.0, 5.0), 300)
+                .iter()
+                .all(|&b| b == 0)
+        );
     }
 
     #[test]

@@ -207,9 +207,18 @@ impl Segments {
     fn free_runs(&self, map: &LabelMap) -> Vec<Run> {
         let mut runs: Vec<Run> = Vec::new();
         let height = self.height.max(1) as usize;
-        let columns = map.labels().chunks_exact(height).zip(self.owners.chunks_exact(height));
+        let columns = map
+            .labels()
+            .chunks_exact(height)
+            .zip(self.owners.chunks_exact(height));
         for ((labels, owners), column) in columns.zip(0..) {
-            let label = |row: usize| if owners[row] == 0 { labels[row] } else { NOTHING };
+            let label = |row: usize| {
+                if owners[row] == 0 {
+                    labels[row]
+                } else {
+                    NOTHING
+                }
+            };
             let mut row = 0;
             while row < height {
                 let (start, of) = (row, label(row));

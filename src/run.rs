@@ -374,6 +374,13 @@ impl Runner {
                     self.fault("inference", e.to_string());
                     return;
                 }
+                self.prompts.rules().apply(&mut self.report);
+                if self.config.task.masks
+                    && self.engine.pipeline.segments()
+                    && let Err(e) = self.engine.pipeline.segment(&mut self.report)
+                {
+                    self.fault("masks", e.to_string());
+                }
                 (size, part)
             }
             Err(e) => {
@@ -385,17 +392,13 @@ impl Runner {
                 return;
             }
         };
-        let (x, y) = (part.x as f32, part.y as f32);
         if part.size != size {
-            for detection in &mut self.report.detections {
-                let b = &mut detection.bbox;
-                (b.x0, b.y0, b.x1, b.y1) = (b.x0 + x, b.y0 + y, b.x1 + x, b.y1 + y);
-            }
+            self.report.size = part.size;
+            self.report.place((part.x, part.y), size, |_, _| true);
         }
         self.report.sequence = picture.sequence;
         self.report.captured = picture.captured;
         self.report.size = size;
-        self.prompts.rules().apply(&mut self.report);
         let inference = began.elapsed();
         (self.frame, self.part) = (Some(size), Some(part));
         let latency_us = self.emit(picture);

@@ -96,8 +96,7 @@ impl Report {
     /// Keeps some of the detections, with their masks.
     pub fn retain(&mut self, keep: impl Fn(&Detection) -> bool) {
         let mut detections = self.detections.iter();
-        self.masks
-            .retain(|_| detections.next().is_some_and(&keep));
+        self.masks.retain(|_| detections.next().is_some_and(&keep));
         self.detections.retain(keep);
     }
 }

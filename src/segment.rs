@@ -107,7 +107,10 @@ impl Segmenter {
         let [x, y] = axes(letterbox, prototypes.stride, prototypes.size, bbox);
         let (left, top) = prototypes.origin;
         assert!(
-            left <= x.low && x.high < left + planes.width && top <= y.low && y.high < top + planes.height,
+            left <= x.low
+                && x.high < left + planes.width
+                && top <= y.low
+                && y.high < top + planes.height,
             "prototypes of another window than the box"
         );
         self.coefficients.clear();
@@ -150,9 +153,14 @@ impl Segmenter {
         );
         let planes_of = prototypes.bytes.chunks_exact(planes.bytes());
         for (plane, coefficients) in planes_of.zip(self.coefficients.as_chunks::<LANE>().0) {
-            let rows = self.grid.chunks_exact_mut(x.points()).zip(y.low - prototypes.origin.1..);
+            let rows = self
+                .grid
+                .chunks_exact_mut(x.points())
+                .zip(y.low - prototypes.origin.1..);
             for (sums, row) in rows {
-                let at = planes.origin() + row * planes.row_bytes() + (x.low - prototypes.origin.0) * LANE;
+                let at = planes.origin()
+                    + row * planes.row_bytes()
+                    + (x.low - prototypes.origin.0) * LANE;
                 let pixels = plane[at..].as_chunks::<LANE>().0;
                 for (sum, pixel) in sums.iter_mut().zip(pixels) {
                     let products = pixel.iter().zip(coefficients);

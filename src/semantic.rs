@@ -69,7 +69,10 @@ impl Painter {
         x.stretches(&mut self.columns);
         y.stretches(&mut self.rows);
         let at = |row: usize, column: usize| {
-            let (row, column) = ((y.low + row).min(height - 1), (x.low + column).min(width - 1));
+            let (row, column) = (
+                (y.low + row).min(height - 1),
+                (x.low + column).min(width - 1),
+            );
             &places.logits[(row * width + column) * count..][..count]
         };
         for &columns in &self.columns {
@@ -167,7 +170,8 @@ mod tests {
         for x in 0..whole.width {
             for y in 0..whole.height {
                 let place = |pixel: u32, frame: u32, resized: u32, offset: u32| {
-                    let input = (pixel as f32 + 0.5) * resized as f32 / frame as f32 + offset as f32;
+                    let input =
+                        (pixel as f32 + 0.5) * resized as f32 / frame as f32 + offset as f32;
                     (input / places.stride as f32 - 0.5).clamp(0.0, (GRID - 1) as f32)
                 };
                 let gx = place(x, whole.width, resized.width, offset.0);
@@ -217,9 +221,17 @@ mod tests {
                 let mut map = LabelMap::default();
                 Painter::default().stuff(&places, &letterbox, &mut map);
                 let expected = plain(&places, &letterbox);
-                let differ = map.labels().iter().zip(&expected).filter(|(a, b)| a != b).count();
+                let differ = map
+                    .labels()
+                    .iter()
+                    .zip(&expected)
+                    .filter(|(a, b)| a != b)
+                    .count();
                 // where two prompts are equal to the last bit but one
-                assert!(differ * 500 <= expected.len(), "{count} {size}: {differ} differ");
+                assert!(
+                    differ * 500 <= expected.len(),
+                    "{count} {size}: {differ} differ"
+                );
             }
         }
     }
@@ -232,10 +244,10 @@ mod tests {
         let one: Vec<f32> = (0..GRID * GRID).map(|i| of(i).0).collect();
         let two: Vec<f32> = (0..GRID * GRID).flat_map(|i| [of(i).0, of(i).1]).collect();
         let mut maps = [LabelMap::default(), LabelMap::default()];
-        for (map, (logits, prompts)) in maps.iter_mut().zip([
-            (&one, &[(0, 0.0)][..]),
-            (&two, &[(0, 0.0), (1, 0.0)][..]),
-        ]) {
+        for (map, (logits, prompts)) in maps
+            .iter_mut()
+            .zip([(&one, &[(0, 0.0)][..]), (&two, &[(0, 0.0), (1, 0.0)][..])])
+        {
             let places = Places {
                 logits,
                 prompts,

@@ -471,7 +471,10 @@ fn a_stuff_network_that_does_not_fit_is_refused() {
         (form(u32::MAX, 1.0), "stuff network"),
         (form(8, 1e300), "stuff network"),
         (json!({"stride": 8}), "scale"),
-        (json!({"stride": 8, "scale": 1.0, "bias": 0.0, "threshold": 0.3, "more": 1}), "more"),
+        (
+            json!({"stride": 8, "scale": 1.0, "bias": 0.0, "threshold": 0.3, "more": 1}),
+            "more",
+        ),
     ] {
         let mut s = good.clone();
         stuffed::set_stuff(&mut s, form.clone());

@@ -12,13 +12,18 @@ use std::{
 const LAYERS: [(&str, &[&str]); 12] = [
     (
         "values",
-        &["geometry", "head", "labels", "mask", "odds", "quant", "scene"],
+        &[
+            "geometry", "head", "labels", "mask", "odds", "quant", "scene",
+        ],
     ),
     ("kernels", &["kernels"]),
     ("sources", &["pack", "frame", "capture", "text"]),
     ("graph", &["graph"]),
     ("prompts", &["prompt"]),
-    ("detect", &["detect", "ground", "panoptic", "segment", "semantic"]),
+    (
+        "detect",
+        &["detect", "ground", "panoptic", "segment", "semantic"],
+    ),
     ("output", &["report", "draw", "protocol"]),
     ("links", &["link"]),
     ("pipeline", &["pipeline"]),

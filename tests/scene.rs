@@ -67,13 +67,15 @@ const ALL: &str = "models/sample";
 fn equals_stored(name: &str, found: &str) {
     let path = root().join("tests/data/scene").join(name);
     // when a photo was captured is the file system's business
-    let lines = found.lines().map(|line| match serde_json::from_str::<Value>(line) {
-        Ok(mut json) if json.get("header").is_some() => {
-            json["header"]["stamp"] = Value::Null;
-            json.to_string()
-        }
-        _ => line.to_owned(),
-    });
+    let lines = found
+        .lines()
+        .map(|line| match serde_json::from_str::<Value>(line) {
+            Ok(mut json) if json.get("header").is_some() => {
+                json["header"]["stamp"] = Value::Null;
+                json.to_string()
+            }
+            _ => line.to_owned(),
+        });
     let found = lines.collect::<Vec<_>>().join("\n") + "\n";
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(&path, &found).expect("the stored result is written");
@@ -93,7 +95,10 @@ fn json_lines(text: &str) -> Vec<Value> {
 #[test]
 fn segment_is_as_stored() {
     let options = ["--prompt", "person", "--prompt", "tie", "--prompt", "bowl"];
-    for (shape, name) in [("rle", "segment.coco.json"), ("polygons", "segment.polygons.json")] {
+    for (shape, name) in [
+        ("rle", "segment.coco.json"),
+        ("polygons", "segment.polygons.json"),
+    ] {
         let more = ["--shape", shape, "--format", "coco"];
         let text = tarsier(&[&["segment", ALL], &options[..], &more].concat()).succeeds();
         equals_stored(name, &text);
@@ -168,12 +173,19 @@ fn a_prompt_inside_another_is_looked_for_closer() {
     ])
     .succeeds();
     equals_stored("nested.txt", &text);
-    let nested: Vec<&str> = text.lines().filter(|l| l.contains("person > tie")).collect();
+    let nested: Vec<&str> = text
+        .lines()
+        .filter(|l| l.contains("person > tie"))
+        .collect();
     assert!(!nested.is_empty(), "{text}");
     // a part that was not asked for by itself is not reported
     assert!(!text.contains(": person 0"), "{text}");
     let alone = tarsier(&["detect", HOPPER, "--prompt", "person > tie"]).succeeds();
-    assert!(alone.lines().all(|l| l.contains("person > tie") || l.contains("nothing")));
+    assert!(
+        alone
+            .lines()
+            .all(|l| l.contains("person > tie") || l.contains("nothing"))
+    );
     for wrong in ["person >", "> tie", "a > b > c"] {
         tarsier(&["detect", HOPPER, "--prompt", wrong]).fails(64, &["door > handle"]);
     }
@@ -196,10 +208,20 @@ fn a_region_of_the_whole_photo_changes_nothing_and_a_part_limits_what_is_found()
         let region = tarsier(&[&arguments[..], &whole].concat()).succeeds();
         assert_eq!(plain, region, "{task:?}");
     }
-    let options = ["--prompt", "person", "--format", "json", "--region", "0,0,450,512"];
+    let options = [
+        "--prompt",
+        "person",
+        "--format",
+        "json",
+        "--region",
+        "0,0,450,512",
+    ];
     let text = tarsier(&[&["segment", ASTRONAUT], &options[..]].concat()).succeeds();
     let found = &json_lines(&text)[0];
-    assert_eq!((&found["width"], &found["height"]), (&512.into(), &512.into()));
+    assert_eq!(
+        (&found["width"], &found["height"]),
+        (&512.into(), &512.into())
+    );
     let detections = found["detections"].as_array().expect("detections");
     assert!(!detections.is_empty(), "{text}");
     for detection in detections {
@@ -208,7 +230,14 @@ fn a_region_of_the_whole_photo_changes_nothing_and_a_part_limits_what_is_found()
         assert_eq!(detection["mask"]["size"], serde_json::json!([512, 512]));
     }
     // a triangle whose box is the photo: nothing is cut, but pixels outside have no name
-    let triangle = ["--region", "0,0 512,0 0,512", "--format", "json", "--stuff-threshold", "0"];
+    let triangle = [
+        "--region",
+        "0,0 512,0 0,512",
+        "--format",
+        "json",
+        "--stuff-threshold",
+        "0",
+    ];
     let text = tarsier(&[&["semantic", ASTRONAUT], &triangle[..]].concat()).succeeds();
     let classes = json_lines(&text)[0]["classes"].clone();
     let areas = classes.as_array().expect("classes").iter();
@@ -220,15 +249,35 @@ fn a_region_of_the_whole_photo_changes_nothing_and_a_part_limits_what_is_found()
 #[test]
 fn wrong_options_are_named() {
     for (arguments, code, words) in [
-        (&["detect", COFFEE, "--region", "1,2,3"][..], 64, "neither x,y,w,h"),
-        (&["segment", COFFEE, "--region", "5000,0,10,10"], 64, "outside"),
-        (&["segment", COFFEE, "--shape", "bits", "--format", "coco"], 64, "bits"),
-        (&["semantic", COFFEE, "--stuff-threshold", "2"], 64, "0 to 1"),
+        (
+            &["detect", COFFEE, "--region", "1,2,3"][..],
+            64,
+            "neither x,y,w,h",
+        ),
+        (
+            &["segment", COFFEE, "--region", "5000,0,10,10"],
+            64,
+            "outside",
+        ),
+        (
+            &["segment", COFFEE, "--shape", "bits", "--format", "coco"],
+            64,
+            "bits",
+        ),
+        (
+            &["semantic", COFFEE, "--stuff-threshold", "2"],
+            64,
+            "0 to 1",
+        ),
         (&["semantic", COFFEE, "--stuff", " "], 64, "empty"),
         (&["panoptic", COFFEE, "--visible", "x"], 64, "0 to 1"),
         (&["everything", COFFEE, "--names", "0"], 64, "1..=100"),
         (&["semantic", "/nowhere.jpg"], 66, "/nowhere.jpg"),
-        (&["panoptic", COFFEE, "--output", "/proc/nowhere"], 73, "/proc/nowhere"),
+        (
+            &["panoptic", COFFEE, "--output", "/proc/nowhere"],
+            73,
+            "/proc/nowhere",
+        ),
     ] {
         tarsier(arguments).fails(code, &[words]);
     }
@@ -250,22 +299,43 @@ fn a_pack_without_stuff_has_things_only_and_says_so() {
 
 #[test]
 fn stuff_can_be_any_text_and_a_thing_can_be_stuff() {
-    let options = ["--stuff", "a wooden table top", "--stuff", "cup", "--stuff-threshold", "0"];
+    let options = [
+        "--stuff",
+        "a wooden table top",
+        "--stuff",
+        "cup",
+        "--stuff-threshold",
+        "0",
+    ];
     let text = tarsier(&[&["semantic", COFFEE, "--format", "json"], &options[..]].concat());
     let text = text.succeeds();
     let classes = json_lines(&text)[0]["classes"].clone();
     let classes = classes.as_array().expect("classes");
     assert!(classes.iter().all(|c| c["isthing"] == false), "{text}");
-    let area: u64 = classes.iter().map(|c| c["area"].as_u64().expect("a count")).sum();
+    let area: u64 = classes
+        .iter()
+        .map(|c| c["area"].as_u64().expect("a count"))
+        .sum();
     assert_eq!(area, 600 * 400, "with no threshold every pixel has a name");
 }
 
 #[test]
 fn adding_a_stuff_prompt_takes_only_pixels_where_it_is_better() {
     let folder = Folder::new();
-    let maps = [&["--stuff", "wall"][..], &["--stuff", "wall", "--stuff", "sky"]].map(|stuff| {
+    let maps = [
+        &["--stuff", "wall"][..],
+        &["--stuff", "wall", "--stuff", "sky"],
+    ]
+    .map(|stuff| {
         let to = folder.text(&format!("{}", stuff.len()));
-        let options = ["semantic", ASTRONAUT, "--stuff-threshold", "0.01", "--output", &to];
+        let options = [
+            "semantic",
+            ASTRONAUT,
+            "--stuff-threshold",
+            "0.01",
+            "--output",
+            &to,
+        ];
         tarsier(&[&options[..], stuff].concat()).succeeds();
         pixels(&Path::new(&to).join("astronaut.png"))
     });
@@ -291,7 +361,15 @@ fn more_than_255_prompts_are_a_map_of_16_bits() {
     let file = folder.file("names.txt", names.join("\n"));
     let to = folder.text("maps");
     tarsier(&[
-        "semantic", COFFEE, "--prompts", &file, "--encode-unknown", "--stuff", "wall", "--output", &to,
+        "semantic",
+        COFFEE,
+        "--prompts",
+        &file,
+        "--encode-unknown",
+        "--stuff",
+        "wall",
+        "--output",
+        &to,
     ])
     .succeeds();
     let map = image::open(Path::new(&to).join("coffee.png")).expect("a PNG");
@@ -328,13 +406,23 @@ fn public_tools_read_what_is_written() {
         .output();
     if !python.is_ok_and(|o| o.status.success()) {
         let why = "python3 with numpy, pillow and pycocotools is not here";
-        assert!(std::env::var_os("TARSIER_REQUIRE_PYTHON").is_none(), "{why}");
+        assert!(
+            std::env::var_os("TARSIER_REQUIRE_PYTHON").is_none(),
+            "{why}"
+        );
         println!("not checked: {why}");
         return;
     }
     let folder = Folder::new();
     let save = |name: &str, arguments: &[&str]| folder.file(name, tarsier(arguments).succeeds());
-    let options = ["--prompt", "person", "--prompt", "tie", "--threshold", "0.2"];
+    let options = [
+        "--prompt",
+        "person",
+        "--prompt",
+        "tie",
+        "--threshold",
+        "0.2",
+    ];
     for (name, shape, format) in [
         ("rle.json", "rle", "coco"),
         ("polygons.json", "polygons", "coco"),
@@ -345,9 +433,15 @@ fn public_tools_read_what_is_written() {
         save(name, &[&["segment", ALL], &options[..], &more].concat());
     }
     let to = folder.text("semantic");
-    save("semantic.json", &["semantic", ALL, "--format", "coco", "--output", &to]);
+    save(
+        "semantic.json",
+        &["semantic", ALL, "--format", "coco", "--output", &to],
+    );
     save("semantic.jsonl", &["semantic", ALL, "--format", "json"]);
-    for (name, more) in [("panoptic", &[][..]), ("separate", &["--separate-stuff", "--least", "0"])] {
+    for (name, more) in [
+        ("panoptic", &[][..]),
+        ("separate", &["--separate-stuff", "--least", "0"]),
+    ] {
         let to = folder.text(name);
         tarsier(&[&["panoptic", ALL, "--output", &to], more].concat()).succeeds();
     }

@@ -12,10 +12,7 @@ use tarsier::{
 };
 
 use super::{
-    Engine, Failure, Opened,
-    detect::PromptNames,
-    exit, fail, output_failure,
-    photos::Photos,
+    Engine, Failure, Opened, detect::PromptNames, exit, fail, output_failure, photos::Photos,
 };
 
 /// Options of `everything`.

@@ -56,13 +56,19 @@ impl Prompts {
         }
         // parts behind what is asked for by itself, and each once
         let own = requests.len();
-        for (part, line) in pairs.iter().flat_map(|(both, line)| both.iter().zip([*line; 2])) {
+        for (part, line) in pairs
+            .iter()
+            .flat_map(|(both, line)| both.iter().zip([*line; 2]))
+        {
             let same = |(r, _): &(Request, _)| normalise(r.text()) == normalise(part.text());
             if !requests.iter().any(same) {
                 requests.push((part.clone(), line));
             }
         }
-        let asked: Vec<String> = requests[..own].iter().map(|(r, _)| normalise(r.text())).collect();
+        let asked: Vec<String> = requests[..own]
+            .iter()
+            .map(|(r, _)| normalise(r.text()))
+            .collect();
         let set = self.open_requests(opened, false, requests)?;
         let known: Vec<String> = set.prompts().iter().map(|p| normalise(&p.name)).collect();
         let place = |request: &Request| {
@@ -82,7 +88,9 @@ impl Prompts {
                 inner: place(inner),
                 report_as: (known.len() + nested.names.len()) as u32,
             });
-            nested.names.push(format!("{} > {}", outer.text(), inner.text()));
+            nested
+                .names
+                .push(format!("{} > {}", outer.text(), inner.text()));
         }
         Ok((set, nested))
     }

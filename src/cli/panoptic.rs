@@ -75,8 +75,8 @@ impl Panoptic {
             };
             let ids = json.push(&photo.shown(true), &picture, &names, &segments);
             if let Some(png) = png {
-                let made = File::create(&png)
-                    .and_then(|file| maps::panoptic_png(file, &segments, &ids));
+                let made =
+                    File::create(&png).and_then(|file| maps::panoptic_png(file, &segments, &ids));
                 made.map_err(|e| fail(exit::CANNOT_CREATE, format!("{}: {e}", png.display())))?;
             }
             if self.format == OutputFormat::Text {

@@ -98,7 +98,10 @@ impl Photos {
             None => whole,
             Some(region) => region.bounds(image.size).ok_or_else(|| {
                 let (path, size) = (path.display(), image.size);
-                fail(exit::USAGE, format!("the region lies outside {path}, which is {size}"))
+                fail(
+                    exit::USAGE,
+                    format!("the region lies outside {path}, which is {size}"),
+                )
             })?,
         };
         let mut pixels = Vec::new();
@@ -170,10 +173,7 @@ impl Photo<'_> {
     }
 
     /// Draws into the photo and saves the copy, if copies are asked for.
-    pub(super) fn draw(
-        &mut self,
-        paint: impl FnOnce(&mut [u8]),
-    ) -> Result<(), Failure> {
+    pub(super) fn draw(&mut self, paint: impl FnOnce(&mut [u8])) -> Result<(), Failure> {
         let Some(to) = &self.drawn else {
             return Ok(());
         };
@@ -183,7 +183,11 @@ impl Photo<'_> {
     }
 
     /// Draws a report.
-    pub(super) fn draw_report(&mut self, report: &Report, names: &dyn Names) -> Result<(), Failure> {
+    pub(super) fn draw_report(
+        &mut self,
+        report: &Report,
+        names: &dyn Names,
+    ) -> Result<(), Failure> {
         self.draw(|pixels| draw::draw(pixels, report, names))
     }
 }

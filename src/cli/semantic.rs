@@ -6,9 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use tarsier::{
-    draw, graph::op::Execution, labels::LabelMap, report::maps, semantic::Painter,
-};
+use tarsier::{draw, graph::op::Execution, labels::LabelMap, report::maps, semantic::Painter};
 
 use super::{
     Engine, Failure,
@@ -74,5 +72,8 @@ impl Semantic {
 
 /// The name of a photo's PNG: COCO's tools find it by the photo's own.
 pub(super) fn png_name(photo: &std::path::Path) -> String {
-    format!("{}.png", photo.file_stem().unwrap_or_default().to_string_lossy())
+    format!(
+        "{}.png",
+        photo.file_stem().unwrap_or_default().to_string_lossy()
+    )
 }

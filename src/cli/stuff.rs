@@ -95,7 +95,8 @@ impl Scenery {
                 &opened.pack.manifest().name,
                 &prompts.prompts()[stuff[0] as usize].name,
             );
-            let message = format!("\"{first}\" is stuff, and the pack {name} has no network for it");
+            let message =
+                format!("\"{first}\" is stuff, and the pack {name} has no network for it");
             return Err(fail(exit::DATA, message));
         }
         for &prompt in &stuff {

@@ -125,7 +125,11 @@ impl Canvas<'_> {
             for row in rows.clone() {
                 self.mix_in(column, row, colour);
             }
-            let (x, top, low) = (i64::from(column), i64::from(rows.start), i64::from(rows.end));
+            let (x, top, low) = (
+                i64::from(column),
+                i64::from(rows.start),
+                i64::from(rows.end),
+            );
             let line = (line / 2).max(1).min(low - top);
             self.fill(x, top, x + 1, top + line, colour);
             self.fill(x, low - line, x + 1, low, colour);
@@ -182,7 +186,12 @@ impl Canvas<'_> {
             places.extend([at(x0, y1), at(x1 - w, y1)]);
         }
         places.extend([at(x1 - w, y0), at(x0, y1 - h), at(x1 - w, y1 - h)]);
-        places.extend((1..).map(|i| at(x0, y0 + i * h)).take_while(|l| l.top + h < y1).take(20));
+        places.extend(
+            (1..)
+                .map(|i| at(x0, y0 + i * h))
+                .take_while(|l| l.top + h < y1)
+                .take(20),
+        );
         least_covering(places, others)
     }
 
@@ -209,12 +218,7 @@ impl Canvas<'_> {
     }
 
     /// What a label says, and how large that is; `text` is asked for at most so many letters.
-    fn label_of(
-        &self,
-        style: Style,
-        text: impl Fn(i64) -> String,
-        back: Rgb,
-    ) -> Option<Label> {
+    fn label_of(&self, style: Style, text: impl Fn(i64) -> String, back: Rgb) -> Option<Label> {
         let (width, height) = (i64::from(self.size.width), i64::from(self.size.height));
         let letters = text((width - 2 * style.line) / style.letter_width());
         if letters.is_empty() || style.letter_height() > height {

@@ -134,7 +134,8 @@ fn places(
             *deepest = (i, depth[i]);
         }
     }
-    let place = |(region, (i, depth)): (u32, (usize, usize))| (region, (i % columns, i / columns), depth);
+    let place =
+        |(region, (i, depth)): (u32, (usize, usize))| (region, (i % columns, i / columns), depth);
     best.into_iter().map(place).collect()
 }
 
@@ -175,6 +176,9 @@ mod tests {
         assert_eq!((found[0].0, found[1].0), (0, 1));
         let ((x, y), (x1, y1)) = (found[0].1, found[1].1);
         assert!((4..=5).contains(&x) && (4..=25).contains(&y), "{x} {y}");
-        assert!((24..=25).contains(&x1) && (14..=15).contains(&y1), "{x1} {y1}");
+        assert!(
+            (24..=25).contains(&x1) && (14..=15).contains(&y1),
+            "{x1} {y1}"
+        );
     }
 }

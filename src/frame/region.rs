@@ -79,7 +79,11 @@ impl FromStr for Region {
             return Err(RegionError::Form(text.to_owned()));
         }
         let next = corners.iter().cycle().skip(1);
-        let area: f32 = corners.iter().zip(next).map(|(a, b)| a.0 * b.1 - b.0 * a.1).sum();
+        let area: f32 = corners
+            .iter()
+            .zip(next)
+            .map(|(a, b)| a.0 * b.1 - b.0 * a.1)
+            .sum();
         if area == 0.0 {
             return Err(RegionError::Empty(text.to_owned()));
         }
@@ -152,14 +156,7 @@ mod tests {
         );
         assert!(whole.contains(10.5, 5.5) && !whole.contains(30.5, 5.5));
         let triangle = read("0,0 200,0  0,200").expect("a triangle");
-        assert_eq!(
-            triangle.bounds(size),
-            Some(Crop {
-                x: 0,
-                y: 0,
-                size
-            })
-        );
+        assert_eq!(triangle.bounds(size), Some(Crop { x: 0, y: 0, size }));
         assert_eq!(read("100,0,5,5").expect("a box").bounds(size), None);
         for (text, error) in [
             ("", "neither"),

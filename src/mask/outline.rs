@@ -43,7 +43,10 @@ fn loops(mask: &Mask, frame: Size) -> Vec<Vec<Corner>> {
     let mut columns: HashMap<u32, Vec<(u32, u32)>> = HashMap::new();
     for run in mask.column_runs(height) {
         let (column, rows) = run;
-        columns.entry(column).or_default().push((rows.start, rows.end));
+        columns
+            .entry(column)
+            .or_default()
+            .push((rows.start, rows.end));
     }
     let empty = Vec::new();
     let of = |column: Option<u32>| column.and_then(|c| columns.get(&c)).unwrap_or(&empty);
@@ -220,7 +223,11 @@ mod tests {
     }
 
     fn iou(a: &Mask, b: &Mask) -> f64 {
-        let set = |m: &Mask| m.runs().flatten().collect::<std::collections::HashSet<u32>>();
+        let set = |m: &Mask| {
+            m.runs()
+                .flatten()
+                .collect::<std::collections::HashSet<u32>>()
+        };
         let (a, b) = (set(a), set(b));
         a.intersection(&b).count() as f64 / a.union(&b).count() as f64
     }
@@ -228,9 +235,15 @@ mod tests {
     #[test]
     fn a_rectangle_has_four_corners_on_its_edges() {
         let m = mask(|x, y| (10..20).contains(&x) && (5..9).contains(&y));
-        assert_eq!(m.polygons(SIZE), [[10.0, 5.0, 20.0, 5.0, 20.0, 9.0, 10.0, 9.0]]);
+        assert_eq!(
+            m.polygons(SIZE),
+            [[10.0, 5.0, 20.0, 5.0, 20.0, 9.0, 10.0, 9.0]]
+        );
         let whole = mask(|_, _| true);
-        assert_eq!(whole.polygons(SIZE), [[0.0, 0.0, 64.0, 0.0, 64.0, 48.0, 0.0, 48.0]]);
+        assert_eq!(
+            whole.polygons(SIZE),
+            [[0.0, 0.0, 64.0, 0.0, 64.0, 48.0, 0.0, 48.0]]
+        );
         assert!(mask(|_, _| false).polygons(SIZE).is_empty());
     }
 
@@ -250,7 +263,8 @@ mod tests {
     fn parts_are_polygons_of_their_own_and_holes_are_filled() {
         let ring = |x: u32, y: u32| (5..25).contains(&x) && (5..25).contains(&y);
         let m = mask(|x, y| {
-            (ring(x, y) && !((10..15).contains(&x) && (10..15).contains(&y))) || (x == 40 && y == 40)
+            (ring(x, y) && !((10..15).contains(&x) && (10..15).contains(&y)))
+                || (x == 40 && y == 40)
         });
         let polygons = m.polygons(SIZE);
         assert_eq!(polygons.len(), 2);

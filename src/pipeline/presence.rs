@@ -40,7 +40,13 @@ pub(super) struct Unread {
 
 impl Unread {
     /// All logits of some objects.
-    pub(super) fn align(&mut self, isa: Isa, op: &Align<'_>, objects: &[u8], values: &mut Vec<f32>) {
+    pub(super) fn align(
+        &mut self,
+        isa: Isa,
+        op: &Align<'_>,
+        objects: &[u8],
+        values: &mut Vec<f32>,
+    ) {
         let prompts = op.scale.len();
         let count = objects.len() / op.embedding * prompts;
         values.resize(count, 0.0);

@@ -159,14 +159,16 @@ impl<'a> Detections<'a> {
 impl Serialize for Detections<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let detections = self.report.detections.iter().enumerate();
-        serializer.collect_seq(detections.map(|(i, detection)| Detection2d {
-            bbox: BoundingBox2d::new(&detection.bbox),
-            results: [Hypothesis {
-                class_id: self.names.name(detection.prompt),
-                score: score(detection.score),
-            }],
-            mask: (self.report.masks.get(i))
-                .map(|mask| Pixels::new(mask, &detection.bbox, self.report.size, self.form)),
+        serializer.collect_seq(detections.map(|(i, detection)| {
+            Detection2d {
+                bbox: BoundingBox2d::new(&detection.bbox),
+                results: [Hypothesis {
+                    class_id: self.names.name(detection.prompt),
+                    score: score(detection.score),
+                }],
+                mask: (self.report.masks.get(i))
+                    .map(|mask| Pixels::new(mask, &detection.bbox, self.report.size, self.form)),
+            }
         }))
     }
 }

@@ -210,7 +210,11 @@ impl<W: Write> SemanticWriter<W> {
     /// What `out` answered.
     pub fn finish(&mut self) -> io::Result<()> {
         if self.format == Format::Coco {
-            let end: &[u8] = if self.some.is_none() { b"[\n]\n" } else { b"\n]\n" };
+            let end: &[u8] = if self.some.is_none() {
+                b"[\n]\n"
+            } else {
+                b"\n]\n"
+            };
             self.out.write_all(end)?;
         }
         self.out.flush()

@@ -161,9 +161,16 @@ mod tests {
         let names: &[&str; 3] = &[NAMES[0], NAMES[1], NAMES[3]];
         let nearest = [vec![(0, 0.9), (1, 0.25)]];
         writer
-            .write(Some("a.jpg"), names, &report(&[detection(0, 0.5)]), &nearest)
+            .write(
+                Some("a.jpg"),
+                names,
+                &report(&[detection(0, 0.5)]),
+                &nearest,
+            )
             .expect("written");
-        writer.write(None, names, &report(&[]), &[]).expect("written");
+        writer
+            .write(None, names, &report(&[]), &[])
+            .expect("written");
         writer.finish().expect("flushed");
         String::from_utf8(out).expect("UTF-8")
     }

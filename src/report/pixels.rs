@@ -67,7 +67,11 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
         let group = byte(0) << 16 | byte(1) << 8 | byte(2);
         for (i, shift) in [18, 12, 6, 0].into_iter().enumerate() {
             let digit = DIGITS[(group >> shift & 63) as usize];
-            text.push(if i > three.len() { '=' } else { char::from(digit) });
+            text.push(if i > three.len() {
+                '='
+            } else {
+                char::from(digit)
+            });
         }
     }
     text

@@ -29,6 +29,8 @@ pub struct Config {
     pub engine: EngineConfig,
     /// What is looked for.
     pub prompts: PromptsConfig,
+    /// What is made of each frame beside boxes.
+    pub task: TaskConfig,
     /// How often, and where in the frame.
     pub rate: RateConfig,
     /// The part of the frame that is looked at; none: all of it.
@@ -84,6 +86,14 @@ impl Default for PromptsConfig {
             agnostic,
         }
     }
+}
+
+/// `[task]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TaskConfig {
+    /// JSON reports say which pixels each detection has, as run lengths; the other forms have no place for it.
+    pub masks: bool,
 }
 
 /// `[rate]`.

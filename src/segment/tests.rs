@@ -91,8 +91,8 @@ fn masks_equal_their_definition_at_any_scale() {
                     field: field(),
                     bytes: &bytes,
                     stride: 8,
-        size: (SIDE, SIDE),
-        origin: (0, 0),
+                    size: (SIDE, SIDE),
+                    origin: (0, 0),
                 };
                 let mut coefficients = [128; 16];
                 coefficients[0] = 131;

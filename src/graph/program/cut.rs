@@ -72,10 +72,12 @@ impl Program {
                 && window.stride == [1, 1];
             let alone = window.kernel == [1, 1];
             // what reads the next one's neighbours would read this one's border
-            let reads = chain.last().is_some_and(|next: &&Operation| match &next.kind {
-                Kind::Conv(window, ..) => window.kernel != [1, 1],
-                _ => true,
-            });
+            let reads = chain
+                .last()
+                .is_some_and(|next: &&Operation| match &next.kind {
+                    Kind::Conv(window, ..) => window.kernel != [1, 1],
+                    _ => true,
+                });
             if op.output != wanted || !keeps || reads || op.input.image {
                 return None;
             }

@@ -117,7 +117,9 @@ impl Parts {
         let start = out.len();
         out.resize(start + places.len() * count, 0);
         for (level, part) in self.strips.iter_mut().enumerate() {
-            let own: Vec<usize> = (0..places.len()).filter(|&i| places[i].0 == level).collect();
+            let own: Vec<usize> = (0..places.len())
+                .filter(|&i| places[i].0 == level)
+                .collect();
             let from = field(&self.program.inputs[level]);
             let to = part.executor.program().inputs[0].view.planes();
             for some in own.chunks(STRIP) {
