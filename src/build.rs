@@ -16,13 +16,11 @@
 
 use std::{
     fmt, fs, io,
-    io::{Cursor, Write},
     path::{Path, PathBuf},
 };
 
 use prost::Message;
 use tract_onnx::pb::ModelProto;
-use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use crate::{
     detect::Settings,
@@ -34,13 +32,15 @@ use crate::{
         qdq::LowerError,
     },
     kernels::isa::{Isa, Level},
-    pack::{ALIGN, Pack, PackError, manifest::Manifest, previous_of},
+    pack::{Pack, PackError, container, manifest::Manifest, previous_of},
     pipeline::{
         Pipeline, PipelineError,
         golden::{self, GoldenError, hex},
     },
     prompt::vocabulary::PARAMETERS,
 };
+
+pub mod background;
 
 /// Why a pack could not be built or did not pass its checks.
 #[derive(Debug)]
@@ -349,17 +349,9 @@ fn write(
         path: path.to_owned(),
         reason,
     })?;
-    let options = SimpleFileOptions::default()
-        .compression_method(CompressionMethod::Stored)
-        .with_alignment(ALIGN as u16);
-    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     let all = std::iter::once(("manifest.json", json.as_bytes()))
         .chain(sections.iter().map(|(n, b)| (*n, &b[..])));
-    for (name, bytes) in all {
-        zip.start_file(name, options).map_err(|e| file(e.into()))?;
-        zip.write_all(bytes).map_err(file)?;
-    }
-    let bytes = zip.finish().map_err(|e| file(e.into()))?.into_inner();
+    let bytes = container::bytes_of(all).map_err(file)?;
     fs::write(path, &bytes).map_err(file)?;
     Ok(bytes.len() as u64)
 }

@@ -12,13 +12,17 @@ use tarsier::{
     detect::Settings,
     frame::FrameError,
     graph::op::Execution,
-    kernels::isa::{Isa, IsaError},
+    kernels::{
+        isa::{Isa, IsaError},
+        team,
+    },
     pack::{Pack, PackError},
     pipeline::Pipeline,
     prompt::{PromptSet, Request, sentence::SentenceEncoder, vocabulary::Vocabulary},
 };
 
 mod bench;
+mod camera;
 mod detect;
 mod everything;
 mod ground;
@@ -29,7 +33,9 @@ mod photos;
 mod run;
 mod semantic;
 mod stuff;
+mod vocab;
 mod watch;
+mod words;
 
 /// Exit codes, as in sysexits(3).
 pub(crate) mod exit {
@@ -103,7 +109,7 @@ pub(crate) fn code_of(e: &FrameError) -> u8 {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 64 wrong arguments, unknown name or empty prompt; 65 damaged photo, pack or prompt file; \
+Exit codes: 0 done; 64 wrong arguments, unknown name or empty prompt; 65 damaged photo, pack, words or prompt file; \
 66 file missing or unreadable; 69 this CPU lacks the instruction set, or this system the sandbox that is required; 70 a bug; 71 the system refuses a thread; \
 73 cannot create an output or a socket; 74 cannot write; 78 wrong configuration.";
 
@@ -141,6 +147,8 @@ enum Command {
     /// Build, look into, or check a model pack.
     #[command(subcommand)]
     Pack(pack::Pack),
+    /// Look up names, and keep words of your own: texts, boxes in photos, synonyms, groups, rejects.
+    Vocab(vocab::Vocab),
 }
 
 impl Arguments {
@@ -156,18 +164,28 @@ impl Arguments {
 }
 
 /// Where the model is and how it runs.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Engine {
     /// The model pack. Default: $TARSIER_PACK, else models/tarsier-s.tarsier, else /usr/share/tarsier/tarsier-s.tarsier.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pack: Option<PathBuf>,
     /// Instruction set of the kernels: scalar, avx2, avx512_vnni, neon, neon_dot. Default: the best this CPU has.
     /// Results are the same on all.
-    #[arg(long, value_name = "LEVEL")]
+    #[arg(long, value_name = "LEVEL", global = true)]
     isa: Option<String>,
     /// Threads. Default: all cores, up to 4. Results do not depend on it.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: Option<u16>,
+    /// Words of your own (see `tarsier vocab`); repeat it for more. Default: the file beside the pack that is called like it, with
+    /// .words at the end, if it is there.
+    #[arg(long, value_name = "FILE", global = true)]
+    words: Vec<PathBuf>,
+    /// Use no words of your own, not even those beside the pack.
+    #[arg(long, conflicts_with = "words", global = true)]
+    no_words: bool,
+    /// Encode every sentence anew. Otherwise those that were encoded before are read from $XDG_CACHE_HOME/tarsier or ~/.cache/tarsier.
+    #[arg(long, global = true)]
+    no_cache: bool,
 }
 
 /// What to look for.
@@ -183,6 +201,9 @@ pub(crate) struct Prompts {
     /// Any text; it is encoded on the device. Repeat it for more.
     #[arg(long = "sentence", value_name = "TEXT")]
     sentences: Vec<String>,
+    /// A box in a photo, in its pixels, that shows what to look for, and what to call it; several of one name are averaged.
+    #[arg(long = "exemplar", value_name = "PHOTO@X,Y,W,H=NAME")]
+    exemplars: Vec<words::NamedShown>,
     /// Encode names that are not in the vocabulary as sentences instead of refusing them.
     #[arg(long)]
     encode_unknown: bool,
@@ -226,16 +247,17 @@ fn unit_interval(text: &str) -> Result<f32, String> {
 /// Runs the command; a code other than 0 means that it was done in part.
 pub(crate) fn run(arguments: &Arguments, started: Instant) -> Result<u8, Failure> {
     match &arguments.command {
-        Command::Detect(c) => c.engine.in_pool(|execution| c.run(execution)),
-        Command::Segment(c) => c.engine.in_pool(|execution| c.run(execution)),
-        Command::Semantic(c) => c.engine.in_pool(|execution| c.run(execution)),
-        Command::Panoptic(c) => c.engine.in_pool(|execution| c.run(execution)),
-        Command::Everything(c) => c.engine.in_pool(|execution| c.run(execution)),
-        Command::Ground(c) => c.engine.in_pool(|execution| c.run(execution)),
+        Command::Detect(c) => c.engine.in_team(|execution| c.run(execution)),
+        Command::Segment(c) => c.engine.in_team(|execution| c.run(execution)),
+        Command::Semantic(c) => c.engine.in_team(|execution| c.run(execution)),
+        Command::Panoptic(c) => c.engine.in_team(|execution| c.run(execution)),
+        Command::Everything(c) => c.engine.in_team(|execution| c.run(execution)),
+        Command::Ground(c) => c.engine.in_team(|execution| c.run(execution)),
         Command::Run(c) => c.run(),
         Command::Watch(c) => c.run(),
-        Command::Bench(c) => c.engine.in_pool(|execution| c.run(execution, started)),
+        Command::Bench(c) => c.engine.in_team(|execution| c.run(execution, started)),
         Command::Pack(c) => c.run(),
+        Command::Vocab(c) => c.run(),
     }
 }
 
@@ -282,12 +304,20 @@ impl Engine {
         let path = self.path();
         let pack = open_pack(&path)?;
         let data = |e: &dyn fmt::Display| fail(exit::DATA, format!("pack {}: {e}", path.display()));
-        let opened = Opened {
+        let mut opened = Opened {
             pipeline: Pipeline::open(&pack, execution, settings).map_err(|e| data(&e))?,
             vocabulary: Vocabulary::open(&pack).map_err(|e| data(&e))?,
+            cache: self.cache(),
             pack,
             execution,
         };
+        let Opened {
+            vocabulary, pack, ..
+        } = &mut opened;
+        self.add_words(vocabulary, || {
+            let encoder = SentenceEncoder::open(pack, execution).map_err(|e| data(&e));
+            vocab::space(pack, &mut encoder?)
+        })?;
         log::info!(
             "pack {} ({} {}), {} on {} thread(s)",
             path.display(),
@@ -299,10 +329,10 @@ impl Engine {
         Ok(opened)
     }
 
-    /// Runs a command on a pool of as many threads as asked for.
-    fn in_pool<T: Send>(
+    /// Runs a command with a team of as many threads as asked for.
+    fn in_team<T>(
         &self,
-        command: impl FnOnce(Execution) -> Result<T, Failure> + Send,
+        command: impl FnOnce(Execution) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = self.threads.map_or(cores.min(4), usize::from);
@@ -310,17 +340,12 @@ impl Engine {
             isa: isa_from(self.isa.as_deref())?,
             threads,
         };
-        if threads == 1 {
-            return command(execution);
-        }
-        // the command itself runs on the pool, so that layers are split without waking another thread first
-        match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
-            Ok(pool) => pool.install(|| command(execution)),
-            Err(e) => Err(fail(
-                exit::SOFTWARE,
+        team::with(threads, || command(execution)).unwrap_or_else(|e| {
+            Err(fail(
+                exit::SYSTEM,
                 format!("cannot start {threads} threads: {e}"),
-            )),
-        }
+            ))
+        })
     }
 }
 
@@ -330,6 +355,8 @@ pub(crate) struct Opened {
     pub(crate) pipeline: Pipeline,
     vocabulary: Vocabulary,
     execution: Execution,
+    /// Where encoded sentences are kept.
+    cache: Option<PathBuf>,
 }
 
 impl Opened {
@@ -365,6 +392,12 @@ impl Prompts {
             let lines = lines_of("prompt", path)?.into_iter();
             requests.extend(lines.map(|(number, l)| (name(&l), Some(number))));
         }
+        // several boxes of one name are one prompt
+        for (i, shown) in self.exemplars.iter().enumerate() {
+            if !self.exemplars[..i].iter().any(|e| e.name() == shown.name()) {
+                requests.push((Request::Name(shown.name().into()), None));
+            }
+        }
         let sentences = self.sentences.iter().cloned();
         requests.extend(sentences.map(|s| (Request::Sentence(s), None)));
         requests.extend(more.iter().map(|r| (r.clone(), None)));
@@ -375,20 +408,20 @@ impl Prompts {
     }
 
     /// The prompt set that the options ask for.
-    pub(crate) fn open(&self, opened: &Opened, quiet: bool) -> Result<PromptSet, Failure> {
+    pub(crate) fn open(&self, opened: &mut Opened, quiet: bool) -> Result<PromptSet, Failure> {
         self.open_requests(opened, quiet, self.requests(&[])?)
     }
 
     /// The prompt set of some requests, each with its line in the prompt file.
     fn open_requests(
         &self,
-        opened: &Opened,
+        opened: &mut Opened,
         quiet: bool,
         requests: Vec<(Request, Option<usize>)>,
     ) -> Result<PromptSet, Failure> {
+        opened.show(&self.exemplars)?;
         let (requests, lines): (Vec<_>, Vec<_>) = requests.into_iter().unzip();
-        let mut encoder = SentenceEncoder::open(&opened.pack, opened.execution)
-            .map_err(|e| fail(exit::DATA, e))?;
+        let mut encoder = opened.encoder()?;
         let bar = progress(
             requests.len() as u64,
             "prompts",
@@ -407,6 +440,7 @@ impl Prompts {
             },
         );
         bar.finish_and_clear();
+        encoder.save();
         set.map_err(|e| match (&self.prompts, lines.get(at)) {
             (Some(file), Some(Some(line))) => {
                 fail(exit::USAGE, format!("{}:{line}: {e}", file.display()))

@@ -15,6 +15,8 @@
 //! | `decode` | a location's box, in input space |
 //! | `nms` | which objects overlap |
 //! | `select` | greedy suppression over that, and the best of what is left |
+//! | [`rules`] | groups and rejects, afterwards and only where they were asked for |
+//! | [`exemplar`] | a row from boxes that were shown |
 //!
 //! **Prompts do not influence one another.** Pairs are not cut to a top k before
 //! NMS, where a frequent prompt would push out a rare one: each prompt goes
@@ -26,7 +28,7 @@
 //!
 //! The order is total (logit, then location, then prompt), and every
 //! buffer is as long as it can get after the first frame with a given prompt set.
-//! Masks and tracks are not made here.
+//! Masks are made elsewhere, and tracks in [`track`](crate::track).
 //!
 //! [`MAX_DETECTIONS`]: crate::scene::MAX_DETECTIONS
 
@@ -42,9 +44,11 @@ use crate::quant::Quant;
 use crate::scene::Report;
 
 mod decode;
+pub mod exemplar;
 mod nms;
 mod passing;
 mod propose;
+pub mod rules;
 mod select;
 
 use passing::Passes;
@@ -218,7 +222,8 @@ impl Detector {
     ///
     /// `score` writes the logits of some consecutive prompts, whole blocks of 16, and which of them pass, for the
     /// objects of the last [`propose`](Self::propose), which it is given; `thresholds` are the least logits that count
-    /// ([`logit`](crate::odds::logit)), one per prompt. Prompts are split for that many threads on the current rayon pool.
+    /// ([`logit`](crate::odds::logit)), one per prompt. Prompts are split for that many threads of the
+    /// calling one's [`team`](crate::kernels::team).
     ///
     /// # Panics
     ///
@@ -259,6 +264,21 @@ impl Detector {
     #[must_use]
     pub const fn form(&self) -> &HeadForm {
         &self.form
+    }
+
+    /// Bytes of an embedding.
+    #[must_use]
+    pub const fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    /// The log odds of an object for a prompt, from those of its embedding and its objectness.
+    #[must_use]
+    pub fn weighted(&self, logit: f32, objectness: f32) -> f32 {
+        match self.form.objectness {
+            Objectness::Multiplies => both(logit, objectness),
+            Objectness::Ranks | Objectness::BestClass => logit,
+        }
     }
 
     /// The level of a location, and its index there.

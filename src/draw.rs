@@ -60,9 +60,12 @@ pub fn draw(pixels: &mut [u8], report: &Report, names: &dyn Names) {
     }
     // the best has the first choice of a place, and lies above where there is none
     let mut labels = Vec::new();
-    for detection in &report.detections {
+    for (i, detection) in report.detections.iter().enumerate() {
         let name = names.name(detection.prompt);
-        let text = |room| caption(name, detection, room);
+        let tag = report
+            .track(i)
+            .map_or_else(String::new, |id| format!(" #{id}"));
+        let text = |room| caption(&format!("{name}{tag}"), detection, room);
         labels.extend(canvas.label_at_box(&detection.bbox, style, text, colour(name), &labels));
     }
     for label in labels.iter().rev() {

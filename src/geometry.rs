@@ -15,6 +15,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod camera;
+
 /// How large a frame or an input is, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Size {

@@ -38,6 +38,8 @@ pub enum BoxForm {
     Distribution(u8),
     /// Centre from the location, then the logarithms of width and height (YOLOX).
     CentreAndSize,
+    /// The logarithms of left, top, right, bottom from the location (larger RTMDets).
+    LogDistances,
 }
 
 /// What says that there is something at a location.
@@ -77,7 +79,7 @@ impl HeadForm {
     #[must_use]
     pub const fn channels(&self) -> usize {
         let boxes = match self.boxes {
-            BoxForm::Distances | BoxForm::CentreAndSize => 4,
+            BoxForm::Distances | BoxForm::CentreAndSize | BoxForm::LogDistances => 4,
             BoxForm::Distribution(bins) => 4 * bins as usize,
         };
         let objectness = self.objectness_at().is_some() as usize;

@@ -14,9 +14,11 @@
 //! tile      sums of products for a few pixels × 16 channels, per level
 //! epilogue  from a sum to the byte that is stored
 //! bands     planes cut into tasks
+//! team      the threads that tasks are shared with
 //! conv      tile + epilogue: convolution of any size and stride
 //! depthwise convolution of each channel with taps of its own
 //! add       two tensors, each of its own scale
+//! gate      a tensor times one value per channel
 //! pool      the greatest of a window, the mean of a picture
 //! permute   channels to other places
 //! align     tile + scale and bias: objects × prompts to logits
@@ -34,10 +36,12 @@ mod bands;
 pub mod conv;
 pub mod depthwise;
 pub mod epilogue;
+pub mod gate;
 pub mod isa;
 pub mod layout;
 pub mod permute;
 pub mod pool;
+pub mod team;
 mod tile;
 pub mod upsample;
 #[cfg(target_arch = "x86_64")]
@@ -53,9 +57,13 @@ mod tests {
     use super::epilogue::{Activation, Epilogue};
     use crate::quant::nearest_byte;
 
-    /// The widths of planes up to this one, or under an interpreter, which is some thousand times slower, a few around a tile's.
+    /// The numbers of threads that an operation is run with. An interpreter has one: it sees the same accesses.
+    pub(super) const THREADS: &[usize] = if cfg!(miri) { &[1] } else { &[1, 2, 5] };
+
+    /// The widths of planes up to this one, or under an interpreter, which is some thousand times slower, a few that
+    /// take tiles of each width.
     pub(super) fn widths(most: usize) -> impl Iterator<Item = usize> {
-        let few = [1, 5, 17];
+        let few = [1, 2, 5, 9];
         (1..=most).filter(move |width| !cfg!(miri) || few.contains(width))
     }
 
@@ -72,6 +80,11 @@ mod tests {
             self.0 ^= self.0 << 25;
             self.0 ^= self.0 >> 27;
             (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % bound
+        }
+
+        /// From 1 to `most`; 1 under an interpreter.
+        pub(super) fn few(&mut self, most: usize) -> usize {
+            1 + self.below(if cfg!(miri) { 1 } else { most })
         }
 
         pub(super) fn byte(&mut self) -> u8 {

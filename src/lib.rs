@@ -20,7 +20,7 @@
 //! | sources | [`pack`] (the mapped model), [`frame`] (photos), [`text`] (subwords) |
 //! | graphs | [`graph`]: QDQ ONNX to an int8 program, run as an operator in a tract plan |
 //! | prompts | [`prompt`]: names and sentences to rows |
-//! | detection | [`detect`]: proposals, boxes, selection; [`segment`], [`semantic`], [`panoptic`]: pixels; [`ground`]: sentences |
+//! | detection | [`detect`]: proposals, boxes, selection; [`segment`], [`semantic`], [`panoptic`]: pixels; [`ground`]: sentences; [`track`]: ids that stay |
 //! | edges | [`report`], [`draw`], [`protocol`] (messages as values and bytes) |
 //! | links | [`link`]: threads that send and receive them |
 //! | whole | [`pipeline`], [`build`] (makes packs, on the host) |
@@ -74,8 +74,7 @@
 //!
 //! # What it does not do
 //!
-//! No network, no GPU, no training. No float networks: what is not int8 is refused when a pack is built. Tracks
-//! are designed for and not there yet.
+//! No network, no GPU, no training. No float networks: what is not int8 is refused when a pack is built.
 
 pub mod build;
 pub mod capture;
@@ -103,3 +102,4 @@ pub mod scene;
 pub mod segment;
 pub mod semantic;
 pub mod text;
+pub mod track;

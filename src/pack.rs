@@ -16,17 +16,16 @@
 //! | `tokenizer.txt` | a subword per line, its number is its id |
 //! | `tokens.rows` | i8 `[subwords, E]`, the sentence encoder's input rows |
 //! | `golden.png` | the self-test's frame |
+//! | `objects.statistics` | if there: f32 `[1 + D, D]`, the mean and the covariance of objects' embeddings, for exemplars |
 
 use std::{
-    fmt,
-    io::{self, Cursor},
+    fmt, io,
     path::{Path, PathBuf},
 };
 
-use zip::{CompressionMethod, ZipArchive, result::ZipError};
+use self::{container::Sections, manifest::Manifest, map::Bytes};
 
-use self::{manifest::Manifest, map::Bytes};
-
+pub mod container;
 pub mod manifest;
 pub mod map;
 
@@ -39,6 +38,12 @@ pub fn previous_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".previous");
     name.into()
+}
+
+/// Bytes in hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Why a pack was refused.
@@ -111,7 +116,7 @@ fn damaged<T>(section: &str, reason: impl Into<String>) -> Result<T, PackError> 
 /// An open pack: checked sections and its manifest.
 #[derive(Debug)]
 pub struct Pack {
-    sections: Vec<(String, Bytes)>,
+    sections: Sections,
     manifest: Manifest,
 }
 
@@ -122,70 +127,7 @@ impl Pack {
     ///
     /// [`PackError`] saying which section is wrong and how.
     pub fn open(path: &Path) -> Result<Self, PackError> {
-        let open = |source| PackError::Open {
-            path: path.to_owned(),
-            source,
-        };
-        let file = std::fs::metadata(path).map_err(open)?;
-        let not_a_pack = |reason: String| PackError::Directory {
-            path: path.to_owned(),
-            bytes: usize::try_from(file.len()).unwrap_or(usize::MAX),
-            reason,
-        };
-        if file.len() == 0 {
-            return Err(not_a_pack("it is empty".into()));
-        }
-        let map = Bytes::open(path).map_err(open)?;
-        let mut archive = ZipArchive::new(Cursor::new(&map[..])).map_err(|e| {
-            not_a_pack(match e {
-                ZipError::InvalidArchive(why) => why.into_owned(),
-                other => other.to_string(),
-            })
-        })?;
-        let mut sections = Vec::with_capacity(archive.len());
-        for i in 0..archive.len() {
-            let entry = archive
-                .by_index_raw(i)
-                .map_err(|e| not_a_pack(format!("entry {i}: {e}")))?;
-            let name = entry
-                .name()
-                .map_err(|e| not_a_pack(format!("entry {i}: {e}")))?
-                .into_owned();
-            if entry.compression() != CompressionMethod::Stored || entry.encrypted() {
-                return damaged(
-                    &name,
-                    format!("is {} where a pack stores", entry.compression()),
-                );
-            }
-            let Some(start) = entry.data_start() else {
-                return damaged(&name, "has no start");
-            };
-            let start = usize::try_from(start).unwrap_or(usize::MAX);
-            let length = usize::try_from(entry.size()).unwrap_or(usize::MAX);
-            let end = start.saturating_add(length);
-            let Some(bytes) = map.part(start..end) else {
-                return damaged(
-                    &name,
-                    format!("ends at byte {end} of a file of {}", map.len()),
-                );
-            };
-            if start % ALIGN != 0 {
-                return damaged(
-                    &name,
-                    format!("starts at byte {start}, not on a multiple of {ALIGN}"),
-                );
-            }
-            let (found, stated) = (crc32fast::hash(&bytes), entry.crc32());
-            if found != stated {
-                return damaged(
-                    &name,
-                    format!(
-                        "{length} bytes have CRC-32 {found:08x}, the directory says {stated:08x}"
-                    ),
-                );
-            }
-            sections.push((name, bytes));
-        }
+        let sections = Sections::open(path)?;
         let mut pack = Self {
             sections,
             manifest: Manifest::default(),
@@ -204,17 +146,13 @@ impl Pack {
     ///
     /// [`PackError::Section`] if the pack has none of that name.
     pub fn section(&self, name: &str) -> Result<Bytes, PackError> {
-        match self.find(name) {
-            Some(bytes) => Ok(bytes),
-            None => damaged(name, "is missing"),
-        }
+        self.sections.section(name)
     }
 
     /// A section by name, or none.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<Bytes> {
-        let found = self.sections.iter().find(|(n, _)| n == name);
-        found.map(|(_, bytes)| bytes.clone())
+        self.sections.find(name)
     }
 
     /// A section of text.
@@ -232,9 +170,7 @@ impl Pack {
 
     /// Names and contents, in the order of the file.
     pub fn sections(&self) -> impl Iterator<Item = (&str, &Bytes)> {
-        self.sections
-            .iter()
-            .map(|(name, bytes)| (name.as_str(), bytes))
+        self.sections.iter()
     }
 
     /// What this pack is.

@@ -23,12 +23,16 @@ use crate::{
 };
 
 pub mod everything;
+mod exemplar;
 pub mod golden;
 mod ground;
 pub mod inside;
 mod masks;
+mod places;
 mod presence;
 mod stuff;
+
+pub use places::FrameEvidence;
 
 /// Why a pipeline could not be made or a frame not be done.
 #[derive(Debug)]
@@ -108,6 +112,7 @@ pub struct Pipeline {
     /// What the backbone made of the last frame, and how that frame lay in the input.
     features: TVec<TValue>,
     letterbox: Option<Letterbox>,
+    places: places::Places,
     detector: Detector,
     objects: Quant,
     execution: Execution,
@@ -197,6 +202,7 @@ impl Pipeline {
             senser,
             features: TVec::new(),
             letterbox: None,
+            places: places::Places::default(),
             letterboxer: Letterboxer::new(
                 Size::new(side, side),
                 manifest.fit,
@@ -246,6 +252,8 @@ impl Pipeline {
         let letterbox = self.look(frame);
         report.masks.clear();
         report.presences.clear();
+        report.tracks.clear();
+        report.sights.clear();
         times.letterbox = clock.elapsed();
 
         let outputs = self.network(&mut times)?;
@@ -265,6 +273,11 @@ impl Pipeline {
 
         let clock = Instant::now();
         self.detector.select(&outputs, &letterbox, report);
+        if self.places.wanted {
+            self.places.clear();
+            self.places
+                .fill(self.detector.candidates(&outputs), &letterbox);
+        }
         times.select = clock.elapsed();
         Ok(times)
     }

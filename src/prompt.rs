@@ -1,7 +1,7 @@
 //! Prompts: what to look for, as rows of a table.
 //!
 //! Each prompt is encoded alone and is one row: a vocabulary prompt is looked up ([`vocabulary`]), a sentence prompt is
-//! encoded on the device ([`sentence`]). Adding, removing or reordering prompts therefore leaves every other prompt's logits
+//! encoded on the device ([`sentence`]). The user's own [`words`] are names too, made from a text or from boxes that were shown. Adding, removing or reordering prompts therefore leaves every other prompt's logits
 //! bit-identical. A set is immutable once made, so that it can be exchanged between two frames.
 
 use std::fmt;
@@ -14,9 +14,11 @@ use self::{
     vocabulary::Vocabulary,
 };
 
+pub mod cache;
 pub mod sentence;
 pub mod table;
 pub mod vocabulary;
+pub mod words;
 
 /// Most prompts of a set.
 pub const MAX_PROMPTS: usize = 1 << 16;
@@ -37,7 +39,7 @@ pub struct Row {
 /// Where a prompt's row comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A row of the pack's table.
+    /// A row of the pack's table, or of the words beside it.
     Vocabulary(u32),
     /// The sentence encoder.
     Sentence,
@@ -67,10 +69,22 @@ impl Request {
 /// A prompt of a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prompt {
-    /// What reports call it: the text as the user gave it.
+    /// The text as the user gave it.
     pub name: String,
     /// Where its row comes from.
     pub source: Source,
+    /// What it is reported as, together with others: the word's.
+    pub group: Option<String>,
+    /// What it finds is not reported, and nothing else at that place is that scores lower: the word's.
+    pub reject: bool,
+}
+
+impl Prompt {
+    /// What reports call it: its group, if it is in one.
+    #[must_use]
+    pub fn shown(&self) -> &str {
+        self.group.as_deref().unwrap_or(&self.name)
+    }
 }
 
 /// Prompts and their rows, ready to be aligned with objects.
@@ -144,7 +158,7 @@ impl PromptSet {
     /// Looks up or encodes every request. A prompt that is asked for twice is kept once.
     ///
     /// `objects` is how the head quantises object embeddings. `threshold` is the least score of a detection for all prompts;
-    /// without it each row's own threshold holds. `progress` is called before each request with its index.
+    /// without it each row's own threshold holds; a word's own threshold holds anyway. `progress` is called before each request with its index.
     ///
     /// # Errors
     ///
@@ -160,7 +174,7 @@ impl PromptSet {
         if requests.is_empty() || requests.len() > MAX_PROMPTS {
             return Err(PromptError::Count(requests.len()));
         }
-        let (mut prompts, mut rows) = (Vec::new(), Vec::new());
+        let (mut prompts, mut rows, mut thresholds) = (Vec::new(), Vec::new(), Vec::new());
         let mut known = std::collections::HashSet::new();
         for (i, request) in requests.iter().enumerate() {
             progress(i);
@@ -208,15 +222,20 @@ impl PromptSet {
                     }
                 }
             });
+            let word = match source {
+                Source::Vocabulary(row) => Some(&vocabulary.entries()[row as usize]),
+                Source::Sentence => None,
+            };
+            let row = &rows[rows.len() - 1];
+            let least = word.and_then(|word| word.threshold).or(threshold);
+            thresholds.push(odds::logit(least.unwrap_or(row.threshold)));
             prompts.push(Prompt {
                 name: text.trim().to_owned(),
                 source,
+                group: word.and_then(|word| word.group.clone()),
+                reject: word.is_some_and(|word| word.reject),
             });
         }
-        let thresholds = rows
-            .iter()
-            .map(|r| odds::logit(threshold.unwrap_or(r.threshold)))
-            .collect();
         Ok(Self {
             table: PromptTable::new(&rows, objects),
             prompts,

@@ -11,7 +11,8 @@
 //! | [`config`] | the configuration file |
 //! | `run/capture.rs`, `run/mailbox.rs` | the capturing thread, and what lies between it and the loop |
 //! | `run/engine.rs` | a pack that passed its self-test, or the one before it |
-//! | `run/prompts.rs`, `run/rules.rs` | the prompt set in use; groups and rejects |
+//! | `run/prompts.rs`, `run/enrol.rs` | the prompt set in use, with its groups and rejects; what is shown becomes one |
+//! | `run/follow.rs` | tracks, and where things lie as seen from the camera |
 //! | `run/obey.rs` | what commands do |
 //! | `run/state.rs` | starting, running, degraded, paused, stopping |
 //! | `run/telemetry.rs`, [`host`] | numbers about the program and the board |
@@ -25,7 +26,7 @@
 
 use std::{
     fmt, io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -34,6 +35,8 @@ use self::{
     capture::Capture,
     config::Config,
     engine::Engine,
+    enrol::Enrolment,
+    follow::Follower,
     heat::Governor,
     notify::Manager,
     print::Printer,
@@ -49,7 +52,7 @@ use crate::{
         picture::{Crop, Decoder, Picture, PictureError},
     },
     detect::Settings,
-    geometry::Size,
+    geometry::{BBox, Size},
     graph::op::Execution,
     link::{Links, Pool},
     protocol::{Drops, Envelope, Event, Outgoing, State, Telemetry},
@@ -59,6 +62,8 @@ use crate::{
 mod capture;
 pub mod config;
 mod engine;
+mod enrol;
+mod follow;
 mod heat;
 pub mod host;
 mod mailbox;
@@ -66,13 +71,13 @@ mod notify;
 mod obey;
 mod print;
 mod prompts;
-mod rules;
 pub mod sandbox;
 mod signals;
 mod state;
 mod telemetry;
 
 pub use engine::EngineError;
+pub use follow::TrackConfig;
 
 /// The longest that the loop sleeps: how late a command or a signal can be noticed when no frame comes.
 const STEP: Duration = Duration::from_millis(20);
@@ -160,6 +165,7 @@ struct Runner {
     default_prompts: Vec<&'static str>,
     engine: Engine,
     prompts: Prompts,
+    follower: Follower,
     capture: Capture,
     links: Links,
     printer: Option<Printer>,
@@ -183,6 +189,8 @@ struct Runner {
     dropped: Drops,
     /// Reports that are to be made although it is paused.
     once: u32,
+    /// Boxes that wait for a frame.
+    enrolments: Vec<Enrolment>,
     rate_fps: Option<f32>,
     region: Option<Crop>,
     /// When the next frame may be looked at.
@@ -235,8 +243,9 @@ impl Runner {
         let source = config.source.clone().ok_or(RunError::NoSource)?;
         let signals = Signals::new().map_err(RunError::System)?;
         log::info!("starting");
-        let (mut engine, fault) = Engine::open_or_previous(&path, execution, settings(&config))
-            .map_err(RunError::Engine)?;
+        let (mut engine, fault) =
+            Engine::open_or_previous(&path, execution, settings(&config), &config.prompts)
+                .map_err(RunError::Engine)?;
         let prompts = Prompts::new(&config.prompts, &default_prompts, &mut engine)
             .map_err(|(_, why)| RunError::Prompts(why))?;
         let links = Links::start(&config.links.all()).map_err(RunError::Link)?;
@@ -253,6 +262,7 @@ impl Runner {
             default_prompts,
             engine,
             prompts,
+            follower: Follower::new(&config),
             capture,
             links,
             printer,
@@ -270,6 +280,7 @@ impl Runner {
             temperature_c: None,
             dropped: Drops::default(),
             once: 0,
+            enrolments: Vec::new(),
             rate_fps: config.rate.fps,
             region: crop(&config),
             due: now,
@@ -293,6 +304,8 @@ impl Runner {
             let text = format!("{why}; {} is used instead", previous.display());
             runner.stand("pack", text);
         }
+        runner.tell_words();
+        runner.engine.encoder.save();
         runner.confine()?;
         runner.manager.ready();
         Ok(runner)
@@ -325,6 +338,7 @@ impl Runner {
                 self.condition.stop(signal);
             }
         }
+        self.engine.encoder.save();
         self.settle();
         self.manager.stopping();
     }
@@ -332,7 +346,7 @@ impl Runner {
     /// One frame, if it is time for one and one is there; else sleeps a little.
     fn step(&mut self) {
         let waits = self.waits();
-        if self.condition.paused() && self.once == 0 {
+        if self.condition.paused() && self.once == 0 && self.enrolments.is_empty() {
             if !waits {
                 self.capture.mailbox().discard();
             }
@@ -366,20 +380,25 @@ impl Runner {
         let began = Instant::now();
         self.report.detections.clear();
         self.report.dropped = 0;
+        let version = self.prompts.version();
         let (size, part) = match self.decoder.frame(picture, self.region) {
             Ok((frame, size, part)) => {
+                if !self.enrolments.is_empty() {
+                    let (engine, prompts) = (&mut self.engine, &mut self.prompts);
+                    let waiting = &mut self.enrolments;
+                    for (to, reply) in enrol::look(waiting, &frame, (size, part), engine, prompts) {
+                        self.links.reply(to, reply);
+                    }
+                }
                 let set = self.prompts.set_in_use();
+                self.engine.pipeline.keep_places(self.follower.follows());
                 if let Err(e) = self.engine.pipeline.detect(&frame, set, &mut self.report) {
                     self.dropped.failed += 1;
                     self.fault("inference", e.to_string());
+                    if self.prompts.version() != version {
+                        self.tell_prompts();
+                    }
                     return;
-                }
-                self.prompts.rules().apply(&mut self.report);
-                if self.config.task.masks
-                    && self.engine.pipeline.segments()
-                    && let Err(e) = self.engine.pipeline.segment(&mut self.report)
-                {
-                    self.fault("masks", e.to_string());
                 }
                 (size, part)
             }
@@ -392,13 +411,25 @@ impl Runner {
                 return;
             }
         };
+        if self.prompts.version() != version {
+            self.tell_prompts();
+        }
+        if self.condition.paused() && self.once == 0 {
+            // it was looked at for a box only
+            return;
+        }
+        let (x, y) = (part.x as f32, part.y as f32);
         if part.size != size {
-            self.report.size = part.size;
-            self.report.place((part.x, part.y), size, |_, _| true);
+            for detection in &mut self.report.detections {
+                detection.bbox = detection.bbox.moved(x, y);
+            }
         }
         self.report.sequence = picture.sequence;
         self.report.captured = picture.captured;
         self.report.size = size;
+        self.prompts.rules().apply(&mut self.report);
+        self.follow(picture, part);
+        self.make_masks(part);
         let inference = began.elapsed();
         (self.frame, self.part) = (Some(size), Some(part));
         let latency_us = self.emit(picture);
@@ -407,6 +438,40 @@ impl Runner {
         self.condition.started();
         self.condition.set(Cause::CameraLost, None);
         self.pace(began, inference);
+    }
+
+    /// Gives the detections of a report their tracks and directions.
+    fn follow(&mut self, picture: &Picture, part: Crop) {
+        let (x, y) = (part.x as f32, part.y as f32);
+        let (width, height) = (part.size.width as f32, part.size.height as f32);
+        let part = BBox::new(x, y, x + width, y + height);
+        self.follower.follow(
+            picture.captured_ns,
+            &part,
+            &self.engine,
+            &self.prompts,
+            &mut self.report,
+        );
+        if let Err(why) = self.follower.sight(&part, &mut self.report) {
+            self.fault("camera", why);
+        }
+    }
+
+    /// Gives the report's detections their masks, if the configuration asks for them.
+    fn make_masks(&mut self, part: Crop) {
+        if !self.config.task.masks || !self.engine.pipeline.segments() {
+            return;
+        }
+        // masks are made of what was looked at, and then laid into the frame
+        let (x, y, size) = (part.x as f32, part.y as f32, self.report.size);
+        for detection in &mut self.report.detections {
+            detection.bbox = detection.bbox.moved(-x, -y);
+        }
+        if let Err(e) = self.engine.pipeline.segment(&mut self.report) {
+            self.fault("masks", e.to_string());
+        }
+        self.report.size = part.size;
+        self.report.place((part.x, part.y), size, |_, _| true);
     }
 
     /// Sends the report that was just made; returns its age.
@@ -491,6 +556,7 @@ impl Runner {
                 self.links.publish(&Outgoing::Event(Arc::new(event)));
             }
         }
+        self.look_at_enrolments();
         self.settle();
     }
 
@@ -611,6 +677,14 @@ impl Runner {
         self.fault(part, text);
     }
 
+    /// That words are not used, if so.
+    fn tell_words(&mut self) {
+        self.lift("words");
+        if let Some(why) = self.engine.without_words.take() {
+            self.stand("words", format!("{why}; they are not used"));
+        }
+    }
+
     /// A lasting fault is over.
     fn lift(&mut self, part: &'static str) {
         self.standing.retain(|(standing, _)| *standing != part);
@@ -633,7 +707,10 @@ impl Runner {
     }
 
     fn reconfigure(&mut self, new: Config) -> Result<(), String> {
-        if new == self.config {
+        let words = self.engine.words_changed()
+            || new.prompts.words != self.config.prompts.words
+            || new.prompts.cache != self.config.prompts.cache;
+        if new == self.config && !words {
             return Ok(());
         }
         let source = new.source.clone().ok_or("no source")?;
@@ -642,9 +719,11 @@ impl Runner {
             Some(path) if new.engine.pack != self.config.engine.pack => path.clone(),
             _ => self.path.clone(),
         };
-        let mut engine = if path != self.path || settings(&new) != settings(&self.config) {
-            let open = |path: &Path| Engine::open(path, self.execution, settings(&new));
-            Some(open(&path).map_err(|e| e.to_string())?)
+        let mut engine = if path != self.path || settings(&new) != settings(&self.config) || words {
+            let made = Engine::open(&path, self.execution, settings(&new), &new.prompts);
+            let mut made = made.map_err(|e| e.to_string())?;
+            made.adopt(&self.engine);
+            Some(made)
         } else {
             None
         };
@@ -675,7 +754,9 @@ impl Runner {
 
         if let Some(engine) = engine {
             (self.engine, self.path) = (engine, path);
+            self.follower.forget_looks();
             self.lift("pack");
+            self.tell_words();
         }
         if let Some(prompts) = prompts {
             self.prompts = prompts;
@@ -692,6 +773,7 @@ impl Runner {
         if new.region != self.config.region {
             self.region = crop(&new);
         }
+        self.follower.configure(&new);
         self.next.telemetry = Instant::now() + seconds(new.telemetry.period_s);
         let (was, is) = (&self.config.engine, &new.engine);
         if (&was.isa, was.threads) != (&is.isa, is.threads) || self.config.sandbox != new.sandbox {

@@ -6,7 +6,10 @@
 
 use std::time::SystemTime;
 
-use crate::geometry::{BBox, Size};
+use crate::geometry::{
+    BBox, Size,
+    camera::{Camera, Sight},
+};
 use crate::mask::Mask;
 
 /// How many detections one report can hold.
@@ -41,6 +44,10 @@ pub struct Report {
     pub detections: heapless::Vec<Detection, MAX_DETECTIONS>,
     /// Detections that passed their threshold and NMS but found no room.
     pub dropped: u32,
+    /// The track of each detection, in their order, 0 for one that has none yet; empty where nothing is tracked.
+    pub tracks: heapless::Vec<u32, MAX_DETECTIONS>,
+    /// Where each detection lies as seen from the camera, in their order; empty where no camera is described.
+    pub sights: heapless::Vec<Sight, MAX_DETECTIONS>,
     /// A mask for each detection, in their order; none where none were asked for.
     pub masks: Vec<Mask>,
     /// Whether each prompt is in the picture at all, in their order; none where that was not asked.
@@ -72,6 +79,8 @@ impl Report {
             size,
             detections: heapless::Vec::new(),
             dropped: 0,
+            tracks: heapless::Vec::new(),
+            sights: heapless::Vec::new(),
             masks: Vec::new(),
             presences: Vec::new(),
         }
@@ -93,11 +102,29 @@ impl Report {
         });
     }
 
-    /// Keeps some of the detections, with their masks.
+    /// Keeps some of the detections, with their masks, tracks and sights.
     pub fn retain(&mut self, keep: impl Fn(&Detection) -> bool) {
-        let mut detections = self.detections.iter();
-        self.masks.retain(|_| detections.next().is_some_and(&keep));
+        let kept: heapless::Vec<bool, MAX_DETECTIONS> = self.detections.iter().map(&keep).collect();
+        let mut own = kept.iter();
+        self.masks.retain(|_| own.next() == Some(&true));
+        let mut own = kept.iter();
+        self.tracks.retain(|_| own.next() == Some(&true));
+        let mut own = kept.iter();
+        self.sights.retain(|_| own.next() == Some(&true));
         self.detections.retain(keep);
+    }
+
+    /// Says of each detection where it lies as seen from the camera; `part` is what was looked at, in pixels of the frame.
+    pub fn sight(&mut self, camera: &Camera, part: &BBox) {
+        let sights = self.detections.iter().map(|d| camera.sight(&d.bbox, part));
+        self.sights.clear();
+        self.sights.extend(sights);
+    }
+
+    /// The track of a detection, from 1; none where it has none, or nothing is tracked.
+    #[must_use]
+    pub fn track(&self, detection: usize) -> Option<u32> {
+        self.tracks.get(detection).copied().filter(|&id| id != 0)
     }
 }
 

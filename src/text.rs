@@ -271,6 +271,11 @@ impl<S: AsRef<str>> Tokenizer<S> {
         None
     }
 
+    /// How a token is written: `##` before what continues a word; none if there is no such id.
+    pub fn token(&self, id: u16) -> Option<&str> {
+        self.line(id.into())
+    }
+
     /// The text of a line.
     fn line(&self, id: usize) -> Option<&str> {
         let (start, next) = (

@@ -17,12 +17,17 @@ use std::{
 use tarsier::{
     detect::Settings,
     frame::file::ImageFile,
+    geometry::{
+        BBox,
+        camera::{Camera, CameraConfig},
+    },
     graph::op::{Execution, Graph},
     kernels::Isa,
     pack::Pack,
     pipeline::Pipeline,
     prompt::{PromptSet, Request, sentence::SentenceEncoder, vocabulary::Vocabulary},
     scene::Report,
+    track::{self, Meaning, Tracker},
 };
 use tract_onnx::prelude::{TValue, Tensor};
 
@@ -115,4 +120,30 @@ fn a_frame_allocates_what_tract_does_and_nothing_else() {
     assert!(!report.detections.is_empty(), "nothing was selected");
     println!("whole frame: {counts:?}");
     assert_eq!(counts, vec![of_graphs; 10], "our stages allocate");
+
+    // the same, followed and seen through a camera
+    pipeline.keep_places(true);
+    let mut tracker = Tracker::new(track::Settings::default());
+    let meaning = Meaning {
+        classes: &[],
+        thresholds: prompts.thresholds(),
+    };
+    let camera = Camera::new(&CameraConfig::with_fov(60.0), image.size).expect("a camera");
+    let whole = BBox::new(0.0, 0.0, image.size.width as f32, image.size.height as f32);
+    let mut ns = 0;
+    let counts = counted(|| {
+        pipeline
+            .detect(&frame, &prompts, &mut report)
+            .expect("a report");
+        ns += 50_000_000;
+        let evidence = pipeline.evidence(&prompts, 0.0, 0.0);
+        tracker.update(ns, &mut report, meaning, &evidence);
+        report.sight(&camera, &whole);
+    });
+    assert!(
+        report.tracks.iter().any(|id| *id != 0),
+        "nothing is followed"
+    );
+    println!("whole frame, followed: {counts:?}");
+    assert_eq!(counts, vec![of_graphs; 10], "following allocates");
 }

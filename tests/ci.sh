@@ -4,11 +4,14 @@
 #   fmt    formatting                          lint   clippy, warnings denied, all targets
 #   debug  unit tests with overflow checks     test   all tests, optimised
 #   docs   rustdoc, warnings denied            arm    unit, golden and prompt tests on emulated Arm cores
+#   boot   the program on an emulated board with a camera and a UART (tests/board/boot.sh)
 #   miri   the x86 kernels at small sizes, interpreted; only where it is asked for, because it takes long
 #
 # Needs Rust and nothing else. The step `arm` also needs the target aarch64-unknown-linux-gnu, aarch64-linux-gnu-gcc and
-# qemu-aarch64; where one is missing it says so and is skipped, unless TARSIER_REQUIRE_ARM is set. The step `miri` needs a nightly
-# toolchain with the components miri and rust-src, and is skipped like that, unless TARSIER_REQUIRE_MIRI is set.
+# qemu-aarch64; where one is missing it says so and is skipped, unless TARSIER_REQUIRE_ARM is set. The step `boot` needs those,
+# qemu-system-aarch64, python3 and Debian's arm64 kernel (`tests/board/boot.sh --fetch`), and is skipped like that, unless
+# TARSIER_REQUIRE_BOOT is set. The step `miri` needs a nightly toolchain with the components miri and rust-src, and is skipped like that,
+# unless TARSIER_REQUIRE_MIRI is set. Tests that need python3 or cc say SKIPPED without them, unless TARSIER_REQUIRE_CLIENTS is set.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -46,6 +49,16 @@ arm() {
     done
 }
 
+boot() {
+    local lacks
+    lacks=$(tests/board/boot.sh --lacks)
+    if [[ -n $lacks && -z ${TARSIER_REQUIRE_BOOT:-} ]]; then
+        printf 'boot: SKIPPED, missing: %s\n' "${lacks//$'\n'/, }"
+        return
+    fi
+    tests/board/boot.sh
+}
+
 miri() {
     local lacks=()
     cargo +nightly miri --version >/dev/null 2>&1 || lacks+=("rustup component add miri --toolchain nightly")
@@ -60,12 +73,12 @@ miri() {
 }
 
 steps=("$@")
-((${#steps[@]})) || steps=(fmt lint debug tests docs arm)
+((${#steps[@]})) || steps=(fmt lint debug tests docs arm boot)
 for step in "${steps[@]}"; do
     [[ $step == test ]] && step=tests
     case $step in
-        fmt | lint | debug | tests | docs | arm | miri) ;;
-        *) echo "ci.sh: no step $step; steps: fmt lint debug test docs arm miri" >&2; exit 64 ;;
+        fmt | lint | debug | tests | docs | arm | boot | miri) ;;
+        *) echo "ci.sh: no step $step; steps: fmt lint debug test docs arm boot miri" >&2; exit 64 ;;
     esac
     printf '\n== %s\n' "$step"
     $step

@@ -97,6 +97,10 @@ fn program() -> Command {
         .current_dir(root())
         .env_remove("TARSIER_PACK")
         .env_remove("TARSIER_LOG")
+        // no cache in anybody's home
+        .env_remove("HOME")
+        .env_remove("XDG_CACHE_HOME")
+        .env_remove("CACHE_DIRECTORY")
         .stdin(Stdio::null());
     command
 }
@@ -125,6 +129,83 @@ fn json(text: &str) -> Value {
 
 fn results(coco: &str) -> Vec<Value> {
     json(coco).as_array().expect("one array").clone()
+}
+
+// Tracks and directions.
+
+#[test]
+fn a_camera_gives_each_detection_a_direction_and_without_one_nothing_changes() {
+    let all = ["--threshold", "0.05", "--format", "json"];
+    let plain = json(&detect(&all).succeeds());
+    let none = |d: &Value| d.get("sight").is_none() && d.get("id").is_none();
+    let list = |report: &Value| report["detections"].as_array().expect("a list").clone();
+    assert!(!list(&plain).is_empty() && list(&plain).iter().all(none));
+    let camera = [
+        "--fov",
+        "60",
+        "--camera-height",
+        "0.4",
+        "--camera-pitch",
+        "-30",
+    ];
+    let seen = json(&detect(&[&all[..], &camera].concat()).succeeds());
+    let number = |v: &Value| v.as_f64().expect("a number");
+    let mut ranges = 0;
+    for (d, before) in list(&seen).iter().zip(list(&plain)) {
+        assert_eq!(d["bbox"], before["bbox"]);
+        let (x, sight) = (number(&d["bbox"]["center"]["x"]), &d["sight"]);
+        let right = number(&sight["bearing_deg"]);
+        assert!(
+            (x - 300.0).abs() < 1.0 || right.signum() == (x - 300.0).signum(),
+            "{d}"
+        );
+        if let Some(metres) = sight["range_m"].as_f64() {
+            assert!(metres > 0.1 && number(&sight["range_sd_m"]) > 0.0, "{d}");
+            ranges += 1;
+        }
+    }
+    assert!(ranges > 0, "{seen}");
+    let text = detect(&["--threshold", "0.05", "--fov", "60"]).succeeds();
+    assert!(
+        text.contains(", bearing ") && !text.contains(" m ± "),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_camera_of_a_file_is_used_and_options_override_it() {
+    let folder = Folder::new();
+    let file = folder.file(
+        "board.toml",
+        "[camera]\nfx = 520.0\ndistortion = [-0.1, 0.01]\n",
+    );
+    let bearing = |options: &[&str]| {
+        let all = ["--threshold", "0.05", "--format", "json", "--camera", &file];
+        let report = json(&detect(&[&all, options].concat()).succeeds());
+        report["detections"][0]["sight"]["bearing_deg"].clone()
+    };
+    assert_ne!(bearing(&[]), Value::Null);
+    assert_ne!(bearing(&[]), bearing(&["--fov", "100"]));
+    detect(&["--camera", "/nowhere/b.toml"]).fails(66, &["/nowhere/b.toml"]);
+    let none = folder.file("none.toml", "[rate]\nfps = 3.0\n");
+    detect(&["--camera", &none]).fails(78, &["none.toml", "[camera]"]);
+    let typo = folder.file("typo.toml", "[camera]\nfov = 60.0\n");
+    detect(&["--camera", &typo]).fails(78, &["typo.toml:2", "fov_deg"]);
+    let folds = folder.file(
+        "folds.toml",
+        "[camera]\nfov_deg = 120.0\ndistortion = [-0.5]\n",
+    );
+    detect(&["--camera", &folds]).fails(64, &["distortion", "600x400"]);
+}
+
+#[test]
+fn a_camera_that_cannot_be_is_64_and_says_why() {
+    detect(&["--fov", "200"]).fails(64, &["fov_deg", "200"]);
+    detect(&["--camera-height", "0.3"]).fails(64, &["fov_deg"]);
+    detect(&["--fov", "60", "--camera-height", "-1"]).fails(64, &[]);
+    detect(&["--fov", "60", "--camera-pitch", "-95"]).fails(64, &["pitch_deg"]);
+    detect(&["--track=0"]).fails(64, &["above 0"]);
+    detect(&["--track=fast"]).fails(64, &["above 0"]);
 }
 
 // Photos.

@@ -22,7 +22,9 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("prompts", &["prompt"]),
     (
         "detect",
-        &["detect", "ground", "panoptic", "segment", "semantic"],
+        &[
+            "detect", "ground", "panoptic", "segment", "semantic", "track",
+        ],
     ),
     ("output", &["report", "draw", "protocol"]),
     ("links", &["link"]),
@@ -33,14 +35,17 @@ const LAYERS: [(&str, &[&str]); 12] = [
 ];
 
 /// The files that may hold `unsafe`.
-const UNSAFE: [&str; 9] = [
+const UNSAFE: [&str; 12] = [
     "capture/v4l2/sys.rs",
     "kernels/add.rs",
     "kernels/align.rs",
     "kernels/arm.rs",
+    "kernels/arm/narrow.rs",
     "kernels/conv.rs",
     "kernels/depthwise.rs",
+    "kernels/gate.rs",
     "kernels/permute.rs",
+    "kernels/team.rs",
     "kernels/x86.rs",
     "pack/map.rs",
 ];

@@ -18,6 +18,7 @@ int main(int argc, char **argv) {
     while ((c = getchar()) != EOF) {
         tarsier_frame frame;
         tarsier_report report;
+        tarsier_sights sights;
         tarsier_heartbeat heartbeat;
         tarsier_message message;
         if (!tarsier_push(&decoder, (uint8_t)c, &frame)) continue;
@@ -26,8 +27,18 @@ int main(int argc, char **argv) {
                    report.sequence, report.run, report.count, report.width, report.height, report.captured_ns, report.latency_us);
             for (uint16_t i = 0; i < report.count; i++) {
                 const tarsier_detection d = tarsier_detection_at(&report, i);
-                printf("  prompt %u %.3f at %.2f,%.2f %.2fx%.2f\n", d.prompt, (double)d.score, (double)d.x, (double)d.y,
+                printf("  prompt %u %.3f at %.2f,%.2f %.2fx%.2f", d.prompt, (double)d.score, (double)d.x, (double)d.y,
                        (double)d.width, (double)d.height);
+                if (d.track) printf(" track %u", d.track);
+                printf("\n");
+            }
+        } else if (tarsier_read_sights(&frame, &sights)) {
+            printf("sights of report %" PRIu64 " of run %" PRIu32 ": %u\n", sights.sequence, sights.run, sights.count);
+            for (uint16_t i = 0; i < sights.count; i++) {
+                const tarsier_sight s = tarsier_sight_at(&sights, i);
+                printf("  bearing %.2f elevation %.2f", (double)s.bearing_deg, (double)s.elevation_deg);
+                if (s.range_m >= 0) printf(" range %.2f m, sd %.2f", (double)s.range_m, (double)s.range_sd_m);
+                printf("\n");
             }
         } else if (tarsier_read_heartbeat(&frame, &heartbeat)) {
             printf("heartbeat: state %u, sent %" PRIu32 ", lost %" PRIu32 "\n", heartbeat.state, heartbeat.sent, heartbeat.lost);

@@ -17,7 +17,8 @@
 | `frame_id` | `camera` | of the messages' headers |
 
 The stamp is the report's wall-clock time of capture; over a tty, whose binary reports have none, the time of arrival less the latency.
-The connection is made again when it is lost. A report is published as it was made: nothing is filtered or tracked here.
+The connection is made again when it is lost. A report is published as it was made: nothing is filtered here. `Detection2D.id` is
+Tarsier's track, empty where a thing has none yet.
 """
 
 import json

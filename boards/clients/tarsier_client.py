@@ -16,7 +16,8 @@ In a program:
                     print(detection["results"][0]["class_id"], detection["bbox"]["center"])
 
 Messages are dictionaries as on the socket (WIRE.md), whichever link they came over: a binary report of a serial line is given the same
-fields, with names once `get_prompts` was answered (this module asks by itself).
+fields, with names once `get_prompts` was answered (this module asks by itself). Directions come in the report over the socket and, over
+a serial line with binary reports, as a message `sights` right behind it. A track's `id` of a binary report is the short one of two bytes.
 """
 
 import argparse
@@ -33,7 +34,7 @@ import tty
 import zlib
 
 VERSION = 1
-REPORT, HEARTBEAT, REPLY, EVENT, JSON_REPORT, COMMAND = 1, 2, 3, 4, 5, 16
+REPORT, HEARTBEAT, REPLY, EVENT, JSON_REPORT, SIGHTS, COMMAND = 1, 2, 3, 4, 5, 6, 16
 STATES = (None, "starting", "running", "paused", "degraded", "stopping")
 LONGEST = 66_200  # bytes of a frame between its zero bytes
 
@@ -117,6 +118,20 @@ def read_report(payload, names=()):
         "crowded": crowded,
         "detections": detections,
     }
+
+
+def read_sights(payload):
+    """Where the detections of the report before it lie, in their order, with the fields of `sight` on the socket."""
+    run, seq, n = struct.unpack_from("<IQH", payload)
+    if len(payload) != 14 + 8 * n:
+        raise ValueError(f"sights of {14 + 8 * n} bytes came in {len(payload)}")
+    sights = []
+    for bearing, elevation, metres, sd in struct.iter_unpack("<hhHH", payload[14:]):
+        sight = {"bearing_deg": bearing / 100, "elevation_deg": elevation / 100}
+        if metres != 65535:
+            sight.update(range_m=metres / 100, range_sd_m=sd / 100)
+        sights.append(sight)
+    return {"type": "sights", "header": {"seq": seq}, "run": run, "sights": sights}
 
 
 class Link:
@@ -259,6 +274,8 @@ class SerialLink(Link):
     def _message(self, kind, payload):
         if kind == REPORT:
             return self._report(payload)
+        if kind == SIGHTS:
+            return read_sights(payload)
         if kind == HEARTBEAT:
             run, state, sent, lost = struct.unpack("<IBII", payload)
             return {"type": "heartbeat", "run": run, "state": STATES[state], "sent": sent, "lost": lost}

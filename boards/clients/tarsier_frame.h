@@ -37,6 +37,7 @@ enum {
     TARSIER_REPLY = 3,
     TARSIER_EVENT = 4,
     TARSIER_JSON_REPORT = 5,
+    TARSIER_SIGHTS = 6,
     TARSIER_COMMAND = 16
 };
 
@@ -133,7 +134,7 @@ typedef struct {
 
 typedef struct {
     uint16_t prompt; /* index into the prompt set */
-    uint16_t track;  /* 0: not tracked */
+    uint16_t track;  /* stays with a thing from report to report; 0: none yet, or not tracked */
     float score;     /* 0 to 1 */
     float x, y;      /* centre, pixels */
     float width, height;
@@ -173,6 +174,48 @@ static inline tarsier_detection tarsier_detection_at(const tarsier_report *repor
     d.width = (float)tarsier_u16(p + 10) * unit;
     d.height = (float)tarsier_u16(p + 12) * unit;
     return d;
+}
+
+typedef struct {
+    uint32_t run;
+    uint64_t sequence; /* of the report before it, whose detections these belong to, in their order */
+    uint16_t count;
+    const uint8_t *sights;
+} tarsier_sights;
+
+typedef struct {
+    float bearing_deg;   /* to the right */
+    float elevation_deg; /* up */
+    float range_m;       /* along the ground; below 0: cannot be told */
+    float range_sd_m;
+} tarsier_sight;
+
+/* Returns 1 and fills `sights` if the frame says where detections lie as seen from the camera, else 0. */
+static inline int tarsier_read_sights(const tarsier_frame *frame, tarsier_sights *sights) {
+    const uint8_t *p = frame->payload;
+    if (frame->kind != TARSIER_SIGHTS || frame->length < 14) return 0;
+    sights->run = tarsier_u32(p);
+    sights->sequence = tarsier_u64(p + 4);
+    sights->count = tarsier_u16(p + 12);
+    sights->sights = p + 14;
+    return frame->length == 14u + 8u * (size_t)sights->count;
+}
+
+static inline float tarsier_hundredths(const uint8_t *p) {
+    const uint16_t n = tarsier_u16(p);
+    return (n < 32768u ? (float)n : (float)n - 65536.0f) / 100.0f;
+}
+
+/* The direction of the detection with that number. */
+static inline tarsier_sight tarsier_sight_at(const tarsier_sights *sights, uint16_t i) {
+    const uint8_t *p = sights->sights + 8u * (size_t)i;
+    const uint16_t range = tarsier_u16(p + 4);
+    tarsier_sight s;
+    s.bearing_deg = tarsier_hundredths(p);
+    s.elevation_deg = tarsier_hundredths(p + 2);
+    s.range_m = range == 65535u ? -1.0f : (float)range / 100.0f;
+    s.range_sd_m = range == 65535u ? -1.0f : (float)tarsier_u16(p + 6) / 100.0f;
+    return s;
 }
 
 typedef struct {

@@ -36,8 +36,21 @@ class Samples(CalibrationDataReader):
         return next(self.rows, None)
 
 
+def importance(model, tensor, readers):
+    """How much an error of each channel of `tensor` counts: the squares of the weights that read it; None where not only convolutions do."""
+    weights = {t.name: t for t in model.graph.initializer}
+    total = 0.0
+    for n in readers.get(tensor, ()):
+        if n.op_type != "Conv" or n.input[1] not in weights:
+            return None
+        w = onnx.numpy_helper.to_array(weights[n.input[1]]).astype(np.float64)
+        total = total + ((w**2).sum((1, 2, 3)) if w.shape[1] == 1 and n.input[0] == tensor and len(w) > 1 else (w**2).sum((0, 2, 3)))
+    return total if np.ndim(total) else None
+
+
 def functions(model):
-    """Tensors that only an activation function reads -> that function."""
+    """tensor -> (function, how much each channel counts) where a range is searched for: what an activation function reads, for what the
+    function makes of it, and what it makes."""
     readers, sigmoids = {}, {n.output[0]: n.input[0] for n in model.graph.node if n.op_type == "Sigmoid"}
     for n in model.graph.node:
         for i in n.input:
@@ -45,22 +58,29 @@ def functions(model):
     found = {}
     for n in model.graph.node:
         x = n.input[0] if n.input else None
+        function = None
         if n.op_type == "HardSwish" and len(readers[x]) == 1:
-            found[x] = lambda v: v * np.clip(v / 6 + 0.5, 0, 1)
+            function = lambda v: v * np.clip(v / 6 + 0.5, 0, 1)
         elif n.op_type == "Mul" and sigmoids.get(n.input[1]) == x and len(readers[x]) == 2:
-            found[x] = lambda v: v / (1 + np.exp(-np.clip(v, -60, 60)))
+            function = lambda v: v / (1 + np.exp(-np.clip(v, -60, 60)))
+        if function is not None:
+            counts = importance(model, n.output[0], readers)
+            found[x] = function, counts
+            if counts is not None:
+                found[n.output[0]] = (lambda v: v), counts
     return found
 
 
-def least_error(values, function, low, high):
-    """The part of (low, high) whose 256 steps leave the least squared error behind `function`."""
+def least_error(values, function, counts, low, high):
+    """The part of (low, high) whose 256 steps leave the least squared error behind `function`; `values` is [channels, samples]."""
     best, exact = (np.inf, low, high), function(values)
-    for a in low * np.geomspace(1, 0.02, 24):
-        for b in high * np.linspace(1, 0.6, 9):
+    counts = np.ones((len(values), 1)) if counts is None else (counts / counts.mean())[:, None]
+    for a in low * np.geomspace(1, 0.02, 24) if low < 0 else [0.0]:
+        for b in high * np.geomspace(1, 0.1, 16):
             step = (b - a) / 255
             zero = np.rint(-a / step)
             q = (np.clip(np.rint(values / step) + zero, 0, 255) - zero) * step
-            error = np.mean((function(q) - exact) ** 2)
+            error = np.mean(counts * (function(q) - exact) ** 2)
             best = min(best, (error, a, b))
     return best[1:]
 
@@ -83,13 +103,14 @@ def ranges(path, name, rows, tail):
                 k = max(1, int(flat.size * tail))
                 part = np.partition(flat, (k - 1, flat.size - k))
                 if names[j] in samples:
-                    samples[names[j]].append(rng.choice(flat, min(flat.size, 512)))
+                    places = y[0].reshape(y.shape[1], -1)
+                    samples[names[j]].append(places[:, rng.integers(0, places.shape[1], max(2, 512 // len(places)))])
                 lows[i, j], highs[i, j] = part[k - 1], part[flat.size - k]
     # a tensor's range must hold what single pictures need: a high quantile over pictures, not their mean
     low, high = np.quantile(lows, 0.1, axis=0), np.quantile(highs, 0.9, axis=0)
     found = {n: (min(float(a), 0.0), max(float(b), 1e-3)) for n, a, b in zip(names, low, high)}
-    for t, function in before.items():
-        found[t] = least_error(np.concatenate(samples[t]), function, *found[t])
+    for t, (function, counts) in before.items():
+        found[t] = least_error(np.concatenate(samples[t], 1), function, counts, *found[t])
     return found
 
 
@@ -148,8 +169,9 @@ def fuse(model):
     return model
 
 
-def quantise(source, target, name, rows, fixed, input_range, tail, operators=None):
-    """Writes `target`; `fixed` maps tensor names to ranges that are not measured; `operators` have quantised results, by default all."""
+def quantise(source, target, name, rows, fixed, input_range, tail, operators=None, kept=()):
+    """Writes `target`; `fixed` maps tensor names to ranges that are not measured; `operators` have quantised results, by default all,
+    but for the nodes `kept`."""
     model = onnx.load(source)
     found = join(model, ranges(source, name, rows, tail))
     relu = {n.output[0] for n in model.graph.node if n.op_type == "Relu"}
@@ -164,8 +186,10 @@ def quantise(source, target, name, rows, fixed, input_range, tail, operators=Non
     logging.disable(logging.WARNING)
     quantize_static(
         str(source), str(target), Samples(name, rows[:2]), quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=False,
-        op_types_to_quantize=operators, activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
-        extra_options={"TensorQuantOverrides": overrides, "ActivationSymmetric": False, "WeightSymmetric": True, "DedicatedQDQPair": False},
+        op_types_to_quantize=operators, nodes_to_exclude=list(kept), activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
+        extra_options={"TensorQuantOverrides": overrides, "ActivationSymmetric": False, "WeightSymmetric": True, "DedicatedQDQPair": False,
+                       # a pooling whose input nobody else wants in bytes is quantised too
+                       "ForceQuantizeNoInputCheck": operators is not None},
     )
     logging.disable(logging.NOTSET)
     model = fuse(onnx.load(target))

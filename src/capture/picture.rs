@@ -2,6 +2,9 @@
 //!
 //! YUV is taken as BT.601 with limited range (16 to 235), which is what cameras send where nothing else is agreed; chroma is repeated, not
 //! interpolated, since the picture is about to be shrunk. Fixed point of 8 bits, so every board makes the same bytes.
+//!
+//! A JPEG is decoded whole: zune-jpeg, which `image` brings along, does not scale while it decodes. `jpeg-decoder` does, and would be a
+//! second decoder with its own idea of damage; who needs the time asks the camera for a smaller picture or for YUYV.
 
 use std::{fmt, time::SystemTime};
 

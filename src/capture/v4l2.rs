@@ -1,7 +1,8 @@
 //! A camera of the kernel, through mapped buffers.
 //!
 //! Opened without waiting, read through `poll`: a driver that stops delivering costs a timeout and never the thread. A camera that
-//! is pulled out answers `ENODEV` and is lost; opening it again is the caller's business. Pictures are copied out of the driver's
+//! is pulled out answers `ENODEV` and is lost, and so is one that delivers nothing for as long as the configuration allows: a stalled
+//! USB camera wakes up when its stream is stopped and started. Opening it again is the caller's business. Pictures are copied out of the driver's
 //! buffers at once (0.1 ms for a VGA frame of YUYV), so that the driver never runs out of them.
 //!
 //! What is asked for first is YUYV up to 640×480, which costs nothing to decode, and above that MJPEG, which is what fits through
@@ -48,6 +49,10 @@ pub(super) struct Camera {
     row_bytes: usize,
     sequence: u64,
     damaged: u64,
+    /// Without a picture for this long it is lost.
+    timeout: Duration,
+    /// When the last picture came, or the stream began.
+    heard: Instant,
 }
 
 impl Camera {
@@ -66,7 +71,13 @@ impl Camera {
             .write(true)
             .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
             .open(&config.path)
-            .map_err(lost)?;
+            .map_err(|e| match e.kind() {
+                io::ErrorKind::PermissionDenied => lost(io::Error::new(
+                    e.kind(),
+                    format!("{e}; is this user in the device's group, video as a rule?"),
+                )),
+                _ => lost(e),
+            })?;
 
         let mut about = Capability::default();
         exchange::<{ sys::QUERYCAP }, _>(&device, &mut about)
@@ -115,6 +126,8 @@ impl Camera {
             row_bytes: pix.bytesperline as usize,
             sequence: 0,
             damaged: 0,
+            timeout: Duration::from_millis(config.timeout_ms.into()),
+            heard: Instant::now(),
         })
     }
 
@@ -145,6 +158,16 @@ impl Camera {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(e) => Err(self.lost(e)),
         }
+    }
+
+    /// Nothing came: a pause, or the end.
+    fn nothing(&self) -> Result<Next, CaptureError> {
+        let silent = self.heard.elapsed();
+        if silent < self.timeout {
+            return Ok(Next::Nothing);
+        }
+        let words = format!("no frame for {:.1} s", silent.as_secs_f32());
+        Err(self.lost(io::Error::new(io::ErrorKind::TimedOut, words)))
     }
 
     /// Copies a buffer's picture; whether it is whole.
@@ -239,10 +262,12 @@ impl FrameSource for Camera {
         let until = Instant::now() + patience;
         loop {
             let Some(mut buffer) = self.take(until)? else {
-                return Ok(Next::Nothing);
+                return self.nothing();
             };
             let whole = buffer.flags & sys::BUFFER_ERROR == 0 && self.copy(&buffer, picture);
             exchange::<{ sys::QBUF }, _>(&self.device, &mut buffer).map_err(|e| self.lost(e))?;
+            // a damaged one is a sign of life too
+            self.heard = Instant::now();
             if !whole {
                 self.damaged += 1;
                 continue;

@@ -126,7 +126,7 @@ impl Bench {
     fn measure(&self, execution: Execution, started: Instant) -> Result<Measured, Failure> {
         let mut opened = self.engine.open(execution, Settings::default())?;
         opened.needs(self.masks, opened.pipeline.segments(), "masks")?;
-        let prompts = self.prompts.open(&opened, true)?;
+        let prompts = self.prompts.open(&mut opened, true)?;
         let loaded = started.elapsed();
         let golden = opened
             .pack

@@ -1,19 +1,27 @@
 //! `tarsier detect`: photos in, detections out.
 
-use std::io::{self, BufWriter};
+use std::{
+    io::{self, BufWriter},
+    path::PathBuf,
+};
 
 use clap::{Args, ValueEnum};
 use tarsier::{
-    detect::Settings,
+    detect::{Settings, rules::Rules},
+    geometry::camera::{Camera, CameraConfig},
     graph::op::Execution,
     pipeline::inside,
     prompt::PromptSet,
     report::{Format, MaskForm, ReportWriter},
+    run::config::{Config, ConfigError},
     scene::{Names, Report},
+    track::{self, Meaning, Tracker},
 };
 
 use super::{
-    Engine, Failure, Opened, Prompts, exit, fail,
+    Engine, Failure, Opened, Prompts,
+    camera::CameraOptions,
+    exit, fail,
     nested::Nested,
     output_failure,
     photos::{Photo, Photos},
@@ -37,8 +45,32 @@ pub(crate) struct Detect {
     /// Also say of each prompt whether it is in the photo at all, and how likely. Not in COCO results.
     #[arg(long)]
     absent: bool,
+    /// Take the photos for frames in a row, so many a second (30 if not said): what is found again has the same id.
+    #[arg(long, value_name = "FPS", num_args = 0..=1, require_equals = true, default_missing_value = "30", value_parser = frames_a_second)]
+    track: Option<f64>,
+    /// Take the camera from the table [camera] of this configuration; the options below override it.
+    #[arg(long, value_name = "FILE", help_heading = "Camera")]
+    camera: Option<PathBuf>,
+    #[command(flatten)]
+    camera_options: CameraOptions,
     #[command(flatten)]
     pub(crate) engine: Engine,
+}
+
+fn frames_a_second(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(v) if v > 0.0 && v <= 1000.0 => Ok(v),
+        _ => Err("a number above 0 and up to 1000 is expected".into()),
+    }
+}
+
+/// What is kept from photo to photo.
+#[derive(Default)]
+struct Eyes {
+    tracker: Option<Tracker>,
+    /// Photos a second, where they are tracked.
+    fps: f64,
+    camera: Option<CameraConfig>,
 }
 
 /// Options of `segment`.
@@ -115,7 +147,7 @@ impl Names for PromptNames<'_> {
     fn name(&self, prompt: u32) -> &str {
         let (prompt, known) = (prompt as usize, self.0.prompts());
         match known.get(prompt) {
-            Some(p) => &p.name,
+            Some(p) => p.shown(),
             None => self.1.get(prompt - known.len()).map_or("", |name| name),
         }
     }
@@ -145,7 +177,36 @@ impl Detect {
             masks: self.masks.then_some(MaskForm::Rle),
             absent: self.absent,
         };
-        task.run(&self.engine, execution)
+        let eyes = Eyes {
+            tracker: (self.track).map(|_| Tracker::new(track::Settings::default())),
+            fps: self.track.unwrap_or_default(),
+            camera: self.camera()?,
+        };
+        task.run(&self.engine, execution, eyes)
+    }
+
+    /// The camera that the options describe, if they do.
+    fn camera(&self) -> Result<Option<CameraConfig>, Failure> {
+        let mut of_file = None;
+        if let Some(path) = &self.camera {
+            let config = Config::open(path).map_err(|e| match e {
+                ConfigError::Read { .. } => fail(exit::NO_INPUT, e),
+                _ => fail(exit::CONFIG, e),
+            })?;
+            let missing = || {
+                fail(
+                    exit::CONFIG,
+                    format!("{} has no table [camera]", path.display()),
+                )
+            };
+            of_file = Some(config.camera.ok_or_else(missing)?);
+        }
+        let camera = self.camera_options.over(of_file);
+        if let Some(camera) = &camera {
+            let wrong = |(key, why)| fail(exit::USAGE, format!("camera: {key} {why}"));
+            camera.check().map_err(wrong)?;
+        }
+        Ok(camera)
     }
 }
 
@@ -168,12 +229,12 @@ impl Segment {
             masks: Some(form),
             absent: false,
         };
-        task.run(&self.engine, execution)
+        task.run(&self.engine, execution, Eyes::default())
     }
 }
 
 impl Task<'_> {
-    fn run(&self, engine: &Engine, execution: Execution) -> Result<u8, Failure> {
+    fn run(&self, engine: &Engine, execution: Execution, mut eyes: Eyes) -> Result<u8, Failure> {
         let mut opened = engine.open(execution, self.selecting.settings())?;
         for (asked, able, what) in [
             (self.masks.is_some(), opened.pipeline.segments(), "masks"),
@@ -181,14 +242,29 @@ impl Task<'_> {
         ] {
             opened.needs(asked, able, what)?;
         }
-        let (prompts, nested) = self.prompts.open_nested(&opened)?;
+        let (prompts, nested) = self.prompts.open_nested(&mut opened)?;
+        if eyes.tracker.is_some() && !nested.inside.is_empty() {
+            let message =
+                "prompts inside others are not tracked: leave out --track or look for them alone";
+            return Err(fail(exit::USAGE, message));
+        }
+        opened.pipeline.keep_places(eyes.tracker.is_some());
+        let rules = Rules::of(&prompts, self.selecting.iou);
         let out = BufWriter::new(io::stdout().lock());
         let mut writer = ReportWriter::new(self.format.into(), out);
         writer.write_masks_as(self.masks.unwrap_or_default());
         let done = self.photos.each(|mut photo| {
             let mut report = photo.report();
-            self.look(&mut opened, &prompts, &nested, &photo, &mut report)?;
+            let wanted = (&prompts, &rules, &nested);
+            self.look(&mut opened, wanted, &mut eyes, &photo, &mut report)?;
             photo.place(&mut report);
+            if let Some(config) = &eyes.camera {
+                let camera = Camera::new(config, photo.image.size).map_err(|e| {
+                    let message = format!("camera: {}: {e}", photo.path.display());
+                    fail(exit::USAGE, message)
+                })?;
+                report.sight(&camera, &photo.part());
+            }
             let names = PromptNames(&prompts, &nested.names);
             let shown = photo.shown(self.format == OutputFormat::Coco);
             writer
@@ -204,8 +280,8 @@ impl Task<'_> {
     fn look(
         &self,
         opened: &mut Opened,
-        prompts: &PromptSet,
-        nested: &Nested,
+        (prompts, rules, nested): (&PromptSet, &Rules, &Nested),
+        eyes: &mut Eyes,
         photo: &Photo<'_>,
         report: &mut Report,
     ) -> Result<(), Failure> {
@@ -216,6 +292,16 @@ impl Task<'_> {
             .detect(&frame, prompts, report)
             .map_err(software)?;
         log::debug!("{}: {times:?}", photo.path.display());
+        rules.apply(report);
+        if let Some(tracker) = &mut eyes.tracker {
+            let captured_ns = (photo.sequence as f64 * 1e9 / eyes.fps) as u64;
+            let meaning = Meaning {
+                classes: &[],
+                thresholds: prompts.thresholds(),
+            };
+            let evidence = opened.pipeline.evidence(prompts, 0.0, 0.0);
+            tracker.update(captured_ns, report, meaning, &evidence);
+        }
         if self.absent {
             opened.pipeline.sense(prompts, report).map_err(software)?;
         }

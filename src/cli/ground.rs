@@ -10,7 +10,7 @@ use tarsier::{
     detect::Settings,
     graph::op::Execution,
     ground::Grounding,
-    prompt::{Row, sentence::SentenceEncoder},
+    prompt::{Row, vocabulary::normalise},
     report::grounding::GroundingWriter,
     scene::{Detection, Report},
 };
@@ -131,13 +131,19 @@ fn found(answers: &[Grounding], report: &mut Report) {
     }
 }
 
-/// The sentences' rows.
+/// The sentences' rows; a word of the user's own has its own.
 fn encode(opened: &Opened, sentences: &[String]) -> Result<Vec<Row>, Failure> {
-    let mut encoder =
-        SentenceEncoder::open(&opened.pack, opened.execution).map_err(|e| fail(exit::DATA, e))?;
+    let mut encoder = opened.encoder()?;
     let row = |text: &String| {
+        let words = &opened.vocabulary;
+        let found = words.find(&normalise(text));
+        if let Some(own) = found.filter(|&row| words.entries()[row as usize].origin.is_some()) {
+            return Ok(words.row(own));
+        }
         let encoded = encoder.encode(text);
         encoded.map_err(|e| fail(exit::USAGE, format!("sentence \"{text}\": {e}")))
     };
-    sentences.iter().map(row).collect()
+    let rows = sentences.iter().map(row).collect();
+    encoder.save();
+    rows
 }

@@ -46,7 +46,7 @@ impl Nested {
 
 impl Prompts {
     /// The prompt set that the options ask for, with both parts of prompts inside others.
-    pub(super) fn open_nested(&self, opened: &Opened) -> Result<(PromptSet, Nested), Failure> {
+    pub(super) fn open_nested(&self, opened: &mut Opened) -> Result<(PromptSet, Nested), Failure> {
         let (mut requests, mut pairs) = (Vec::new(), Vec::new());
         for (request, line) in self.requests(&[])? {
             match parts(&request)? {

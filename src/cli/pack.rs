@@ -1,16 +1,17 @@
-//! `tarsier pack build | inspect | verify`.
+//! `tarsier pack build | background | inspect | install | verify`.
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
 use tarsier::{
-    build::{self, BuildError},
+    build::{self, BuildError, background::add_background},
+    frame::file::images,
     graph::op::{Execution, Graph, hosted_operators},
     pack::{Pack as Opened, PackError},
     prompt::vocabulary::Vocabulary,
 };
 
-use super::{Failure, Lines, exit, fail, isa_from, open_pack};
+use super::{Failure, Lines, code_of, exit, fail, isa_from, open_pack, progress};
 
 /// Subcommands of `pack`.
 #[derive(Debug, Subcommand)]
@@ -22,6 +23,20 @@ pub(crate) enum Pack {
         /// The pack to write.
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
+    },
+    /// Measure on photos what objects look like to the network on the whole, and add that to a pack: exemplars are told from it.
+    Background {
+        /// The pack.
+        pack: PathBuf,
+        /// Photos like those that the network was trained on, and folders of them; a thousand are enough.
+        #[arg(required = true)]
+        photos: Vec<PathBuf>,
+        /// The pack to write; it may be the same.
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+        /// Take every Nth photo.
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+        every: u16,
     },
     /// Say what a pack holds.
     Inspect {
@@ -55,6 +70,31 @@ impl Pack {
             Self::Build { folder, output } => {
                 let bytes = build::build(folder, output).map_err(failure)?;
                 lines.line(format!("{}: {bytes} bytes", output.display()))?;
+            }
+            Self::Background {
+                pack,
+                photos,
+                output,
+                every,
+            } => {
+                let mut found = Vec::new();
+                for path in photos {
+                    found.extend(images(path).map_err(|e| fail(code_of(&e), e))?);
+                }
+                let chosen: Vec<PathBuf> = found.into_iter().step_by((*every).into()).collect();
+                let execution = Execution {
+                    isa: isa_from(None)?,
+                    threads: 1,
+                };
+                let bar = progress(chosen.len() as u64, "photos", false);
+                let looked = |i| bar.set_position(i as u64);
+                let bytes = add_background(pack, &chosen, output, execution, looked);
+                bar.finish_and_clear();
+                let (bytes, count) = (bytes.map_err(failure)?, chosen.len());
+                let output = output.display();
+                lines.line(format!(
+                    "{output}: {bytes} bytes, objects of {count} photos"
+                ))?;
             }
             Self::Inspect { pack, ops } => inspect(&open_pack(pack)?, *ops, &mut lines)?,
             Self::Install { pack, to } => {

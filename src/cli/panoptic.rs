@@ -52,7 +52,7 @@ impl Panoptic {
         let scenery = &self.scenery;
         let mut opened = self.engine.open(execution, scenery.selecting.settings())?;
         opened.needs(true, opened.pipeline.segments(), "masks")?;
-        let wanted = scenery.open(&opened)?;
+        let wanted = scenery.open(&mut opened)?;
         let names = PromptNames(&wanted.prompts, &[]);
         let rules = Rules {
             separate: self.separate_stuff,

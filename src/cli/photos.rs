@@ -15,6 +15,7 @@ use tarsier::{
         file::{ImageFile, images},
         region::{self, Region},
     },
+    geometry::BBox,
     labels::LabelMap,
     scene::{Names, Report},
 };
@@ -141,6 +142,12 @@ impl Photo<'_> {
     /// Whether a point of the photo is to be reported.
     pub(super) fn counts(&self, x: f32, y: f32) -> bool {
         self.region.is_none_or(|region| region.contains(x, y))
+    }
+
+    /// What of the photo is looked at.
+    pub(super) fn part(&self) -> BBox {
+        let Crop { x, y, size } = self.part;
+        BBox::new(0.0, 0.0, size.width as f32, size.height as f32).moved(x as f32, y as f32)
     }
 
     /// Where the part lies in the photo.

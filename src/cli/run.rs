@@ -10,7 +10,7 @@ use tarsier::{
     run::{self, Options, RunError, config::Config, config::ConfigError},
 };
 
-use super::{COCO_80, Engine, Failure, Lines, exit, fail};
+use super::{COCO_80, Engine, Failure, Lines, camera::CameraOptions, exit, fail};
 
 /// Options of `run`. What is given here overrides the file, also when it is read again.
 #[derive(Debug, Args)]
@@ -45,8 +45,21 @@ pub(crate) struct Run {
     /// Print the configuration with everything that it leaves out, and stop.
     #[arg(long)]
     print_config: bool,
+    /// Whether things are followed from frame to frame and have ids. Default: on.
+    #[arg(long, value_name = "on|off", value_parser = on_or_off)]
+    track: Option<bool>,
+    #[command(flatten)]
+    camera: CameraOptions,
     #[command(flatten)]
     engine: Engine,
+}
+
+fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("on or off is expected".into()),
+    }
 }
 
 impl Run {
@@ -58,6 +71,9 @@ impl Run {
             };
             fail(code, e)
         })?;
+        if self.check_config && config.source.is_none() {
+            return Err(failure(RunError::NoSource));
+        }
         if self.check_config || self.print_config {
             let mut out = Lines::new();
             if self.print_config {
@@ -74,10 +90,11 @@ impl Run {
             pack: config.engine.pack.clone(),
             isa: config.engine.isa.clone(),
             threads: config.engine.threads,
+            ..self.engine.clone()
         };
         let pack = engine.path();
         let print = self.print || config.links.all().is_empty();
-        engine.in_pool(|execution| {
+        engine.in_team(|execution| {
             let options = Options {
                 config,
                 pack,
@@ -102,8 +119,16 @@ impl Run {
         if !self.prompts.is_empty() {
             config.prompts.list = self.prompts.iter().map(|p| spec(p)).collect();
         }
+        if self.engine.no_words {
+            config.prompts.words = Some(Vec::new());
+        } else if !self.engine.words.is_empty() {
+            config.prompts.words = Some(self.engine.words.clone());
+        }
+        config.prompts.cache &= !self.engine.no_cache;
         config.prompts.threshold = self.threshold.or(config.prompts.threshold);
         config.rate.fps = self.rate.or(config.rate.fps);
+        config.track.enabled = self.track.unwrap_or(config.track.enabled);
+        config.camera = self.camera.over(config.camera.take());
         if let Some(path) = &self.socket {
             config.links.socket.push(SocketConfig::new(path));
         }

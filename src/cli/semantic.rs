@@ -34,7 +34,7 @@ impl Semantic {
         let scenery = &self.scenery;
         let mut opened = self.engine.open(execution, scenery.selecting.settings())?;
         opened.needs(true, opened.pipeline.segments(), "masks")?;
-        let wanted = scenery.open(&opened)?;
+        let wanted = scenery.open(&mut opened)?;
         let names = PromptNames(&wanted.prompts, &[]);
         let out = BufWriter::new(io::stdout().lock());
         let mut writer = maps::SemanticWriter::new(self.format.into(), out);

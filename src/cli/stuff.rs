@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use tarsier::{
+    detect::rules::Rules,
     labels::LabelMap,
     pipeline::Pipeline,
     prompt::{PromptSet, Request, Source, vocabulary::normalise},
@@ -42,6 +43,7 @@ pub(super) struct Scenery {
 pub(super) struct Names {
     pub(super) prompts: PromptSet,
     pub(super) stuff: Vec<u32>,
+    rules: Rules,
 }
 
 impl Names {
@@ -56,21 +58,21 @@ impl Names {
 
 impl Scenery {
     /// What is looked for. Stuff is not looked for among objects.
-    pub(super) fn open(&self, opened: &Opened) -> Result<Names, Failure> {
+    pub(super) fn open(&self, opened: &mut Opened) -> Result<Names, Failure> {
         if let Some(folder) = &self.output {
             make_folder(folder)?;
         }
-        let entries = opened.vocabulary.entries();
         let mut more: Vec<Request> = self.stuff.iter().cloned().map(Request::Either).collect();
         if !self.prompts.asked() && self.stuff.is_empty() {
             more = coco_80().collect();
             if opened.pipeline.covers() {
-                let stuff = entries.iter().filter(|e| !e.thing);
+                let stuff = opened.vocabulary.entries().iter().filter(|e| !e.thing);
                 more.extend(stuff.map(|e| Request::Name(e.name.clone())));
             }
         }
         let requests = self.prompts.requests(&more)?;
         let mut prompts = self.prompts.open_requests(opened, false, requests)?;
+        let entries = opened.vocabulary.entries();
         let forced: Vec<String> = self.stuff.iter().map(|s| normalise(s)).collect();
         let stuff: Vec<u32> = (0..)
             .zip(prompts.prompts())
@@ -102,7 +104,11 @@ impl Scenery {
         for &prompt in &stuff {
             prompts.set_threshold(prompt as usize, 1.0);
         }
-        Ok(Names { prompts, stuff })
+        Ok(Names {
+            rules: Rules::of(&prompts, self.selecting.iou),
+            prompts,
+            stuff,
+        })
     }
 
     /// The frame's things with their masks, and the map of its stuff; both of what the network looked at.
@@ -119,6 +125,7 @@ impl Scenery {
         pipeline
             .detect(&frame, &names.prompts, &mut report)
             .map_err(software)?;
+        names.rules.apply(&mut report);
         pipeline.segment(&mut report).map_err(software)?;
         pipeline
             .cover(&names.prompts, &names.stuff, self.stuff_threshold, map)

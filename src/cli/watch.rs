@@ -53,9 +53,10 @@ pub(crate) struct Watch {
 impl Watch {
     pub(crate) fn run(&self) -> Result<u8, Failure> {
         let name = self.socket.display();
-        let first = self
-            .connect()
-            .map_err(|e| fail(exit::NO_INPUT, format!("socket {name}: {e}")))?;
+        let first = self.connect().map_err(|e| {
+            let what = format!("socket {name}: {e}; is `tarsier run` there, with this socket?");
+            fail(exit::NO_INPUT, what)
+        })?;
         let view = View::new(name.to_string());
         if self.once || !io::stdout().is_terminal() {
             return self.print(first, view).or_else(|e| output(&e));

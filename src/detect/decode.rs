@@ -49,6 +49,7 @@ pub(super) fn bbox(
     let value = |i: usize| level.value(output, index, i);
     let [left, top, right, bottom] = match form.boxes {
         BoxForm::Distances => [0, 1, 2, 3].map(|i| value(i).max(0.0)),
+        BoxForm::LogDistances => [0, 1, 2, 3].map(|i| value(i).exp()),
         BoxForm::Distribution(bins) => {
             let bins = bins as usize;
             [0, 1, 2, 3].map(|side| mean((side * bins..(side + 1) * bins).map(value)))
@@ -122,6 +123,18 @@ mod tests {
     fn distances_are_counted_from_the_middle_of_the_cell() {
         let b = decoded(HeadForm::default(), &[2, 4, 6, -8]);
         assert_eq!(b, BBox::new(4.0, -12.0, 36.0, 4.0));
+    }
+
+    #[test]
+    fn logarithms_of_distances_are_counted_from_the_corner() {
+        let form = HeadForm {
+            boxes: BoxForm::LogDistances,
+            grid: 0.0,
+            objectness: Objectness::BestClass,
+        };
+        let b = decoded(form, &[0, 0, 0, -128]);
+        let (height, least) = (8.0, 8.0 * (-64.0_f32).exp());
+        assert_eq!(b, BBox::new(0.0, -height, 16.0, least));
     }
 
     #[test]

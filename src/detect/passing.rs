@@ -13,7 +13,7 @@
 
 use std::ops::Range;
 
-use crate::kernels::{align::Logits, layout::LANE};
+use crate::kernels::{align::Logits, layout::LANE, team::join};
 
 /// Prompts whose logits are computed together: 38 KB for 300 objects.
 const CHUNK: usize = 32;
@@ -99,7 +99,7 @@ fn split(parts: &mut [Part], work: &(impl Fn(&mut Part) + Sync)) {
         [one] => work(one),
         more => {
             let (a, b) = more.split_at_mut(more.len() / 2);
-            rayon::join(|| split(a, work), || split(b, work));
+            join(|| split(a, work), || split(b, work));
         }
     }
 }

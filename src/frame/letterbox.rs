@@ -28,8 +28,11 @@
 //! instruction sets, and its result would have to be copied to 4-byte pixels.
 //! Measured here, one x86 thread, 320×320: 0.5 ms for 480×360, 1.5 ms for 1920×1080.
 
+use std::ops::Range;
+
 use super::Frame;
 use crate::geometry::{Fit, Letterbox, Shrink, Size};
+use crate::kernels::team::join;
 
 /// The padding's grey, as in training.
 pub const GREY: u8 = 114;
@@ -41,6 +44,9 @@ pub const PIXEL_BYTES: usize = 4;
 const WEIGHT_BITS: u32 = 15;
 /// Bits that a row keeps below the pixel's eight, between the two passes.
 const ROW_BITS: u32 = 7;
+
+/// Parts of the picture that threads of a [`team`](crate::kernels::team) may make at once, a power of two.
+const PARTS: usize = 4;
 
 /// The value between two passes: `255 << ROW_BITS` at most, so a sum over
 /// weights stays below 2³⁰.
@@ -58,6 +64,12 @@ pub struct Letterboxer {
     frame: Option<Size>,
     columns: Axis,
     rows: Axis,
+    lines: [Line; PARTS],
+}
+
+/// Buffers for one row of the picture.
+#[derive(Debug, Default)]
+struct Line {
     /// One new row at the frame's full width, three channels, in `ROW_BITS`.
     row: Row,
     /// The sums behind it.
@@ -82,8 +94,7 @@ impl Letterboxer {
             frame: None,
             columns: Axis::default(),
             rows: Axis::default(),
-            row: Row::new(),
-            sums: Vec::new(),
+            lines: Default::default(),
         }
     }
 
@@ -111,62 +122,104 @@ impl Letterboxer {
             self.rows
                 .fit(frame.size().height, resized.height, self.shrink);
             let values = frame.size().width as usize * 3;
-            self.row.resize(values, 0);
-            self.sums.resize(values, 0);
+            for line in &mut self.lines {
+                line.row.resize(values, 0);
+                line.sums.resize(values, 0);
+            }
             self.frame = Some(frame.size());
         }
 
-        let (row_bytes, margin) = (self.row_bytes(), self.border * PIXEL_BYTES);
-        let picture = top as usize..(top + resized.height) as usize;
-        let (left, width) = (
-            left as usize * PIXEL_BYTES,
-            resized.width as usize * PIXEL_BYTES,
-        );
-        for (y, line) in plane.chunks_exact_mut(row_bytes).enumerate() {
-            let Some(y) = y
-                .checked_sub(self.border)
-                .filter(|&y| y < self.input.height as usize)
-            else {
-                fill(line, self.around);
-                continue;
-            };
-            let (before, line) = line.split_at_mut(margin);
-            let (line, after) = line.split_at_mut(row_bytes - 2 * margin);
-            fill(before, self.around);
-            fill(after, self.around);
-            if picture.contains(&y) {
-                fill(&mut line[..left], PADDING);
-                fill(&mut line[left + width..], PADDING);
-                self.blend_rows(frame.pixels(), y - picture.start);
-                self.blend_columns(&mut line[left..left + width]);
-            } else {
-                fill(line, PADDING);
-            }
-        }
+        let write = Write {
+            pixels: frame.pixels(),
+            columns: &self.columns,
+            rows: &self.rows,
+            margin: self.border * PIXEL_BYTES,
+            around: self.around,
+            row_bytes: self.row_bytes(),
+            lines: self.border..self.border + self.input.height as usize,
+            picture: top as usize..(top + resized.height) as usize,
+            left: left as usize * PIXEL_BYTES,
+            width: resized.width as usize * PIXEL_BYTES,
+        };
+        write.lines(0, plane, &mut self.lines);
         letterbox
+    }
+}
+
+/// One call of [`Letterboxer::write`]; lengths along a row in bytes.
+struct Write<'a> {
+    pixels: &'a [u8],
+    columns: &'a Axis,
+    rows: &'a Axis,
+    margin: usize,
+    around: [u8; PIXEL_BYTES],
+    row_bytes: usize,
+    /// Which rows of the plane are not border, and which of those are the frame's.
+    lines: Range<usize>,
+    picture: Range<usize>,
+    left: usize,
+    width: usize,
+}
+
+impl Write<'_> {
+    /// The rows from `first` on, with one set of buffers or shared between several.
+    fn lines(&self, first: usize, plane: &mut [u8], buffers: &mut [Line]) {
+        if let [buffers] = buffers {
+            for (y, line) in (first..).zip(plane.chunks_exact_mut(self.row_bytes)) {
+                self.line(y, line, buffers);
+            }
+            return;
+        }
+        let middle = plane.len() / self.row_bytes / 2;
+        let (upper, lower) = plane.split_at_mut(middle * self.row_bytes);
+        let (a, b) = buffers.split_at_mut(buffers.len() / 2);
+        join(
+            || self.lines(first, upper, a),
+            || self.lines(first + middle, lower, b),
+        );
+    }
+
+    fn line(&self, y: usize, line: &mut [u8], buffers: &mut Line) {
+        if !self.lines.contains(&y) {
+            fill(line, self.around);
+            return;
+        }
+        let y = y - self.lines.start;
+        let (before, line) = line.split_at_mut(self.margin);
+        let (line, after) = line.split_at_mut(self.row_bytes - 2 * self.margin);
+        fill(before, self.around);
+        fill(after, self.around);
+        if self.picture.contains(&y) {
+            fill(&mut line[..self.left], PADDING);
+            fill(&mut line[self.left + self.width..], PADDING);
+            self.blend_rows(y - self.picture.start, buffers);
+            self.blend_columns(&buffers.row, &mut line[self.left..self.left + self.width]);
+        } else {
+            fill(line, PADDING);
+        }
     }
 
     /// The new row `y` at the frame's width: contiguous, so it vectorises.
-    fn blend_rows(&mut self, pixels: &[u8], y: usize) {
+    fn blend_rows(&self, y: usize, Line { row: new, sums }: &mut Line) {
         let (first, weights) = self.rows.taps(y);
-        let values = self.row.len();
-        let source = pixels[first * values..].chunks_exact(values);
+        let values = new.len();
+        let source = self.pixels[first * values..].chunks_exact(values);
         match weights {
             // all of one row, as when nothing is resized
             [_] => {
-                for (row, source) in self.row.iter_mut().zip(&pixels[first * values..]) {
+                for (row, source) in new.iter_mut().zip(&self.pixels[first * values..]) {
                     *row = u16::from(*source) << ROW_BITS;
                 }
             }
             _ => {
                 const HALF: u32 = 1 << (WEIGHT_BITS - ROW_BITS - 1);
-                self.sums.fill(HALF);
+                sums.fill(HALF);
                 for (source, &weight) in source.zip(weights) {
-                    for (sum, &value) in self.sums.iter_mut().zip(source) {
+                    for (sum, &value) in sums.iter_mut().zip(source) {
                         *sum += u32::from(u16::from(value)) * u32::from(weight);
                     }
                 }
-                for (row, &sum) in self.row.iter_mut().zip(&self.sums) {
+                for (row, &sum) in new.iter_mut().zip(&*sums) {
                     *row = (sum >> (WEIGHT_BITS - ROW_BITS)) as u16;
                 }
             }
@@ -174,9 +227,9 @@ impl Letterboxer {
     }
 
     /// The new pixels of a row, from the row at the frame's width.
-    fn blend_columns(&self, line: &mut [u8]) {
+    fn blend_columns(&self, row: &[u16], line: &mut [u8]) {
         const HALF: u32 = 1 << (WEIGHT_BITS + ROW_BITS - 1);
-        let (row, _) = self.row.as_chunks::<3>();
+        let (row, _) = row.as_chunks::<3>();
         let (line, _) = line.as_chunks_mut::<PIXEL_BYTES>();
         for (x, pixel) in line.iter_mut().enumerate() {
             let (first, weights) = self.columns.taps(x);

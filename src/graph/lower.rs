@@ -3,7 +3,7 @@
 //! | ONNX between two Q/DQ pairs | becomes |
 //! |---|---|
 //! | `Conv` dense or depthwise | one convolution |
-//! | `Add`; `MaxPool`; `GlobalAveragePool` | one call each |
+//! | `Add`; `MaxPool`; `GlobalAveragePool`; `Mul` by one value per channel | one call each |
 //! | `Relu`, `LeakyRelu` or `PRelu` with one slope, right behind `Conv` or `Add` | nothing: the lower clamp, or a slope before requantisation |
 //! | any function of one tensor: `LeakyRelu`, `HardSwish`, `Sigmoid` and `Mul`, … | a table of 256 bytes in the call that makes the tensor |
 //! | `Concat` over channels | nothing: its inputs are written next to each other; a copy for one that is in two |
@@ -127,7 +127,7 @@ enum Constants {
 struct Draft {
     name: String,
     input: usize,
-    /// The second tensor of an addition.
+    /// The second tensor of an addition, or the gates of a multiplication.
     other: Option<usize>,
     output: usize,
     kind: Kind,
@@ -265,6 +265,7 @@ impl<'a> Lowering<'a> {
             "Add" => self.add(source, key, parameters, fused),
             "MaxPool" => self.max_pool(source, key, parameters),
             "GlobalAveragePool" => self.average_pool(source, key, parameters),
+            "Mul" if self.gated(source).is_some() => self.gate(source, key, parameters),
             "Concat" => self.concat(source, key, parameters),
             "Gather" => self.gather(source, key, parameters),
             "Resize" => self.resize(source, key, parameters),
@@ -636,6 +637,56 @@ impl<'a> Lowering<'a> {
         Ok(())
     }
 
+    /// The tensor and the gates of a product of two dequantised activations, of which one is a pixel for the whole picture.
+    fn gated(&self, node: &NodeProto) -> Option<[Value; 2]> {
+        let [a, b] = [self.input(node, 0).ok()?, self.input(node, 1).ok()?];
+        let pixel = |v: &Value| {
+            let t = &self.tensors[v.tensor];
+            t.height == 1 && t.width == 1
+        };
+        match (pixel(&a), pixel(&b)) {
+            _ if a.tensor == b.tensor || a.channels() != b.channels() => None,
+            (_, true) => Some([a, b]),
+            (true, false) => Some([b, a]),
+            (false, false) => None,
+        }
+    }
+
+    /// A tensor times a value per channel, as in squeeze-and-excitation.
+    fn gate(
+        &mut self,
+        node: &'a NodeProto,
+        key: &'a str,
+        parameters: (f32, i8),
+    ) -> Result<(), LowerError> {
+        let Some([mut x, mut gates]) = self.gated(node) else {
+            return refuse(&node.name, "is not a tensor times a value per channel");
+        };
+        let planes = |v: &Value| self.tensors[v.tensor].blocks();
+        if x.lanes != gates.lanes || planes(&x) != planes(&gates) {
+            let channels = x.channels() as u32;
+            x = Value::whole(self.whole(node, x), channels);
+            gates = Value::whole(self.whole(node, gates), channels);
+        }
+        let Tensor {
+            channels,
+            height,
+            width,
+            scale,
+            ..
+        } = self.tensors[x.tensor];
+        let shape = [channels, height, width];
+        let scale = scale * self.tensors[gates.tensor].scale / parameters.0;
+        let output = self.define(key, node, shape, parameters, Some(x.lanes));
+        self.tensors[gates.tensor].last = self.drafts.len() as u32;
+        // the view of the gates is filled in when every tensor has its place
+        let unplaced = self.view(gates.tensor, Place::Arena(0));
+        self.push(node, x.tensor, output, Kind::Gate(unplaced, scale));
+        let draft = self.drafts.last_mut();
+        draft.expect("just pushed").other = Some(gates.tensor);
+        Ok(())
+    }
+
     /// Channels of a tensor in another order: their lanes are followed, nothing moves until somebody needs them in planes.
     fn gather(
         &mut self,
@@ -909,6 +960,7 @@ impl<'a> Lowering<'a> {
                         (Kind::Add(_, scales, epilogue), Some(other)) => {
                             Kind::Add(lookup(other), scales, epilogue)
                         }
+                        (Kind::Gate(_, scale), Some(other)) => Kind::Gate(lookup(other), scale),
                         (kind, _) => kind,
                     },
                 })

@@ -67,7 +67,7 @@ impl std::error::Error for GraphError {}
 pub struct Execution {
     /// The instruction set of all kernels.
     pub isa: Isa,
-    /// Threads that share a layer's rows.
+    /// Threads that share a layer's rows, those of the [`team`](crate::kernels::team) that the calling one is of.
     pub threads: usize,
 }
 

@@ -218,6 +218,8 @@ pub enum Kind {
     /// Channels in another order: where in the weights section a u16 per channel of the output's planes lies, the channel of
     /// the input's planes that goes there, or [`u16::MAX`] for none.
     Permute(u32),
+    /// The input times this tensor, which has one pixel: a value per channel. The scale is of the product, in steps of the output.
+    Gate(View, f32),
 }
 
 impl Kind {
@@ -234,6 +236,7 @@ impl Kind {
             Self::UpsampleLinear => "upsample linear",
             Self::Copy => "copy",
             Self::Permute(_) => "permute",
+            Self::Gate(..) => "gate",
         }
     }
 }

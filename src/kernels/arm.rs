@@ -11,6 +11,8 @@
 
 use std::arch::{aarch64::*, asm};
 
+pub(super) mod narrow;
+
 /// Loads 16 bytes.
 #[inline]
 #[target_feature(enable = "neon")]

@@ -2,10 +2,14 @@
 
 use std::ops::Range;
 
-use super::layout::{LANE, Planes};
+use super::{
+    layout::{LANE, Planes},
+    team::join,
+};
 
-/// Enough for a thread that was interrupted to be helped out by the others.
-const TASKS_PER_THREAD: usize = 2;
+/// Enough for a thread that was interrupted, or whose core is slower, to be helped out by the others. A task that nobody
+/// takes costs next to nothing.
+const TASKS_PER_THREAD: usize = 4;
 
 /// Into how many bands each of `tasks` is cut, so that there are enough for all threads; with one thread, none is.
 pub(super) const fn count(threads: usize, tasks: usize) -> usize {
@@ -39,7 +43,7 @@ impl Band<'_> {
 
 /// Fills the borders of `y`'s planes of shape `out`, and has `work` make the rest.
 ///
-/// With one thread, rayon is not touched; with more, nothing is allocated.
+/// Nothing is allocated, whatever the number of threads.
 pub(super) fn bands(
     threads: usize,
     out: Planes,
@@ -72,7 +76,7 @@ impl<W: Fn(Band<'_>) + Sync> Cut<'_, W> {
         if parallel && planes > 1 {
             let left = planes / 2;
             let (a, b) = y.split_at_mut(left * self.out.bytes());
-            rayon::join(
+            join(
                 || self.planes(true, first, a),
                 || self.planes(true, first + left, b),
             );
@@ -92,7 +96,7 @@ impl<W: Fn(Band<'_>) + Sync> Cut<'_, W> {
         if bands > 1 && rows.len() > 1 {
             let middle = rows.start + rows.len() / 2;
             let (a, b) = y.split_at_mut(rows.len() / 2 * self.out.row_bytes());
-            rayon::join(
+            join(
                 || self.rows(plane, bands / 2, rows.start..middle, a),
                 || self.rows(plane, bands.div_ceil(2), middle..rows.end, b),
             );

@@ -11,9 +11,11 @@
 //! In the image they are the 4 of one tap, or 12 when a kernel is 3 wide, since
 //! its pixels lie next to each other.
 //!
-//! Work is cut into block groups × bands of rows × tiles. Threads take groups
-//! and bands; a tile's sums stay in registers ([`tile`](super)). Every byte of
-//! the output has one formula, so no cut changes a result.
+//! Work is cut into bands of rows × block groups × tiles. Threads take bands, or
+//! groups where the weights are more than the input: what they share they all
+//! read, and rows that one made are in its own cache when it reads them next. A
+//! tile's sums stay in registers ([`tile`](super)). Every byte of the output has
+//! one formula, so no cut changes a result.
 //!
 //! Convolution of each channel alone would waste 15 of 16 products here: that
 //! is [`depthwise`](super::depthwise).
@@ -23,8 +25,9 @@ use std::ops::Range;
 use super::{
     bands,
     epilogue::Epilogue,
-    isa::Isa,
-    layout::{GROUP, LANE, Planes},
+    isa::{Isa, Level},
+    layout::{GROUP, LANE, Planes, is_narrow},
+    team::join,
     tile::{Operands, Tiles, tiles_of_level},
 };
 
@@ -55,6 +58,9 @@ pub struct Conv<'a> {
     pub out: Planes,
     /// `[out_blocks][offsets · groups][16][4]`, none of them -128.
     pub weights: &'a [i8],
+    /// Whether all of them are narrow, as [`is_narrow`](super::layout::is_narrow) says: some levels are faster then, and wrong
+    /// if it is said of wide ones.
+    pub narrow: bool,
     /// Per output channel, for unsigned bytes: `bias - zero_point_in · Σ weights`.
     pub bias: &'a [i32],
     /// The same for signed bytes ([`bias_s8`](super::layout::bias_s8)).
@@ -74,8 +80,8 @@ pub struct Conv<'a> {
 /// | `x` | planes of the input, at least as far as the last offset reaches | u8 |
 /// | `y` | `out_blocks` planes of shape `op.out` | u8 |
 ///
-/// With `threads > 1` the work is split for that many on the current rayon
-/// pool; with one, rayon is not touched. The result does not depend on it, nor
+/// With `threads > 1` the work is split for that many, of the calling thread's
+/// [`team`](super::team). The result does not depend on it, nor
 /// on `isa`.
 ///
 /// # Panics
@@ -84,14 +90,13 @@ pub struct Conv<'a> {
 /// ends before the last input, or if `y` is not exactly the output planes.
 pub fn conv(isa: Isa, threads: usize, op: &Conv<'_>, x: &[u8], y: &mut [u8]) {
     op.check(x.len(), y.len());
-    let tiles = tiles_of_level!(isa);
-    let groups = y.len().div_ceil(tiles.blocks() * op.out.bytes());
-    // a last group of fewer blocks is a smaller task: finer ones, as if for twice the threads, even it out
-    let uneven = !y.len().is_multiple_of(tiles.blocks() * op.out.bytes());
-    let wanted = if uneven && threads > 1 {
-        2 * threads
-    } else {
-        threads
+    // other levels have products of 32 bits, for which all weights are alike
+    let tiles = match (op.narrow, isa.level()) {
+        #[cfg(target_arch = "x86_64")]
+        (true, Level::Avx2) => &avx2::NARROW,
+        #[cfg(target_arch = "aarch64")]
+        (true, Level::Neon) => &neon::NARROW,
+        _ => tiles_of_level!(isa),
     };
     let kind = |step| KINDS.iter().position(|&kind| kind == (op.groups, step));
     let kind = kind(op.pixel_step).or_else(|| kind(0));
@@ -100,9 +105,8 @@ pub fn conv(isa: Isa, threads: usize, op: &Conv<'_>, x: &[u8], y: &mut [u8]) {
         x,
         tiles,
         kind: kind.expect("checked above"),
-        bands: bands::count(wanted, groups),
     };
-    pass.groups(threads > 1, 0, y);
+    pass.planes(threads, y);
 }
 
 impl Conv<'_> {
@@ -120,6 +124,7 @@ impl Conv<'_> {
         self.epilogue.check();
         let steps = self.offsets.len() * self.groups;
         assert_eq!(self.weights.len(), channels * GROUP * steps, "weights");
+        debug_assert!(!self.narrow || is_narrow(self.weights), "a wide weight");
         let Planes { height, width, .. } = self.out;
         assert!(height > 0 && width > 0, "an empty plane");
         let last_base = (height - 1) * self.row_step + (width - 1) * self.pixel_step;
@@ -151,6 +156,13 @@ impl<'a> Tile<'a> {
         &self.scale.as_chunks::<LANE>().0[b]
     }
 
+    /// Those of all blocks of a tile, to be looked up once for all rows.
+    #[inline(always)]
+    #[cfg(target_arch = "aarch64")]
+    fn scales<const NB: usize>(&self) -> [&'a [f32; LANE]; NB] {
+        std::array::from_fn(|b| self.scale(b))
+    }
+
     /// What each of the rows reads, from the first on.
     #[inline(always)]
     fn rows(&self) -> impl Iterator<Item = Operands<'a>> + use<'a> {
@@ -175,13 +187,16 @@ type TileFn = unsafe fn(&Tile<'_>, &mut [&mut [u8]; MAX_BLOCKS]);
 /// The most blocks that any level's tile takes.
 const MAX_BLOCKS: usize = 2;
 
+/// Planes whose rows are split together; of more, some after others.
+const TOGETHER: usize = 16;
+
 /// The pairs of groups and pixel step that have tiles of their own; a step of 0 is any.
 const KINDS: [(usize, usize); 6] = [(3, 8), (4, 16), (4, 32), (1, 0), (3, 0), (4, 0)];
 
 /// [`tiles`](super::tile::tiles) for [`KINDS`].
 macro_rules! conv_tiles {
-    (signed: $signed:literal, blocks: $blocks:tt, widths: $widths:tt) => {
-        $crate::kernels::tile::tiles!(tile, signed: $signed, blocks: $blocks,
+    ($tile:ident, signed: $signed:literal, blocks: $blocks:tt, widths: $widths:tt) => {
+        $crate::kernels::tile::tiles!($tile, signed: $signed, blocks: $blocks,
             kinds: [(3, 8), (4, 16), (4, 32), (1, 0), (3, 0), (4, 0)], widths: $widths)
     };
 }
@@ -194,59 +209,101 @@ struct Pass<'a> {
     tiles: &'static Tiles<TileFn>,
     /// Which of [`KINDS`] the tiles are of.
     kind: usize,
-    /// Parts into which the rows of a group are split.
-    bands: usize,
 }
 
 impl Pass<'_> {
-    /// The planes `y` from block `first` on, group after group or all at once.
-    fn groups(&self, parallel: bool, first: usize, y: &mut [u8]) {
+    /// All planes of the output, shared by so many threads.
+    fn planes(&self, threads: usize, y: &mut [u8]) {
+        let plane = self.op.out.bytes();
+        let per_group = self.tiles.blocks();
+        let planes = y.len() / plane;
+        let rows_first = self.op.weights.len() <= self.x.len() && self.op.out.height >= threads;
+        if threads > 1 && rows_first {
+            let together = TOGETHER / per_group * per_group;
+            for (i, y) in y.chunks_mut(together * plane).enumerate() {
+                self.whole::<TOGETHER>(i * together, bands::count(threads, 1), y);
+            }
+            return;
+        }
+        // a last group of fewer blocks is a smaller task: finer ones, as if for twice the threads, even it out
+        let uneven = !planes.is_multiple_of(per_group);
+        let wanted = if uneven && threads > 1 {
+            2 * threads
+        } else {
+            threads
+        };
+        let bands = bands::count(wanted, planes.div_ceil(per_group));
+        self.groups(threads > 1, bands, 0, y);
+    }
+
+    /// The planes `y` from block `first` on, group after group or all at once, each in so many bands.
+    fn groups(&self, parallel: bool, bands: usize, first: usize, y: &mut [u8]) {
         let per_group = self.tiles.blocks();
         let plane = self.op.out.bytes();
         let groups = y.len().div_ceil(per_group * plane);
         if parallel && groups > 1 {
             let left = groups / 2 * per_group;
             let (a, b) = y.split_at_mut(left * plane);
-            rayon::join(
-                || self.groups(true, first, a),
-                || self.groups(true, first + left, b),
+            join(
+                || self.groups(true, bands, first, a),
+                || self.groups(true, bands, first + left, b),
             );
             return;
         }
         for (i, group) in y.chunks_mut(per_group * plane).enumerate() {
-            self.group(first + i * per_group, group);
+            self.whole::<MAX_BLOCKS>(first + i * per_group, bands, group);
         }
     }
 
-    /// The planes of one group.
-    fn group(&self, first: usize, y: &mut [u8]) {
-        let Planes { height, border, .. } = self.op.out;
+    /// No more than `N` planes from block `first` on, in one or more bands.
+    fn whole<const N: usize>(&self, first: usize, bands: usize, y: &mut [u8]) {
         let mut planes = y.chunks_exact_mut(self.op.out.bytes());
-        let blocks = planes.len();
-        let rows = [(); MAX_BLOCKS].map(|()| {
-            let plane = planes.next().unwrap_or_default();
-            if !plane.is_empty() {
-                self.op.out.fill_border(plane, self.op.fill);
-            }
-            let margin = border * self.op.out.row_bytes();
-            plane.get_mut(margin..).unwrap_or_default()
-        });
-        self.bands(Group { first, blocks }, self.bands, 0..height, rows);
+        let parts = [(); N].map(|()| planes.next().unwrap_or_default());
+        self.bands(first, bands, 0..self.op.out.height, parts);
     }
 
-    /// Some rows of one group, in one or more bands; `y` starts with the first of them.
-    fn bands(&self, group: Group, bands: usize, rows: Range<usize>, y: [&mut [u8]; MAX_BLOCKS]) {
+    /// Some rows of `N` planes, in one or more bands; each of `y` is the rows' part of its plane, or empty.
+    fn bands<const N: usize>(
+        &self,
+        first: usize,
+        bands: usize,
+        rows: Range<usize>,
+        y: [&mut [u8]; N],
+    ) {
+        let out = &self.op.out;
         if bands > 1 && rows.len() > 1 {
             let middle = rows.start + rows.len() / 2;
-            let bytes = rows.len() / 2 * self.op.out.row_bytes();
-            let [(a, c), (b, d)] = y.map(|y| y.split_at_mut(bytes.min(y.len())));
-            rayon::join(
-                || self.bands(group, bands / 2, rows.start..middle, [a, b]),
-                || self.bands(group, bands.div_ceil(2), middle..rows.end, [c, d]),
+            let bytes = out.part(middle) - out.part(rows.start);
+            let mut rest = [(); N].map(|()| Default::default());
+            let mut upper = [(); N].map(|()| Default::default());
+            for ((y, upper), rest) in y.into_iter().zip(&mut upper).zip(&mut rest) {
+                (*upper, *rest) = y.split_at_mut(bytes.min(y.len()));
+            }
+            join(
+                || self.bands(first, bands / 2, rows.start..middle, upper),
+                || self.bands(first, bands.div_ceil(2), middle..rows.end, rest),
             );
             return;
         }
-        self.band(group, rows, y);
+        let mut planes = y.into_iter().filter(|y| !y.is_empty()).map(|y| {
+            let rows = rows.clone();
+            out.fill_border_of(rows, y, self.op.fill)
+        });
+        let mut first = first;
+        loop {
+            let mut blocks = 0;
+            let group = [(); MAX_BLOCKS].map(|()| {
+                let room = blocks < self.tiles.blocks();
+                let plane = room.then(|| planes.next()).flatten();
+                blocks += usize::from(plane.is_some());
+                plane.unwrap_or_default()
+            });
+            if blocks == 0 {
+                return;
+            }
+            self.band(Group { first, blocks }, rows.clone(), group);
+            first += blocks;
+        }
     }
 
     /// Some rows of one group, a column of tiles at a time: a tile finds the

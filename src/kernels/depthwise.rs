@@ -64,8 +64,8 @@ pub struct Depthwise<'a> {
 /// | `x` | `scale.len() / 16` planes of shape `op.input` | u8 |
 /// | `y` | as many planes of shape `op.out` | u8 |
 ///
-/// With `threads > 1` the work is split for that many on the current rayon
-/// pool; with one, rayon is not touched. The result does not depend on it, nor
+/// With `threads > 1` the work is split for that many, of the calling thread's
+/// [`team`](super::team). The result does not depend on it, nor
 /// on `isa`.
 ///
 /// # Panics

@@ -24,6 +24,8 @@
 //!
 //! Everything here runs when a model is built or loaded, not per frame.
 
+use std::ops::Range;
+
 /// Channels in a plane, and output channels in a block of weights.
 pub const LANE: usize = 16;
 
@@ -71,16 +73,40 @@ impl Planes {
 
     /// Fills the border of one plane.
     pub(super) fn fill_border(&self, plane: &mut [u8], zero_point: u8) {
+        self.fill_border_of(0..self.height, plane, zero_point);
+    }
+
+    /// Where row `row` starts as a part of its plane: the first has the border above it, the last (and the row after
+    /// it, which is the plane's end) that below.
+    pub(super) const fn part(&self, row: usize) -> usize {
+        if row == 0 {
+            0
+        } else if row == self.height {
+            self.bytes()
+        } else {
+            (self.border + row) * self.row_bytes()
+        }
+    }
+
+    /// Fills the border of some rows of one plane, those above the first and below the last included, and returns
+    /// what follows from the first row on. `part` are the bytes from [`part`](Self::part) of the first row on.
+    pub(super) fn fill_border_of<'y>(
+        &self,
+        rows: Range<usize>,
+        part: &'y mut [u8],
+        zero_point: u8,
+    ) -> &'y mut [u8] {
         let margin = self.border * self.row_bytes();
-        let (top, rest) = plane.split_at_mut(margin);
-        let (rows, bottom) = rest.split_at_mut(self.height * self.row_bytes());
+        let (top, rest) = part.split_at_mut(if rows.start == 0 { margin } else { 0 });
+        let (lines, bottom) = rest.split_at_mut(rows.len() * self.row_bytes());
         top.fill(zero_point);
         bottom.fill(zero_point);
         let side = self.border * LANE;
-        for row in rows.chunks_exact_mut(self.row_bytes()) {
+        for row in lines.chunks_exact_mut(self.row_bytes()) {
             row[..side].fill(zero_point);
             row[side + self.width * LANE..].fill(zero_point);
         }
+        lines
     }
 }
 
@@ -268,6 +294,23 @@ pub fn pack_depthwise(weights: &[i8], shape: &DepthwiseShape) -> Vec<i8> {
     packed
 }
 
+/// The greatest magnitude of a narrow weight: the least and greatest of 7 bits.
+///
+/// Then two products with any unsigned byte fit 16 bits (`2 · 255 · 63 < 2^15`), and four with any signed one
+/// (`4 · 128 · 63 < 2^15`).
+pub const NARROW: i8 = 63;
+
+/// Whether all weights are narrow: from -[`NARROW`] to [`NARROW`].
+///
+/// This is a property of the numbers, looked up once when a model is loaded; no file is trusted about it.
+#[must_use]
+pub fn is_narrow(weights: &[i8]) -> bool {
+    let wide = |&weight: &i8| weight.unsigned_abs() > NARROW.unsigned_abs();
+    // pieces are looked at without a branch in them, in whole registers; wide weights end the first
+    let mut pieces = weights.chunks(4096);
+    pieces.all(|piece| !piece.iter().fold(false, |any, weight| any | wide(weight)))
+}
+
 /// The biases for levels that multiply signed bytes, `bias + 128 · Σ weights`.
 ///
 /// Those levels read an activation `u` as `u - 128`. `packed` is what
@@ -343,6 +386,25 @@ mod tests {
             image: false,
         };
         let _ = pack_weights(&[-128], &shape);
+    }
+
+    #[test]
+    fn weights_are_narrow_up_to_63_wherever_the_widest_lies() {
+        let mut weights = vec![0; 10_000];
+        for (weight, narrow) in [
+            (63, true),
+            (-63, true),
+            (64, false),
+            (-64, false),
+            (-128, false),
+        ] {
+            for at in [0, 4095, 4096, 9_999] {
+                weights[at] = weight;
+                assert_eq!(is_narrow(&weights), narrow, "{weight} at {at}");
+                weights[at] = 0;
+            }
+        }
+        assert!(is_narrow(&[]));
     }
 
     #[test]

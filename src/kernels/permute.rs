@@ -131,8 +131,8 @@ pub struct Permute<'a> {
 /// | `x` | planes of shape `op.input`, at least those the map names; borders are not read | u8 |
 /// | `y` | [`Permutation::planes`] planes of shape `op.out` | u8 |
 ///
-/// With `threads > 1` the work is split for that many on the current rayon
-/// pool; with one, rayon is not touched. The result does not depend on it, nor
+/// With `threads > 1` the work is split for that many, of the calling thread's
+/// [`team`](super::team). The result does not depend on it, nor
 /// on `isa`.
 ///
 /// # Panics

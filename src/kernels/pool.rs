@@ -46,8 +46,8 @@ pub struct MaxPool {
 /// | `x` | planes of shape `op.input`; the border is not read | u8 |
 /// | `y` | as many planes of shape `op.out` | u8 |
 ///
-/// With `threads > 1` the work is split for that many on the current rayon
-/// pool; with one, rayon is not touched. The result does not depend on it.
+/// With `threads > 1` the work is split for that many, of the calling thread's
+/// [`team`](super::team). The result does not depend on it.
 ///
 /// # Panics
 ///

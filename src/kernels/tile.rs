@@ -10,7 +10,7 @@
 //! in registers, so a row of weights is read once for all its pixels and a pixel
 //! once for all its blocks.
 //!
-//! A level file has one function `sums` of four constants, and what a
+//! A level file has a function `sums` of four constants, and what a
 //! convolution or an alignment does with the sums is theirs:
 //!
 //! | constant | means | why a constant |
@@ -19,6 +19,11 @@
 //! | `NB` | blocks | sums are registers |
 //! | `G` | groups at an offset | the loop over them unrolls |
 //! | `STEP` | bytes between pixels, 0: read it from [`Operands`] | one bounds check per offset; addresses are displacements |
+//!
+//! **Narrow weights.** Where a level adds products in 16 bits, how many fit depends on the
+//! weights. Of 7 bits (-63 to 63, [`NARROW`](super::layout::NARROW)) twice as many do as of 8: AVX2 and
+//! plain NEON have functions of their own for them (`narrow`), which a convolution
+//! takes if all its weights are so.
 //!
 //! **Signed levels.** Arm multiplies signed bytes, so it reads `u` as `u - 128`
 //! by flipping the top bit and starts from `bias + 128·Σw`, which the model
@@ -62,23 +67,64 @@ impl<'a> Operands<'a> {
     #[inline(always)]
     pub(super) fn offsets<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
         &self,
-    ) -> impl Iterator<Item = (Pixels<'a, P, G, STEP>, [&'a Rows<G>; NB])> {
+    ) -> impl Iterator<Item = Place<'a, P, NB, G, STEP>> {
         let Self { x, offsets, .. } = *self;
         let step = if STEP > 0 { STEP } else { self.step };
-        let rows = self.weights.as_chunks::<ROW>().0.as_chunks::<G>().0;
-        let blocks: [_; NB] = std::array::from_fn(|b| &rows[b * offsets.len()..][..offsets.len()]);
-        let length = (P - 1) * step + G * GROUP;
+        let blocks = self.blocks::<NB, G>(0);
         // the first block by its own iterator: where there is one only, as on Arm, no index is checked
         offsets
             .iter()
             .zip(blocks[0])
             .enumerate()
             .map(move |(i, (&offset, first))| {
-                // one comparison: 32 bits and a length cannot overflow
-                let bytes = &x[offset as usize..offset as usize + length];
                 let rows = std::array::from_fn(|b| if b == 0 { first } else { &blocks[b][i] });
-                (Pixels { bytes, step }, rows)
+                (Pixels::new(x, offset, step), rows)
             })
+    }
+
+    /// The same two by two from offset `first` on, while there are two: half as many turns of a loop.
+    #[inline(always)]
+    #[cfg(target_arch = "aarch64")]
+    pub(super) fn twos<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
+        &self,
+        first: usize,
+    ) -> impl Iterator<Item = ([Pixels<'a, P, G, STEP>; 2], [&'a [Rows<G>; 2]; NB])> {
+        let x = self.x;
+        let step = if STEP > 0 { STEP } else { self.step };
+        let twos = self.offsets[first..].as_chunks::<2>().0;
+        let blocks = self.blocks::<NB, G>(first);
+        let blocks = blocks.map(|rows| rows.as_chunks::<2>().0);
+        twos.iter()
+            .zip(blocks[0])
+            .enumerate()
+            .map(move |(i, (offsets, first))| {
+                // not by `map`, which reads both as one number and takes it apart
+                let [a, b] = [offsets[0], offsets[1]];
+                let pixels = [Pixels::new(x, a, step), Pixels::new(x, b, step)];
+                let rows = std::array::from_fn(|b| if b == 0 { first } else { &blocks[b][i] });
+                (pixels, rows)
+            })
+    }
+
+    /// Inputs and weights of offset `i`, if there is one.
+    #[inline(always)]
+    #[cfg(target_arch = "aarch64")]
+    pub(super) fn offset<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
+        &self,
+        i: usize,
+    ) -> Option<Place<'a, P, NB, G, STEP>> {
+        let step = if STEP > 0 { STEP } else { self.step };
+        let offset = *self.offsets.get(i)?;
+        let rows = self.blocks::<NB, G>(i).map(|rows| &rows[0]);
+        Some((Pixels::new(self.x, offset, step), rows))
+    }
+
+    /// The rows of each block, offset by offset from the one of this number on.
+    #[inline(always)]
+    fn blocks<const NB: usize, const G: usize>(&self, first: usize) -> [&'a [Rows<G>]; NB] {
+        let rows = self.weights.as_chunks::<ROW>().0.as_chunks::<G>().0;
+        let count = self.offsets.len();
+        std::array::from_fn(|b| &rows[b * count..][..count][first..])
     }
 
     /// The biases of block `b`.
@@ -86,7 +132,18 @@ impl<'a> Operands<'a> {
     pub(super) fn bias(&self, b: usize) -> &'a [i32; LANE] {
         &self.bias.as_chunks::<LANE>().0[b]
     }
+
+    /// Those of all blocks of a tile, to be looked up once for all rows.
+    #[inline(always)]
+    #[cfg(target_arch = "aarch64")]
+    pub(super) fn biases<const NB: usize>(&self) -> [&'a [i32; LANE]; NB] {
+        std::array::from_fn(|b| self.bias(b))
+    }
 }
+
+/// The inputs and the rows of the blocks at one offset.
+pub(super) type Place<'a, const P: usize, const NB: usize, const G: usize, const STEP: usize> =
+    (Pixels<'a, P, G, STEP>, [&'a Rows<G>; NB]);
 
 /// The inputs of a tile's pixels at one offset.
 pub(super) struct Pixels<'a, const P: usize, const G: usize, const STEP: usize> {
@@ -94,7 +151,19 @@ pub(super) struct Pixels<'a, const P: usize, const G: usize, const STEP: usize> 
     step: usize,
 }
 
-impl<const P: usize, const G: usize, const STEP: usize> Pixels<'_, P, G, STEP> {
+impl<'a, const P: usize, const G: usize, const STEP: usize> Pixels<'a, P, G, STEP> {
+    /// Those at an offset into `x`.
+    #[inline(always)]
+    fn new(x: &'a [u8], offset: u32, step: usize) -> Self {
+        let length = (P - 1) * step + G * GROUP;
+        let last = x.len().checked_sub(length).expect("a place for pixels");
+        // the only comparison: the slice needs none, and `last` is the same for all offsets
+        // without numbers in its message, which would be stored for it at each offset
+        assert!(offset as usize <= last, "an offset beyond the input");
+        let bytes = &x[offset as usize..offset as usize + length];
+        Self { bytes, step }
+    }
+
     /// The bytes of pixel `p`, in groups.
     #[inline(always)]
     pub(super) fn groups(&self, p: usize) -> &[[u8; GROUP]; G] {
@@ -114,11 +183,21 @@ impl<const P: usize, const G: usize, const STEP: usize> Pixels<'_, P, G, STEP> {
         self.bytes[p * step..].first_chunk()
     }
 
-    /// The last 16 bytes, if there are so many.
+    /// All of them, if they are so many.
+    #[cfg(target_arch = "aarch64")]
+    #[inline(always)]
+    pub(super) fn bytes<const N: usize>(&self) -> Option<&'a [u8; N]> {
+        self.bytes.first_chunk()
+    }
+
+    /// What lies before the end of the last pixel, 16 bytes in all, if there are so many.
     #[cfg(target_arch = "aarch64")]
     #[inline(always)]
     pub(super) fn last_chunk(&self) -> Option<&[u8; LANE]> {
-        self.bytes.last_chunk()
+        let step = if STEP > 0 { STEP } else { self.step };
+        let end = (P - 1) * step + G * GROUP;
+        // not by `last_chunk` of slices, after which LLVM asks whether the address is null
+        self.bytes[end.checked_sub(LANE)?..].first_chunk()
     }
 
     /// Group `g` of pixel `p`, as the 32 bits that broadcasts take.

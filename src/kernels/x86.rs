@@ -67,6 +67,14 @@ pub(super) fn load_i8x16(from: &[i8; 16]) -> __m128i {
     unsafe { _mm_loadu_si128(from.as_ptr().cast()) }
 }
 
+/// Loads 32 weights.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn load_i8x32(from: &[i8; 32]) -> __m256i {
+    // SAFETY: `from` is 32 readable bytes.
+    unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
+}
+
 /// Loads 16 bytes.
 #[inline]
 #[target_feature(enable = "sse2")]

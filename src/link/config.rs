@@ -39,7 +39,43 @@ impl LinkTables {
         let texts = self.text.iter().cloned().map(LinkConfig::Text);
         sockets.chain(serials).chain(texts).collect()
     }
+
+    /// What cannot be, by the kind of the link at fault.
+    ///
+    /// # Errors
+    ///
+    /// The name of the kind's table and a sentence about the link.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        let all = self.all();
+        for (i, link) in all.iter().enumerate() {
+            let (path, kind) = (link.path(), link.kind());
+            let wrong = |why: String| Err((kind, format!("has {}: {why}", path.display())));
+            if path.as_os_str().is_empty() {
+                return Err((kind, "has a link with an empty path".into()));
+            }
+            if all[..i].iter().any(|other| other.path() == path) {
+                return wrong("that is another link's path already".into());
+            }
+            match link {
+                LinkConfig::Socket(SocketConfig { max_clients: 0, .. }) => {
+                    return wrong("max_clients must be at least 1".into());
+                }
+                LinkConfig::Serial(SerialConfig { speed, .. })
+                | LinkConfig::Text(TextConfig { speed, .. })
+                    if !SPEEDS.contains(speed) =>
+                {
+                    let (low, high) = (SPEEDS.start(), SPEEDS.end());
+                    return wrong(format!("speed must be from {low} to {high}, not {speed}"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
 }
+
+/// Speeds of a line, bits per second: below, a report takes seconds; above, no adapter goes. 0 would mean to hang up.
+const SPEEDS: std::ops::RangeInclusive<u32> = 1200..=12_000_000;
 
 /// One link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +89,15 @@ pub enum LinkConfig {
 }
 
 impl LinkConfig {
+    /// The table that lists it.
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Socket(_) => "socket",
+            Self::Serial(_) => "serial",
+            Self::Text(_) => "text",
+        }
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -460,9 +460,20 @@ fn open(wiring: &Wiring) -> io::Result<File> {
         .read(true)
         .write(true)
         .custom_flags(flags.bits() as i32)
-        .open(&wiring.path)?;
+        .open(&wiring.path)
+        .map_err(|e| match e.kind() {
+            io::ErrorKind::PermissionDenied => {
+                let what = format!("{e}; is this user in the device's group, dialout as a rule?");
+                io::Error::new(e.kind(), what)
+            }
+            _ => e,
+        })?;
     set(&port, wiring).map_err(|e| {
-        let what = format!("cannot set {} baud and raw mode: {e}", wiring.speed);
+        let what = if rustix::termios::isatty(&port) {
+            format!("cannot set {} baud and raw mode: {e}", wiring.speed)
+        } else {
+            "is no tty".into()
+        };
         io::Error::new(e.kind(), what)
     })?;
     Ok(port)

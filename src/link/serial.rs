@@ -35,7 +35,14 @@ impl Dialect for Frames {
         let written = match item {
             Item::Report(envelope) => match self.format {
                 Payload::Binary => {
-                    framer.frame(Kind::Report, |p| binary::write_report(envelope, p), out)
+                    let report = |p: &mut Vec<u8>| binary::write_report(envelope, p);
+                    let written = framer.frame(Kind::Report, report, out);
+                    if written.is_ok() && !envelope.report.sights.is_empty() {
+                        let sights = |p: &mut Vec<u8>| binary::write_sights(envelope, p);
+                        // shorter than the report; both are one item and are sent or lost together
+                        let _ = framer.frame(Kind::Sights, sights, out);
+                    }
+                    written
                 }
                 Payload::Json => {
                     framer.frame(Kind::JsonReport, |p| json::write_report(envelope, p), out)

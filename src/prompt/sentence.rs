@@ -11,7 +11,7 @@ use std::fmt;
 
 use tract_onnx::prelude::{IntoTValue, IntoTensor, Tensor, tvec};
 
-use super::Row;
+use super::{Row, cache::SentenceCache};
 use crate::{
     graph::op::{Execution, Graph, GraphError},
     kernels::layout::LANE,
@@ -53,6 +53,35 @@ pub struct SentenceEncoder {
     scale: f32,
     bias: f32,
     threshold: f32,
+    cache: Option<SentenceCache>,
+}
+
+/// A text's vector: `factor · values` has unit length.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnitRow {
+    /// `[D]`, none of them -128.
+    pub values: Vec<i8>,
+    /// What makes it a unit vector.
+    pub factor: f32,
+}
+
+/// How the encoder reads a text: what [`SentenceEncoder::spell`] says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Spelling {
+    /// The pieces, in order; `##` stands before what continues a word, `[UNK]` for what has no piece.
+    pub pieces: Vec<String>,
+    /// How many of them are `[UNK]`: they say nothing to the model.
+    pub unknown: usize,
+    /// The text is longer than the encoder reads; the rest is not among the pieces.
+    pub truncated: bool,
+}
+
+impl Spelling {
+    /// Words that are written in three pieces or more: no word that the encoder was taught much about, so its vector is a guess.
+    pub fn odd(&self) -> impl Iterator<Item = &[String]> {
+        let words = self.pieces.chunk_by(|_, next| next.starts_with("##"));
+        words.filter(|pieces| pieces.len() > 2)
+    }
 }
 
 impl SentenceEncoder {
@@ -106,6 +135,40 @@ impl SentenceEncoder {
             scale: manifest.alignment_scale,
             bias: manifest.alignment_bias,
             threshold: manifest.threshold,
+            cache: None,
+        })
+    }
+
+    /// Looks texts up in a cache from now on, and keeps there what it encodes.
+    pub fn remember(&mut self, cache: SentenceCache) {
+        self.cache = Some(cache);
+    }
+
+    /// Writes what the cache has learnt, if there is one.
+    ///
+    /// That it cannot be written is said in the log, and is no error: nothing but time is lost.
+    pub fn save(&mut self) {
+        if let Some(cache) = &mut self.cache {
+            cache.save();
+        }
+    }
+
+    /// How a text is read, without encoding it.
+    ///
+    /// # Errors
+    ///
+    /// [`SentenceError::Text`] if it has no word.
+    pub fn spell(&self, text: &str) -> Result<Spelling, SentenceError> {
+        let mut ids = heapless::Vec::new();
+        let encoded = self
+            .tokenizer
+            .encode(text, &mut ids)
+            .map_err(SentenceError::Text)?;
+        let piece = |&id| self.tokenizer.token(id).unwrap_or_default().to_owned();
+        Ok(Spelling {
+            pieces: ids.iter().map(piece).collect(),
+            unknown: encoded.unknown,
+            truncated: encoded.truncated,
         })
     }
 
@@ -117,6 +180,32 @@ impl SentenceEncoder {
     ///
     /// [`SentenceError`] if it has no word, none that the model knows, or the graph fails.
     pub fn encode(&mut self, text: &str) -> Result<Row, SentenceError> {
+        let UnitRow { values, factor } = self.unit(text)?;
+        Ok(Row {
+            values,
+            scale: factor * self.scale,
+            bias: self.bias,
+            threshold: self.threshold,
+        })
+    }
+
+    /// The vector of one text, without the alignment's factor and shift: what is kept of a text.
+    ///
+    /// # Errors
+    ///
+    /// As [`encode`](Self::encode).
+    pub fn unit(&mut self, text: &str) -> Result<UnitRow, SentenceError> {
+        if let Some(known) = self.cache.as_mut().and_then(|cache| cache.find(text)) {
+            return Ok(known);
+        }
+        let row = self.encoded(text)?;
+        if let Some(cache) = &mut self.cache {
+            cache.insert(text, &row);
+        }
+        Ok(row)
+    }
+
+    pub(super) fn encoded(&mut self, text: &str) -> Result<UnitRow, SentenceError> {
         let mut ids = heapless::Vec::new();
         let encoded = self
             .tokenizer
@@ -145,7 +234,7 @@ impl SentenceEncoder {
                 }
             }
         }
-        Ok(self.row(&sums))
+        Ok(unit(&sums))
     }
 
     /// The tokens' rows in planes, as the encoder's input.
@@ -172,30 +261,28 @@ impl SentenceEncoder {
             IntoTensor::into_tensor,
         )
     }
+}
 
-    /// Unit length, then i8 with a scale of its own.
-    fn row(&self, sums: &[i32]) -> Row {
-        let length = sums
+/// Unit length, as i8 with a factor of its own.
+fn unit(sums: &[i32]) -> UnitRow {
+    let length = sums
+        .iter()
+        .map(|&s| s as f32 * s as f32)
+        .sum::<f32>()
+        .sqrt()
+        .max(1.0);
+    let largest = sums
+        .iter()
+        .map(|s| s.unsigned_abs())
+        .max()
+        .unwrap_or(0)
+        .max(1) as f32;
+    let step = largest / 127.0;
+    UnitRow {
+        values: sums
             .iter()
-            .map(|&s| s as f32 * s as f32)
-            .sum::<f32>()
-            .sqrt()
-            .max(1.0);
-        let largest = sums
-            .iter()
-            .map(|s| s.unsigned_abs())
-            .max()
-            .unwrap_or(0)
-            .max(1) as f32;
-        let step = largest / 127.0;
-        Row {
-            values: sums
-                .iter()
-                .map(|&s| (s as f32 / step).round_ties_even() as i8)
-                .collect(),
-            scale: step / length * self.scale,
-            bias: self.bias,
-            threshold: self.threshold,
-        }
+            .map(|&s| (s as f32 / step).round_ties_even() as i8)
+            .collect(),
+        factor: step / length,
     }
 }

@@ -1,27 +1,37 @@
-//! The vocabulary table of a pack: names, synonyms, and their mapped rows.
+//! The vocabulary: names, synonyms and mapped rows of a pack, and the user's own [words](super::words) beside them.
 
 use std::collections::HashMap;
 
-use super::Row;
+use super::{
+    Row,
+    sentence::{SentenceEncoder, SentenceError},
+    words::{Origin, Space, Word, Words, WordsError},
+};
 use crate::pack::{Pack, PackError, map::Bytes};
 
 /// Floats per row in `vocabulary.parameters`: scale, bias, threshold.
 pub const PARAMETERS: usize = 3;
 
-/// Names and rows; the rows stay in the map.
-#[derive(Debug)]
+/// Names and rows; the pack's rows stay in the map.
+#[derive(Clone, Debug)]
 pub struct Vocabulary {
     entries: Vec<Entry>,
     index: HashMap<String, u32>,
+    /// The pack's names that words hide.
+    hidden: HashMap<String, u32>,
     rows: Bytes,
     parameters: Vec<f32>,
     embedding: usize,
+    /// Rows of the words that are not the pack's, which come last.
+    own: Vec<Row>,
+    /// What makes a logit of a sentence's vector, and the least score, where nothing else is known.
+    alignment: [f32; 3],
     /// Per name its vector in the space of sentences, where rows are classes.
     text: Option<Bytes>,
 }
 
 /// A name of the vocabulary.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Entry {
     /// The name as the table writes it.
     pub name: String,
@@ -29,6 +39,14 @@ pub struct Entry {
     pub thing: bool,
     /// Other names of the same row.
     pub synonyms: Vec<String>,
+    /// Where the row of a word comes from; none of what is the pack's.
+    pub origin: Option<Origin>,
+    /// What it is reported as, together with others.
+    pub group: Option<String>,
+    /// What it finds is not reported.
+    pub reject: bool,
+    /// A least score of its own, which holds whatever is asked for.
+    pub threshold: Option<f32>,
 }
 
 /// Words in lower case with one space between: how names are compared.
@@ -85,6 +103,7 @@ impl Vocabulary {
                 name: name.to_owned(),
                 thing,
                 synonyms: synonyms.map(str::to_owned).collect(),
+                ..Entry::default()
             });
         }
         let rows = pack.section("vocabulary.rows")?;
@@ -113,7 +132,8 @@ impl Vocabulary {
             );
             return Err(wrong("vocabulary.parameters", reason));
         }
-        let text = match pack.manifest().text {
+        let manifest = pack.manifest();
+        let text = match manifest.text {
             Some(width) => Some(pack.section("vocabulary.text")?)
                 .filter(|text| text.len() == entries.len() * width as usize && !text.is_empty()),
             None => None,
@@ -141,7 +161,197 @@ impl Vocabulary {
             parameters,
             embedding,
             text,
+            own: Vec::new(),
+            hidden: HashMap::new(),
+            alignment: [
+                manifest.alignment_scale,
+                manifest.alignment_bias,
+                manifest.threshold,
+            ],
         })
+    }
+
+    /// Adds words; all of them or none.
+    ///
+    /// # Errors
+    ///
+    /// [`WordsError`] if they are of another pack's space, stand for a name that is not there, or have a name or synonym that is
+    /// there already and do not [say so](Word::replaces).
+    pub fn extend(&mut self, words: &Words, space: &Space) -> Result<(), WordsError> {
+        words.fits(space)?;
+        for word in words.words() {
+            self.admits(word)?;
+        }
+        for word in words.words() {
+            self.insert(word)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a word can be added.
+    ///
+    /// # Errors
+    ///
+    /// [`WordsError::Missing`] and [`WordsError::Duplicate`], as [`extend`](Self::extend).
+    pub fn admits(&self, word: &Word) -> Result<(), WordsError> {
+        if let Origin::Name(name) = &word.origin
+            && self.find_of_pack(&normalise(name)).is_none()
+        {
+            return Err(WordsError::Missing {
+                word: word.name.clone(),
+                name: name.clone(),
+            });
+        }
+        if word.replaces {
+            return Ok(());
+        }
+        for name in word.keys() {
+            let Some(row) = self.find(&name) else {
+                continue;
+            };
+            let whose = if self.is_packs(row) {
+                "the pack"
+            } else {
+                "other words"
+            };
+            return Err(WordsError::Duplicate {
+                of: format!("\"{}\" of {whose}", self.entries[row as usize].name),
+                name,
+            });
+        }
+        Ok(())
+    }
+
+    /// Adds a word whose row is of this pack's space, and returns its number. A word of the same name is there no longer.
+    ///
+    /// # Errors
+    ///
+    /// [`WordsError::Missing`] and [`WordsError::Duplicate`], as [`extend`](Self::extend).
+    pub fn insert(&mut self, word: &Word) -> Result<u32, WordsError> {
+        self.admits(word)?;
+        let [factor, shift, least] = self.alignment;
+        let row = match &word.origin {
+            Origin::Name(name) => {
+                let row = self.find_of_pack(&normalise(name));
+                self.row(row.expect("it was just looked for"))
+            }
+            Origin::Sentence(_) => Row {
+                values: word.row.values.clone(),
+                scale: word.row.scale * factor,
+                bias: shift,
+                threshold: least,
+            },
+            Origin::Exemplars(_) => word.row.clone(),
+        };
+        let entry = Entry {
+            name: word.name.clone(),
+            thing: word.thing,
+            synonyms: word.synonyms.clone(),
+            origin: Some(word.origin.clone()),
+            group: word.group.clone(),
+            reject: word.reject,
+            threshold: word.threshold,
+        };
+        let keys = word.keys();
+        let before = self.find(&keys[0]).filter(|&row| {
+            !self.is_packs(row) && normalise(&self.entries[row as usize].name) == keys[0]
+        });
+        let place = match before {
+            Some(before) => {
+                let own = before as usize - self.packs();
+                // its synonyms too, and what they hid is found again
+                self.index.retain(|_, row| *row != before);
+                for (name, &row) in &self.hidden {
+                    self.index.entry(name.clone()).or_insert(row);
+                }
+                (self.own[own], self.entries[before as usize]) = (row, entry);
+                before
+            }
+            None => {
+                self.own.push(row);
+                self.entries.push(entry);
+                self.entries.len() as u32 - 1
+            }
+        };
+        for key in keys {
+            if let Some(row) = self.index.insert(key.clone(), place)
+                && self.is_packs(row)
+            {
+                self.hidden.insert(key, row);
+            }
+        }
+        Ok(place)
+    }
+
+    /// The row of a name or synonym of the pack, [normalised](normalise), whether a word hides it or not.
+    #[must_use]
+    pub fn find_of_pack(&self, normal: &str) -> Option<u32> {
+        let row = self.find(normal).filter(|&row| self.is_packs(row));
+        row.or_else(|| self.hidden.get(normal).copied())
+    }
+
+    /// A word for this text: its vector, or, where the vocabulary is closed, the name that is nearest to it.
+    ///
+    /// # Errors
+    ///
+    /// [`SentenceError`] if it cannot be encoded.
+    pub fn understood(
+        &self,
+        name: &str,
+        text: &str,
+        encoder: &mut SentenceEncoder,
+    ) -> Result<Word, SentenceError> {
+        if self.text.is_none() {
+            return Word::encoded(name, text, encoder);
+        }
+        let nearest = self.nearest_meaning(&encoder.encode(text)?);
+        let of = nearest.map_or("", |(row, _)| &self.entries[row as usize].name);
+        Ok(Word::new(name, Origin::Name(of.into()), None))
+    }
+
+    /// How many names are the pack's; they come first.
+    #[must_use]
+    pub const fn packs(&self) -> usize {
+        self.parameters.len() / PARAMETERS
+    }
+
+    const fn is_packs(&self, row: u32) -> bool {
+        (row as usize) < self.packs()
+    }
+
+    /// The names whose rows point most nearly the same way as this one, best first, with the cosines.
+    #[must_use]
+    pub fn nearest_rows(&self, values: &[i8], count: usize) -> Vec<(u32, f32)> {
+        let dot = |a: &[i8], b: &[i8]| -> f32 {
+            let products = a.iter().zip(b).map(|(&a, &b)| i32::from(a) * i32::from(b));
+            products.sum::<i32>() as f32
+        };
+        let cosine = |row: &[i8]| {
+            let squares = dot(row, row) * dot(values, values);
+            dot(row, values) / squares.sqrt().max(1.0)
+        };
+        let mut scored: Vec<(u32, f32)> = (0..self.entries.len() as u32)
+            .map(|row| (row, cosine(self.values(row))))
+            .collect();
+        scored.sort_by(|a, b| b.1.total_cmp(&a.1));
+        scored.truncate(count);
+        scored
+    }
+
+    /// The numbers of a row.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such row.
+    #[must_use]
+    pub fn values(&self, row: u32) -> &[i8] {
+        let row = row as usize;
+        match row.checked_sub(self.packs()) {
+            Some(own) => &self.own[own].values,
+            None => {
+                bytemuck::cast_slice(&self.rows[row * self.embedding..(row + 1) * self.embedding])
+            }
+        }
     }
 
     /// The row of a name or synonym, [normalised](normalise).
@@ -176,21 +386,42 @@ impl Vocabulary {
     /// If there is no such row.
     #[must_use]
     pub fn row(&self, row: u32) -> Row {
-        let row = row as usize;
-        let [scale, bias, threshold] = [0, 1, 2].map(|i| self.parameters[row * PARAMETERS + i]);
-        let values = &self.rows[row * self.embedding..(row + 1) * self.embedding];
+        if let Some(own) = (row as usize).checked_sub(self.packs()) {
+            return self.own[own].clone();
+        }
+        let at = row as usize * PARAMETERS;
+        let [scale, bias, threshold] = [0, 1, 2].map(|i| self.parameters[at + i]);
         Row {
-            values: bytemuck::cast_slice(values).to_vec(),
+            values: self.values(row).to_vec(),
             scale,
             bias,
             threshold,
         }
     }
 
-    /// All names, by row.
+    /// All names, by row: the pack's, then the words that were added.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// The `count` names or synonyms that have all of its words, shortest first, and then those that are written most like it.
+    #[must_use]
+    pub fn alike(&self, normal: &str, count: usize) -> Vec<String> {
+        let has = |name: &&String| {
+            normal
+                .split(' ')
+                .all(|word| name.split(' ').any(|w| w == word))
+        };
+        let mut names: Vec<String> = self.index.keys().filter(has).cloned().collect();
+        names.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
+        for name in self.nearest(normal, count) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names.truncate(count);
+        names
     }
 
     /// The `count` names or synonyms that are written most like `normal`, best first; none if all are far.

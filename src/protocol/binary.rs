@@ -50,15 +50,47 @@ pub fn write_report(envelope: &Envelope, out: &mut Vec<u8>) {
     out.extend(saturated(report.dropped).to_le_bytes());
     out.extend((report.detections.len() as u16).to_le_bytes());
     let unit = f32::from(1_u16 << bits);
-    for detection in &report.detections {
+    for (i, detection) in report.detections.iter().enumerate() {
         let (x, y) = detection.bbox.center();
         let (width, height) = (detection.bbox.width(), detection.bbox.height());
         out.extend(saturated(detection.prompt).to_le_bytes());
-        out.extend(0_u16.to_le_bytes());
+        out.extend(report.track(i).map_or(0, short_track).to_le_bytes());
         // `as` saturates and takes what is not a number for 0
         out.extend(((detection.score * 65_535.0).round_ties_even() as u16).to_le_bytes());
         for length in [x, y, width, height] {
             out.extend(((length * unit).round_ties_even() as u16).to_le_bytes());
+        }
+    }
+}
+
+/// A track in two bytes: from 1 to 65,535, then from 1 again. Tracks that live at the same time never meet: there are at most
+/// [`MAX_TRACKS`](crate::track::MAX_TRACKS).
+const fn short_track(id: u32) -> u16 {
+    ((id - 1) % 65_535 + 1) as u16
+}
+
+/// Bytes of sights before the first of them.
+pub const SIGHTS_HEADER: usize = 14;
+
+/// Bytes of one sight.
+pub const SIGHT: usize = 8;
+
+/// Appends where the detections of a report lie as seen from the camera, in their order. A report without sights has none.
+pub fn write_sights(envelope: &Envelope, out: &mut Vec<u8>) {
+    out.extend(envelope.run.to_le_bytes());
+    out.extend(envelope.sequence.to_le_bytes());
+    out.extend((envelope.report.sights.len() as u16).to_le_bytes());
+    // `as` saturates: what is farther than 655.34 m is 65,534 and no range 65,535
+    let hundredths = |value: f32| (value * 100.0).round_ties_even();
+    for sight in &envelope.report.sights {
+        for angle in [sight.bearing_deg, sight.elevation_deg] {
+            out.extend((hundredths(angle) as i16).to_le_bytes());
+        }
+        let range = sight.range.map(|r| [r.metres, r.sd]);
+        for metres in range.map_or([u16::MAX; 2], |r| {
+            r.map(|m| (hundredths(m) as u16).min(u16::MAX - 1))
+        }) {
+            out.extend(metres.to_le_bytes());
         }
     }
 }
@@ -260,7 +292,7 @@ pub fn error_from_number(number: u8) -> Option<ErrorCode> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::message::tests::{envelope, full};
+    use crate::protocol::message::tests::{envelope, full, tracked};
 
     fn payload(envelope: &Envelope) -> Vec<u8> {
         let mut out = Vec::new();
@@ -286,6 +318,37 @@ mod tests {
                 assert!((g - s).abs() <= 0.75 / 64.0 + 1e-4, "{g} {s}");
             }
         }
+    }
+
+    #[test]
+    fn tracks_go_round_in_two_bytes_and_never_are_none() {
+        let tracks = |e| read_report(&payload(&e)).expect("a report").detections;
+        let tracks: Vec<u16> = tracks(tracked()).iter().map(|d| d.track).collect();
+        assert_eq!(tracks, [7, 4465]);
+        for (id, short) in [(1, 1), (65_535, 65_535), (65_536, 1), (131_070, 65_535)] {
+            assert_eq!(short_track(id), short);
+        }
+        assert_ne!(short_track(u32::MAX), 0);
+        let mut none = tracked();
+        none.report.tracks[0] = 0;
+        assert_eq!(payload(&none)[52..54], [0, 0]);
+    }
+
+    #[test]
+    fn sights_are_hundredths_and_saturate() {
+        let mut envelope = tracked();
+        let far = crate::geometry::camera::Range {
+            metres: 5000.0,
+            sd: 0.004,
+        };
+        envelope.report.sights[1].range = Some(far);
+        let mut out = Vec::new();
+        write_sights(&envelope, &mut out);
+        assert_eq!(out.len(), SIGHTS_HEADER + 2 * SIGHT);
+        let short = |at: usize| u16::from_le_bytes([out[at], out[at + 1]]);
+        let fields = [14, 16, 18, 20, 22, 24, 26, 28].map(short);
+        let (down, left) = (-425_i16 as u16, -2850_i16 as u16);
+        assert_eq!(fields, [0, down, 250, 25, left, 3075, 65_534, 0]);
     }
 
     #[test]

@@ -80,7 +80,7 @@ pub enum Command {
         /// Which of its detections, from 0.
         detection: u32,
     },
-    /// Make a prompt of what a box holds.
+    /// Make a prompt of what a box holds in the next frame: answered with [`Answer::PromptsVersion`] when it has come.
     Enrol {
         /// What to call it.
         name: String,
@@ -91,7 +91,7 @@ pub enum Command {
     Telemetry {},
     /// Run the golden frame and compare: answered with [`Answer::Text`].
     SelfTest {},
-    /// Open the pack's file again.
+    /// Open the pack's file and the words beside it again.
     ReloadPack {},
 }
 
@@ -303,7 +303,7 @@ pub enum ErrorCode {
     Unsupported = 5,
     /// Too many commands are waiting.
     Busy = 6,
-    /// The report or detection is not there (any more).
+    /// The report or detection, or an object in the box, is not there (any more).
     NotFound = 7,
     /// It was tried and failed; what was before still holds.
     Failed = 8,

@@ -37,18 +37,21 @@ pub enum Kind {
     Event = 4,
     /// A report as a line of JSON.
     JsonReport = 5,
+    /// Where the detections of the report before it lie as seen from the camera.
+    Sights = 6,
     /// A command as a line of JSON.
     Command = 16,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Report,
         Self::Heartbeat,
         Self::Reply,
         Self::Event,
         Self::JsonReport,
+        Self::Sights,
         Self::Command,
     ];
 

@@ -203,7 +203,10 @@ pub enum Outgoing {
 pub(crate) mod tests {
     use super::*;
     use crate::{
-        geometry::{BBox, Size},
+        geometry::{
+            BBox, Size,
+            camera::{Range, Sight},
+        },
         scene::{Detection, MAX_DETECTIONS},
     };
     use std::time::{Duration, SystemTime};
@@ -239,6 +242,24 @@ pub(crate) mod tests {
             names: Arc::new(vec!["person".into(), "Öl, 猫".into()]),
             report,
         }
+    }
+
+    /// The same, followed by a camera.
+    pub(crate) fn tracked() -> Envelope {
+        let mut envelope = envelope();
+        envelope.report.tracks.extend([7, 70_000]);
+        let range = Range {
+            metres: 2.5,
+            sd: 0.25,
+        };
+        let sight = |bearing_deg, elevation_deg, range| Sight {
+            bearing_deg,
+            elevation_deg,
+            range,
+        };
+        let sights = [sight(0.0, -4.25, Some(range)), sight(-28.5, 30.75, None)];
+        envelope.report.sights.extend(sights);
+        envelope
     }
 
     /// As many detections as a report holds.

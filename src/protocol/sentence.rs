@@ -5,13 +5,14 @@
 //! separated by commas. What does not fit is cut from the last field, which is always words for people; a program goes by the
 //! numbers before it. Sentences are listed in `WIRE.md`.
 
-use std::io::Write;
+use std::{fmt::Write as _, io::Write as _};
 
 use super::{
     command::{Answer, Command, ErrorCode, PromptSpec, Region, Reply, Request},
     json::{checked, unknown_command},
     message::{Envelope, Event, State},
 };
+use crate::geometry::camera::Range;
 
 /// Longest sentence that is sent, `$` and line end included, as in NMEA 0183.
 pub const MAX_SENTENCE: usize = 82;
@@ -82,6 +83,49 @@ pub fn write_report(envelope: &Envelope, most: usize, out: &mut Vec<u8>) {
             ),
             Some(name),
         );
+    }
+    let shown = found.min(most);
+    write_tracks(envelope, shown, out);
+    for (i, sight) in report.sights.iter().take(shown).enumerate() {
+        let (bearing, elevation) = (sight.bearing_deg, sight.elevation_deg);
+        match sight.range {
+            Some(Range { metres, sd }) => sentence(
+                out,
+                format_args!("DIR,{sequence},{i},{bearing:.2},{elevation:.2},{metres:.2},{sd:.2}"),
+                None,
+            ),
+            None => sentence(
+                out,
+                format_args!("DIR,{sequence},{i},{bearing:.2},{elevation:.2},,"),
+                None,
+            ),
+        }
+    }
+}
+
+/// The tracks of the first detections, as many to a sentence as it holds.
+fn write_tracks(envelope: &Envelope, shown: usize, out: &mut Vec<u8>) {
+    let tracks = envelope.report.tracks.get(..shown).unwrap_or_default();
+    let mut fields = heapless::String::<{ MAX_SENTENCE - END - 3 }>::new();
+    let begin = |fields: &mut heapless::String<_>, first: usize| {
+        fields.clear();
+        // seven characters, a sequence of at most twenty digits, two commas, an index of three: there is room
+        let _ = write!(fields, "TRK,{},{first}", envelope.sequence);
+    };
+    for (i, id) in tracks.iter().enumerate() {
+        if i == 0 {
+            begin(&mut fields, i);
+        }
+        let whole = fields.len();
+        if write!(fields, ",{id}").is_err() {
+            fields.truncate(whole);
+            sentence(out, format_args!("{fields}"), None);
+            begin(&mut fields, i);
+            let _ = write!(fields, ",{id}");
+        }
+    }
+    if !tracks.is_empty() {
+        sentence(out, format_args!("{fields}"), None);
     }
 }
 
@@ -327,7 +371,7 @@ mod tests {
     use super::*;
     use crate::protocol::message::{
         Telemetry,
-        tests::{envelope, full},
+        tests::{envelope, full, tracked},
     };
 
     fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<String> {
@@ -362,6 +406,28 @@ mod tests {
         assert!(lines[1].starts_with("$TSDET,1234,0,0,0.875,320.0,240.0,100.0,160.0,person*4A"));
         assert!(lines[2].starts_with("$TSDET,1234,1,1,0.500,30.2,30.2,40.0,20.5,_l  _*"));
         assert_eq!(written(|out| write_report(&full(), 5, out)).len(), 6);
+    }
+
+    #[test]
+    fn every_track_and_direction_that_is_shown_is_told_once() {
+        let lines = written(|out| write_report(&tracked(), 1, out));
+        assert_eq!(lines.len(), 4, "{lines:?}");
+        assert!(lines[2].starts_with("$TSTRK,1234,0,7*"));
+        let mut many = full();
+        many.sequence = u64::MAX;
+        many.report.tracks = (0..300).map(|i| u32::MAX - i).collect();
+        let lines = written(|out| write_report(&many, 300, out));
+        let mut ids = Vec::new();
+        for line in lines.iter().filter(|l| l.starts_with("$TSTRK,")) {
+            let fields: Vec<&str> = line[7..line.len() - 3].split(',').collect();
+            assert_eq!(fields[1].parse(), Ok(ids.len()), "{line}");
+            ids.extend(
+                fields[2..]
+                    .iter()
+                    .map(|id| id.parse::<u32>().expect("an id")),
+            );
+        }
+        assert_eq!(ids, many.report.tracks.as_slice());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{
     WIRE_VERSION, binary,
     frame::{Deframer, Framer, Kind},
     json,
-    message::tests::envelope,
+    message::tests::{envelope, tracked},
     sentence::{self, SentenceReader},
 };
 
@@ -185,6 +185,7 @@ fn every_block_of_the_wires_page_is_what_is_written() {
         written(|out| binary::write_heartbeat(0x1234_abcd, Some(State::Running), 1790, 10, out));
     let expected: BTreeMap<&str, Vec<u8>> = [
         ("report.json", written(|out| write_report(&envelope(), out))),
+        ("tracked.json", written(|out| write_report(&tracked(), out))),
         ("hello.json", event(hello())),
         ("state.json", event(state())),
         ("prompts_changed.json", event(prompts_changed())),
@@ -197,6 +198,18 @@ fn every_block_of_the_wires_page_is_what_is_written() {
         ("who.json", reply(who())),
         ("error.json", reply(error())),
         ("report.frame", framed(Kind::Report, 7, &report)),
+        (
+            "sights.frame",
+            framed(
+                Kind::Sights,
+                8,
+                &written(|out| binary::write_sights(&tracked(), out)),
+            ),
+        ),
+        (
+            "tracked.text",
+            written(|out| sentence::write_report(&tracked(), 16, out)),
+        ),
         ("heartbeat.frame", framed(Kind::Heartbeat, 8, &heartbeat)),
         (
             "error.frame",

@@ -7,7 +7,7 @@
 //! ]
 //! ```
 //!
-//! With masks, a result also has `"segmentation":{"size":[480,640],"counts":"…"}`, or `[[x,y,x,y,…],…]`. Boxes are left, top, width, height in pixels of the photo. Files and categories go by
+//! A result that has a track also has `"track_id":7`, as in the sets for tracking that are written like COCO. With masks, a result also has `"segmentation":{"size":[480,640],"counts":"…"}`, or `[[x,y,x,y,…],…]`. Boxes are left, top, width, height in pixels of the photo. Files and categories go by
 //! name: numbers are the annotation file's business. The array is streamed and is
 //! closed whatever happens between: by [`CocoWriter::finish`], or when the writer is
 //! dropped on the way out of an error. It has no place for `dropped`.
@@ -95,6 +95,7 @@ impl<W: Write> CocoWriter<W> {
                 category_name: names.name(detection.prompt),
                 bbox: [bbox.x0, bbox.y0, bbox.width(), bbox.height()].map(px),
                 score: score(detection.score),
+                track_id: report.track(i),
                 segmentation: (report.masks.get(i))
                     .map(|mask| Pixels::new(mask, bbox, report.size, form)),
             };
@@ -148,6 +149,8 @@ struct CocoResult<'a> {
     category_name: &'a str,
     bbox: [f32; 4],
     score: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    track_id: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     segmentation: Option<Pixels>,
 }

@@ -9,7 +9,9 @@
 //!   "results":[{"class_id":"cup","score":0.87123}]}]}
 //! ```
 //!
-//! (on one line). With masks, a detection also has `"mask":{"size":[480,640],"counts":"…"}`, COCO's compressed run lengths, or
+//! (on one line). Where things are followed, a detection that has a track also has its `"id":"7"`, a text as in ROS; where a camera is described,
+//! `"sight":{"bearing_deg":12.7,"elevation_deg":-4.2,"range_m":1.52,"range_sd_m":0.2}` ([`geometry::camera`](crate::geometry::camera)), the range only
+//! where it can be told. With masks, a detection also has `"mask":{"size":[480,640],"counts":"…"}`, COCO's compressed run lengths, or
 //! `"mask":[[x,y,x,y,…],…]`, its polygons, or `"mask":{"size":[128,128],"bits":"…"}`, its box as bits in base64; where
 //! presence is asked, the frame has `"presence":[{"class_id":"cup","score":0.93,"best":0.87123,"there":true}]`: how likely it is in
 //! the picture at all, and the score of its best object. `file_name` is absent for a stream. Pixels of the frame, two decimals.
@@ -19,8 +21,11 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
-use super::{Json, MaskForm, pixels::Pixels, px, score};
-use crate::geometry::BBox;
+use super::{Json, MaskForm, pixels::Pixels, px, rounded, score};
+use crate::geometry::{
+    BBox,
+    camera::{Range, Sight},
+};
 use crate::scene::{Names, Report};
 
 /// Writes a line of JSON per frame.
@@ -166,6 +171,8 @@ impl Serialize for Detections<'_> {
                     class_id: self.names.name(detection.prompt),
                     score: score(detection.score),
                 }],
+                id: self.report.track(i).map(Digits),
+                sight: self.report.sights.get(i).map(SightFields::new),
                 mask: (self.report.masks.get(i))
                     .map(|mask| Pixels::new(mask, &detection.bbox, self.report.size, self.form)),
             }
@@ -178,7 +185,44 @@ struct Detection2d<'a> {
     bbox: BoundingBox2d,
     results: [Hypothesis<'a>; 1],
     #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Digits>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sight: Option<SightFields>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     mask: Option<Pixels>,
+}
+
+/// A number as a text: ROS's `Detection2D.id` is one.
+struct Digits(u32);
+
+impl Serialize for Digits {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// Where a thing lies as seen from the camera.
+#[derive(Serialize)]
+struct SightFields {
+    bearing_deg: f32,
+    elevation_deg: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    range_m: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    range_sd_m: Option<f32>,
+}
+
+impl SightFields {
+    /// Hundredths of a degree, millimetres.
+    fn new(sight: &Sight) -> Self {
+        let range = |value: fn(&Range) -> f32| sight.range.as_ref().map(|r| rounded(value(r), 1e3));
+        Self {
+            bearing_deg: rounded(sight.bearing_deg, 100.0),
+            elevation_deg: rounded(sight.elevation_deg, 100.0),
+            range_m: range(|r| r.metres),
+            range_sd_m: range(|r| r.sd),
+        }
+    }
 }
 
 /// Whether each prompt is in the picture at all.

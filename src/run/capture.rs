@@ -77,10 +77,10 @@ struct Worker {
 impl Worker {
     fn run(&self) {
         let mut pause = BACK_OFF[0];
-        let mut damaged = 0;
+        let (mut damaged, mut newest) = (0, 0);
         while !self.stopped() {
             let lost = match capture::open(&self.config) {
-                Ok(mut source) => self.pump(source.as_mut(), &mut pause, &mut damaged),
+                Ok(mut source) => self.pump(source.as_mut(), &mut pause, &mut damaged, &mut newest),
                 Err(e) => Some(e),
             };
             let Some(e) = lost else {
@@ -106,6 +106,7 @@ impl Worker {
         source: &mut dyn FrameSource,
         pause: &mut Duration,
         damaged: &mut u64,
+        newest: &mut u64,
     ) -> Option<capture::CaptureError> {
         let before = *damaged;
         let mut lost = true;
@@ -123,6 +124,9 @@ impl Worker {
                         lost = false;
                         *pause = BACK_OFF[0];
                     }
+                    // a driver's own stamps and ours may overlap; a capture time never goes back
+                    *newest = picture.captured_ns.max(*newest + 1);
+                    picture.captured_ns = *newest;
                     if !self.mailbox.put(picture, self.config.waits()) {
                         return None;
                     }

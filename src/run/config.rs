@@ -11,9 +11,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 use toml::de::{DeTable, DeValue};
 
+use super::follow::TrackConfig;
 use crate::{
     capture::config::SourceConfig,
     detect::Settings,
+    geometry::camera::CameraConfig,
     link::LinkTables,
     protocol::command::{PromptSpec, Region},
 };
@@ -36,6 +38,11 @@ pub struct Config {
     /// The part of the frame that is looked at; none: all of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<Region>,
+    /// Ids that stay from frame to frame.
+    pub track: TrackConfig,
+    /// The camera and how it is mounted; none: no directions and ranges.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub camera: Option<CameraConfig>,
     /// What is done against heat.
     pub heat: HeatConfig,
     /// How often the program says how it is.
@@ -74,6 +81,36 @@ pub struct PromptsConfig {
     pub iou: f32,
     /// One name per place.
     pub agnostic: bool,
+    /// Words of one's own: a path or a list of paths; none: the file beside the pack, if it is there. An empty list: no words.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "paths")]
+    pub words: Option<Vec<PathBuf>>,
+    /// Whether encoded sentences are kept in the service's or the user's cache folder.
+    pub cache: bool,
+}
+
+/// One path or a list of them.
+fn paths<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Vec<PathBuf>>, D::Error> {
+    struct Paths;
+
+    impl<'de> serde::de::Visitor<'de> for Paths {
+        type Value = Vec<PathBuf>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a path or a list of paths")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, path: &str) -> Result<Vec<PathBuf>, E> {
+            Ok(vec![path.into()])
+        }
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(
+            self,
+            list: A,
+        ) -> Result<Vec<PathBuf>, A::Error> {
+            Deserialize::deserialize(serde::de::value::SeqAccessDeserializer::new(list))
+        }
+    }
+    from.deserialize_any(Paths).map(Some)
 }
 
 impl Default for PromptsConfig {
@@ -84,6 +121,8 @@ impl Default for PromptsConfig {
             threshold: None,
             iou,
             agnostic,
+            words: None,
+            cache: true,
         }
     }
 }
@@ -270,6 +309,9 @@ impl Config {
         if !unit(self.prompts.iou) {
             return wrong(&["prompts", "iou"], "must be from 0 to 1");
         }
+        if (self.prompts.words.iter().flatten()).any(|path| path.as_os_str().is_empty()) {
+            return wrong(&["prompts", "words"], "has an empty path");
+        }
         for prompt in &self.prompts.list {
             if prompt.text.trim().is_empty() {
                 return wrong(&["prompts", "list"], "has an empty text");
@@ -284,6 +326,14 @@ impl Config {
         }
         if self.region.is_some_and(|r| r.width == 0 || r.height == 0) {
             return wrong(&["region"], "is empty");
+        }
+        self.track
+            .check()
+            .map_err(|(key, why)| (vec!["track", key], why.to_owned()))?;
+        if let Some(camera) = &self.camera {
+            camera
+                .check()
+                .map_err(|(key, why)| (vec!["camera", key], why))?;
         }
         let HeatConfig {
             hot_c,
@@ -303,7 +353,9 @@ impl Config {
         if !(0.0..=86_400.0).contains(&self.telemetry.period_s) {
             return wrong(&["telemetry", "period_s"], "must be from 0 to 86400");
         }
-        Ok(())
+        self.links
+            .check()
+            .map_err(|(kind, why)| (vec!["links", kind], why))
     }
 
     /// The configuration as a file would have it, defaults included.
@@ -316,17 +368,21 @@ impl Config {
     }
 }
 
-/// A message of serde's about an unknown name, with the known name that is written most like it.
+/// How like each other two names are written from which one is offered for the other.
+const LIKE: f64 = 0.6;
+
+/// A message of serde's about an unknown name, with the known name that is written most like it; others without names of Rust's.
 fn with_nearest(message: &str) -> String {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let (Some((unknown, known)), true) = (quoted.split_first(), message.starts_with("unknown"))
     else {
-        return message.to_owned();
+        return plain(message);
     };
     let likeness = |name: &&str| strsim::jaro_winkler(unknown, name);
     let nearest = known
         .iter()
         .copied()
+        .filter(|name| likeness(&name) >= LIKE)
         .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
     let what = if message.starts_with("unknown variant") {
         "value"
@@ -338,7 +394,22 @@ fn with_nearest(message: &str) -> String {
             "unknown {what} \"{unknown}\"; nearest: {nearest} (known: {})",
             known.join(", ")
         ),
-        None => format!("unknown {what} \"{unknown}\""),
+        None => format!("unknown {what} \"{unknown}\" (known: {})", known.join(", ")),
+    }
+}
+
+/// Names of types as people say them.
+fn plain(message: &str) -> String {
+    let named = [
+        ("expected f32", "a number is expected"),
+        ("expected u16", "a whole number is expected"),
+        ("expected u32", "a whole number is expected"),
+        ("expected a sequence", "a list is expected"),
+    ];
+    let found = named.iter().find(|(end, _)| message.ends_with(end));
+    match found {
+        Some((end, words)) => message.replace(end, words),
+        None => message.to_owned(),
     }
 }
 
@@ -371,9 +442,12 @@ mod tests {
     #[test]
     fn what_is_printed_is_read_back_as_the_same() {
         let text = r#"
+            prompts.words = "/etc/tarsier/site.words"
             prompts.list = ["person", { text = "a red cup", kind = "sentence", threshold = 0.4, group = "cup" }]
             rate.fps = 10.0
             region = { x_offset = 1, y_offset = 2, width = 3, height = 4 }
+            track.lost_s = 4.0
+            camera = { fx = 500.0, distortion = [-0.28, 0.09], height_m = 0.3, pitch_deg = -5.0 }
             [source]
             kind = "raw"
             path = "/run/frames"
@@ -423,8 +497,39 @@ mod tests {
             ("[source]\nkind = \"raw\"\npath = \"x\"", 2, "source.kind"),
             ("[source]\nkind = \"mjpeg\"\npath = \"\"", 3, "source.path"),
             ("[prompts]\nlist = [\"\"]", 2, "prompts.list"),
+            ("[prompts]\nwords = \"\"", 2, "prompts.words"),
+            ("[prompts]\nwords = 3", 2, "a path or a list of paths"),
+            ("[track]\nhits = 0", 2, "track.hits"),
+            ("[track]\nlost_s = -1.0", 2, "track.lost_s"),
+            ("\n[camera]\nheight_m = 0.3", 2, "camera.fov_deg"),
+            (
+                "[camera]\nfov_deg = 60.0\npitch_deg = 100.0",
+                3,
+                "camera.pitch_deg",
+            ),
             ("rate = 3", 1, "invalid type"),
-            ("[rate]\nfps = \"x\"", 2, "invalid type"),
+            ("[rate]\nfps = \"x\"", 2, "a number is expected"),
+            (
+                "[links]\n[[links.serial]]\npath = \"x\"\nspeed = 5",
+                2,
+                "speed must be",
+            ),
+            (
+                "[[links.text]]\npath = \"x\"\nspeed = 0",
+                1,
+                "speed must be",
+            ),
+            ("[[links.socket]]\npath = \"\"", 1, "empty path"),
+            (
+                "[[links.socket]]\npath = \"x\"\nmax_clients = 0",
+                1,
+                "max_clients",
+            ),
+            (
+                "[[links.socket]]\npath = \"x\"\n[[links.serial]]\npath = \"x\"",
+                3,
+                "another link",
+            ),
             ("[rate\nfps = 1", 1, ""),
         ] {
             let (at, why) = refused(text);

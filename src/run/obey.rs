@@ -14,6 +14,13 @@ impl Runner {
         // taken one by one: obeying needs the links, to answer
         while let Some((from, request)) = self.next_command() {
             log::debug!("command {}: {:?}", request.id, request.command);
+            if let Command::Enrol { name, region } = request.command {
+                // answered when a frame has come
+                if let Err((code, text)) = self.enrol(from, request.id, (name, region)) {
+                    self.links.reply(from, Reply::error(request.id, code, text));
+                }
+                continue;
+            }
             let reply = match self.done(request.command) {
                 Ok(answer) => Reply::Ack {
                     id: request.id,
@@ -84,10 +91,7 @@ impl Runner {
                 sequence,
                 detection,
             } => self.mask(sequence, detection),
-            Command::Enrol { .. } => Err((
-                ErrorCode::Unsupported,
-                "prompts cannot be made from boxes yet".into(),
-            )),
+            Command::Enrol { .. } => unreachable!("it waits for a frame"),
             Command::Telemetry {} => Ok(Answer::Telemetry(Box::new(self.telemetry()))),
             Command::SelfTest {} => self.self_test(),
             Command::ReloadPack {} => self.reload_pack(),
@@ -172,12 +176,16 @@ impl Runner {
 
     /// The pack's file again; what is in use goes on if it fails.
     fn reload_pack(&mut self) -> Result<Answer, Refusal> {
-        let open = Engine::open(&self.path, self.execution, settings(&self.config));
+        let settings = settings(&self.config);
+        let open = Engine::open(&self.path, self.execution, settings, &self.config.prompts);
         let mut engine = open.map_err(|e| (ErrorCode::Failed, e.to_string()))?;
+        engine.adopt(&self.engine);
         let iou = self.config.prompts.iou;
         self.prompts = self.prompts.made_again(iou, &mut engine)?;
         self.engine = engine;
+        self.follower.forget_looks();
         self.lift("pack");
+        self.tell_words();
         self.tell_prompts();
         Ok(Answer::Text(self.engine.name()))
     }

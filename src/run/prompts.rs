@@ -4,9 +4,10 @@
 
 use std::sync::Arc;
 
-use super::{config::PromptsConfig, engine::Engine, rules::Rules};
+use super::{config::PromptsConfig, engine::Engine};
 use crate::{
-    prompt::{PromptError, PromptSet, Request, vocabulary::normalise},
+    detect::rules::Rules,
+    prompt::{Prompt, PromptError, PromptSet, Request, vocabulary::normalise},
     protocol::{ErrorCode, PromptSpec, SharedNames, command::PromptKind},
 };
 
@@ -37,6 +38,7 @@ impl Prompts {
         } else {
             config.list.clone()
         };
+        tell_unknown(&specs, engine);
         Self::made(specs, config.threshold, config.iou, 1, engine)
     }
 
@@ -64,13 +66,23 @@ impl Prompts {
                 set.set_threshold(i, own);
             }
         }
-        let name = |spec: &PromptSpec| match &spec.group {
-            Some(group) => group.clone(),
-            None => spec.text.trim().to_owned(),
+        // what was asked for holds before what the word says
+        let group = |(spec, word): (&'_ PromptSpec, &'_ Prompt)| {
+            spec.group.as_ref().or(word.group.as_ref()).cloned()
         };
+        let groups: Vec<_> = specs.iter().zip(set.prompts()).map(group).collect();
+        let name = |(group, word): (&Option<String>, &Prompt)| {
+            group.clone().unwrap_or_else(|| word.name.clone())
+        };
+        let names = groups.iter().zip(set.prompts()).map(name).collect();
+        let rejects = specs
+            .iter()
+            .zip(set.prompts())
+            .map(|(s, w)| s.reject || w.reject);
+        let rules = groups.iter().map(Option::as_deref).zip(rejects);
         Ok(Self {
-            names: Arc::new(specs.iter().map(name).collect()),
-            rules: Rules::new(&specs, iou),
+            names: Arc::new(names),
+            rules: Rules::new(rules, iou),
             specs,
             threshold,
             iou,
@@ -114,6 +126,7 @@ impl Prompts {
         specs: Vec<PromptSpec>,
         engine: &mut Engine,
     ) -> Result<(), Refusal> {
+        tell_unknown(&specs, engine);
         self.replace(specs, self.threshold, engine)
     }
 
@@ -123,6 +136,7 @@ impl Prompts {
         specs: Vec<PromptSpec>,
         engine: &mut Engine,
     ) -> Result<(), Refusal> {
+        tell_unknown(&specs, engine);
         let all = self.specs.iter().cloned().chain(specs).collect();
         self.replace(all, self.threshold, engine)
     }
@@ -205,6 +219,22 @@ fn distinct(specs: Vec<PromptSpec>) -> Vec<PromptSpec> {
         }
     }
     kept
+}
+
+/// Says which texts are taken as sentences because no name is written like them: one of them may be a name with a typing error.
+fn tell_unknown(specs: &[PromptSpec], engine: &Engine) {
+    for spec in specs.iter().filter(|s| s.kind == PromptKind::Either) {
+        let normal = normalise(&spec.text);
+        if normal.is_empty() || engine.vocabulary.find(&normal).is_some() {
+            continue;
+        }
+        let nearest = engine.vocabulary.nearest(&normal, 1);
+        let nearest = nearest.first().map_or("none", String::as_str);
+        log::warn!(
+            "\"{}\" is no name of the vocabulary (nearest: {nearest}) and is looked for as a sentence",
+            spec.text.trim()
+        );
+    }
 }
 
 fn request(spec: &PromptSpec) -> Request {

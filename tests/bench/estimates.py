@@ -18,7 +18,8 @@ KEPT = (0.90, 0.65)
 TEXT = """# Estimates: predicted, not measured
 
 Nobody has run Tarsier on these boards. The numbers below are **predictions** for one thread and a whole frame (letterbox, network,
-80 prompts, selection; no decoding) of the default pack. An owner replaces a row by sending the output of
+80 prompts, selection; no decoding) of the default pack, whose weights have 7 bits (with 8 the cores without dot products run some 20 M
+instructions more). An owner replaces a row by sending the output of
 
 ```sh
 tarsier bench --report --threads 1      # and once more without --threads
@@ -53,7 +54,8 @@ further; the report says so.
 * **Cortex-A53** has no such guide. It starts up to two instructions a cycle in order; what is published by people who tune for it (the
   convolution kernels of ncnn and onnxruntime): a 128-bit ASIMD instruction occupies both halves of the vector unit for a cycle, and a
   128-bit load or store blocks issue for two. Half of the scalar instructions are taken to hide beside vector ones. Here kinds add up
-  instead of overlapping.
+  instead of overlapping. A load of two registers (LDP) counts as one, though it takes as long as two: most loads of weights are such,
+  about 18 M cycles that the bound leaves out.
 * Weights (1.5 MB) do not fit the second-level cache of the A53 and A72 boards and pass once a frame from memory: about 0.5 ms at
   3 GB/s. It is inside the range above.
 """

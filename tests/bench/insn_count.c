@@ -44,7 +44,7 @@ static enum kind kind_of(uint32_t w)
     if ((w & 0x9f20fc00) == 0x0e00a400) return MATRIX;                                      /* SMMLA, UMMLA */
     if ((w & 0x9f200c00) == 0x0e200000 && (op == 8 || op == 10 || op == 12)) return WIDENING; /* SMLAL, SMLSL, SMULL */
     if ((w & 0x9f000400) == 0x0f000000 && (op == 2 || op == 6 || op == 10)) return WIDENING;  /* the same by element */
-    if ((w & 0x9f3ffc00) == 0x0e206800) return PAIRWISE;                                    /* SADALP, UADALP */
+    if ((w & 0x9f3fbc00) == 0x0e202800) return PAIRWISE;                                    /* SADDLP, SADALP, and unsigned */
     if ((w & 0xbfa0fc00) == 0x0e20cc00 || (w & 0xbf80f400) == 0x0f801000) return FLOAT_MADD; /* FMLA */
     if ((w >> 25 & 7) == 7) return VECTOR;
     if ((w >> 26 & 7) == 5) return BRANCH;

@@ -22,7 +22,10 @@ use tarsier::kernels::{
     conv::{Conv, conv},
     depthwise::{Depthwise, depthwise},
     epilogue::{Activation, Epilogue},
-    layout::{DepthwiseShape, KernelShape, LANE, Planes, bias_s8, pack_depthwise, pack_weights},
+    layout::{
+        DepthwiseShape, KernelShape, LANE, NARROW, Planes, bias_s8, is_narrow, pack_depthwise,
+        pack_weights,
+    },
     permute::{Permutation, Permute, permute},
     pool::{AveragePool, MaxPool, average_pool, max_pool},
 };
@@ -59,14 +62,14 @@ fn main() {
         .filter(|isa| isa.level().name().contains(&filter))
         .collect();
     let heading = |text: &str| {
-        print!("{text:<28}");
+        print!("{text:<36}");
         for isa in &levels {
             print!("{isa:>18}");
         }
         println!();
     };
     let row = |name: String, speed: &mut dyn FnMut(Isa) -> String| {
-        print!("{name:<28}");
+        print!("{name:<36}");
         for &isa in &levels {
             print!("{:>18}", speed(isa));
         }
@@ -74,17 +77,28 @@ fn main() {
     };
     let mut most = peak();
     heading("convolution, GMAC/s");
-    let plain = LAYERS.iter().map(|layer| (layer, Function::None));
-    for (layer, function) in plain.chain(FUNCTIONS) {
+    let plain = LAYERS
+        .iter()
+        .map(|layer| (layer, Function::None, Weights::Wide));
+    let with = FUNCTIONS.map(|(layer, function)| (layer, function, Weights::Wide));
+    let narrow = LAYERS
+        .iter()
+        .map(|layer| (layer, Function::None, Weights::Narrow));
+    for (layer, function, weights) in plain.chain(with).chain(narrow) {
         let &(inputs, outputs, [ky, kx], stride, [height, width]) = layer;
         let with = match function {
             Function::None => "",
             Function::Table => " table",
             Function::Slope => " leaky",
         };
-        let name = format!("{ky}x{kx}/{stride} {inputs}->{outputs} @{height}x{width}{with}");
+        let narrow = match weights {
+            Weights::Wide => "",
+            Weights::Narrow => " narrow",
+        };
+        let name =
+            format!("{ky}x{kx}/{stride} {inputs}->{outputs} @{height}x{width}{with}{narrow}");
         row(name, &mut |isa| {
-            let speed = speed(isa, layer, function);
+            let speed = speed(isa, layer, function, weights);
             most = peak().zip(most).map(|(now, most)| most.max(now));
             let share = most.filter(|_| isa.level() == Level::Avx512Vnni);
             let share = share.map(|peak| format!(" ({:2.0} %)", 100.0 * speed / peak));
@@ -126,6 +140,15 @@ impl Function {
             Self::Slope => Activation::Slope(0.1),
         }
     }
+}
+
+/// The range of a layer's weights: some levels are faster with narrow ones.
+#[derive(Clone, Copy)]
+enum Weights {
+    /// 8 bits.
+    Wide,
+    /// 7 bits.
+    Narrow,
 }
 
 /// Layers that are measured once more with such a one.
@@ -352,6 +375,7 @@ fn speed(
     isa: Isa,
     &(inputs, outputs, [ky, kx], stride, [height, width]): &Layer,
     function: Function,
+    weights: Weights,
 ) -> f64 {
     let shape = KernelShape {
         out_channels: outputs,
@@ -372,8 +396,13 @@ fn speed(
         width: width.div_ceil(stride),
         border: 1,
     };
+    let most = match weights {
+        Weights::Wide => i8::MAX,
+        Weights::Narrow => NARROW,
+    };
+    let range = 2 * usize::from(most.unsigned_abs()) + 1;
     let weights: Vec<i8> = (0..outputs * inputs * ky * kx)
-        .map(|i| (i * 37 % 255) as i8 / 2)
+        .map(|i| ((i * 37 % range) as i16 - i16::from(most)) as i8)
         .collect();
     let weights = pack_weights(&weights, &shape);
     let bias = vec![0; outputs];
@@ -388,6 +417,7 @@ fn speed(
         row_step: stride * shape.row_bytes(&from),
         out,
         weights: &weights,
+        narrow: is_narrow(&weights),
         bias_s8: &bias_s8(&weights, &bias),
         bias: &bias,
         scale: &vec![1e-3; outputs],

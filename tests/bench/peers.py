@@ -186,8 +186,9 @@ def tract_binary():
     return [json.loads(line)["executable"] for line in out.splitlines() if '"executable":"' in line][-1]
 
 
-def peers(network, folder, binary, pack):
-    """What can run here, by name."""
+def peers(network, folder, binary, pack, only=()):
+    """What can run here, by name; what is not among `only` is neither converted nor built."""
+    asked = lambda name: not only or name in only
     forms = graphs.write(network, folder)
     found = {
         "tarsier": lambda threads: Ours(threads, binary, pack),
@@ -198,15 +199,20 @@ def peers(network, folder, binary, pack):
         "OpenVINO int8, float edges": python_peer("openvino", forms["u8-float"], "float"),
     }
     try:
-        found["ncnn fp32"] = ncnn_peer(forms["fp32"], folder)
+        if asked("ncnn fp32"):
+            found["ncnn fp32"] = ncnn_peer(forms["fp32"], folder)
     except (OSError, subprocess.CalledProcessError) as e:
         say(f"ncnn: left out, {e}")
     try:
-        tract = tract_binary()
-        found["stock tract int8"] = lambda threads: Process([tract, forms["s8-float"]], threads)
+        if asked("stock tract int8"):
+            tract = tract_binary()
+            found["stock tract int8"] = lambda threads: Process([tract, forms["s8-float"]], threads)
     except (OSError, subprocess.CalledProcessError, IndexError) as e:
         say(f"tract: left out, {e}")
-    return found
+    unknown = [n for n in only if n not in found]
+    if unknown:
+        say(f"not run: {', '.join(unknown)}; there are {', '.join(found)}")
+    return {n: f for n, f in found.items() if n == "tarsier" or asked(n)}
 
 
 def say(text):
@@ -242,8 +248,7 @@ def section(network, binary, pack, rounds, frames, threads=(1, 2), only=()):
     """The Markdown of this bench, and ratios by (engine, threads) for the table of bars."""
     text, ratios, medians = [], {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        found = peers(network, folder, binary, pack)
-        found = {n: f for n, f in found.items() if not only or n == "tarsier" or n in only}
+        found = peers(network, folder, binary, pack, only)
         for count in threads:
             result = measure(found, count, rounds, frames)
             ours = [statistics.median(r) for r in result["tarsier"][1]]

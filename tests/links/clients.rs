@@ -356,6 +356,92 @@ fn the_c_decoder_finds_every_frame_among_noise_and_no_other() {
     );
 }
 
+/// A report of two detections with tracks and directions, and its sights, as frames; the second has no range.
+fn tracked() -> Vec<u8> {
+    use tarsier::geometry::camera::{Range, Sight};
+    use tarsier::protocol::{
+        binary,
+        frame::{Framer, Kind},
+    };
+    let mut envelope = super::report::envelope(1, 9, 2);
+    envelope.report.tracks.extend([3, 65_536 + 41]);
+    let range = Range {
+        metres: 2.5,
+        sd: 0.25,
+    };
+    for (bearing_deg, range) in [(-28.5, Some(range)), (170.25, None)] {
+        let sight = Sight {
+            bearing_deg,
+            elevation_deg: -4.25,
+            range,
+        };
+        envelope.report.sights.extend([sight]);
+    }
+    let (mut framer, mut bytes) = (Framer::new(), Vec::new());
+    for (kind, write) in [
+        (Kind::Report, binary::write_report as fn(&_, &mut _)),
+        (Kind::Sights, binary::write_sights),
+    ] {
+        framer
+            .frame(kind, |p| write(&envelope, p), &mut bytes)
+            .expect("short");
+    }
+    bytes
+}
+
+#[test]
+fn tracks_and_directions_are_read_in_c_and_in_python() {
+    let folder = Folder::new();
+    let path = folder.path("frames");
+    std::fs::write(&path, tracked()).expect("a file");
+    if let Some(program) = read_reports(&folder) {
+        let output = Process::new(&program)
+            .stdin(File::open(&path).expect("a file"))
+            .output()
+            .expect("the reader");
+        let text = String::from_utf8(output.stdout).expect("text");
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(
+            lines[1].ends_with(" track 3") && lines[2].ends_with(" track 42"),
+            "{text}"
+        );
+        assert_eq!(
+            lines[3..],
+            [
+                "sights of report 9 of run 1: 2",
+                "  bearing -28.50 elevation -4.25 range 2.50 m, sd 0.25",
+                "  bearing 170.25 elevation -4.25"
+            ]
+        );
+    }
+    let Some(mut python) = python() else { return };
+    let script = r#"
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import tarsier_client as t
+frames = [t.unframe(f) for f in open(sys.argv[2], "rb").read().split(b"\0") if f]
+(report, _, payload), (sights, number, more) = frames
+assert (report, sights, number) == (t.REPORT, t.SIGHTS, 1)
+print(json.dumps([[d["id"] for d in t.read_report(payload)["detections"]], t.read_sights(more)]))
+"#;
+    let output = python
+        .args(["-c", script])
+        .arg(client(""))
+        .arg(&path)
+        .output()
+        .expect("python");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let read: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(read[0], json!(["3", "42"]));
+    assert_eq!(
+        read[1],
+        json!({"type":"sights","header":{"seq":9},"run":1,"sights":[
+            {"bearing_deg":-28.5,"elevation_deg":-4.25,"range_m":2.5,"range_sd_m":0.25},
+            {"bearing_deg":170.25,"elevation_deg":-4.25}]})
+    );
+}
+
 #[test]
 fn commands_written_in_c_are_read_whatever_their_length() {
     use tarsier::protocol::frame::{Deframer, Kind};

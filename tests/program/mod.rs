@@ -79,6 +79,10 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
         .env_remove("TARSIER_PACK")
         .env_remove("TARSIER_LOG")
         .env_remove("NOTIFY_SOCKET")
+        // no cache in anybody's home
+        .env_remove("HOME")
+        .env_remove("XDG_CACHE_HOME")
+        .env_remove("CACHE_DIRECTORY")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());

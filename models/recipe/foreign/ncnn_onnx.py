@@ -7,6 +7,8 @@ nothing or a permutation. The heads' sigmoids, reshapes and concatenations are l
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
+from net import ImportRefused
+
 FP16_TAG = 0x01306B47
 
 
@@ -177,3 +179,29 @@ def unfocus(weights):
     for quarter, (dy, dx) in enumerate(((0, 0), (1, 0), (0, 1), (1, 1))):
         wide[:, :, dy::2, dx::2] = weights[:, 3 * quarter : 3 * quarter + 3]
     return wide
+
+
+def preset(family, model, size, facts):
+    """(graph, strides, form) of the two that are known by their layers' names: NanoDet-Plus-m, and YOLOX-nano 0.1.0.
+
+    NanoDet-Plus-m: one convolution per level makes 80 class logits and 4 x 8 logits of distances. YOLOX-nano: separate convolutions for
+    classes, boxes and objectness; Focus in front.
+    """
+    if family == "nanodet-plus":
+        layers = {8: "Conv_453", 16: "Conv_473", 32: "Conv_493", 64: "Conv_513"}
+        parts = {s: ([(layer, 0, 80)], [(layer, 80, 112)]) for s, layer in layers.items()}
+    elif family == "yolox-legacy":
+        layers = {8: ("Conv_314", "Conv_327", "Conv_328"), 16: ("Conv_347", "Conv_360", "Conv_361"), 32: ("Conv_380", "Conv_393", "Conv_394")}
+        parts = {s: ([(classes, 0, 80)], [(boxes, 0, 4), (objectness, 0, 1)]) for s, (classes, boxes, objectness) in layers.items()}
+    else:
+        raise ImportRefused(f"of ncnn's files nanodet-plus and yolox-legacy are read, not {family}: export it as ONNX")
+    heads = {f"{kind}_{s}": part for s, both in parts.items() for kind, part in zip(("embedding", "geometry"), both)}
+    fold = normalised(facts.mean, facts.std, facts.zero, facts.bgr)
+
+    def first(weights, bias):
+        if family == "nanodet-plus":
+            return (*fold(weights, bias), 2, 1)
+        return (*fold(unfocus(weights), bias), 2, 2)
+
+    graph = read(f"{model}.param", f"{model}.bin", size, heads, first)
+    return graph, tuple(parts), facts.form(family == "yolox-legacy")

@@ -18,6 +18,9 @@ const NAME: usize = 16;
 /// Columns of the table behind the name.
 const NUMBERS: usize = 50;
 
+/// Columns for directions, where there are any.
+const SIGHTS: usize = 17;
+
 /// What is needed of a message. Fields that are not there are those of other types, or of a later version.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -68,6 +71,14 @@ struct Detection {
     id: String,
     bbox: Bbox,
     results: Vec<Hypothesis>,
+    sight: Option<Sight>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Sight {
+    bearing_deg: f32,
+    range_m: Option<f32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -193,12 +204,15 @@ impl View {
         }
         lines.push(printable(&self.said));
         if let Some(report) = &self.report {
-            let name = columns.saturating_sub(NUMBERS).clamp(NAME, 40);
+            let sights = report.detections.iter().any(|d| d.sight.is_some());
+            let numbers = NUMBERS + if sights { SIGHTS } else { 0 };
+            let name = columns.saturating_sub(numbers).clamp(NAME, 40);
             // the head, a table's head, and a line for what has no room
             let room = rows.saturating_sub(lines.len() + 2);
             lines.push(format!(
-                "{}  score      x      y  width height  track",
-                fitted("what", name)
+                "{}  score      x      y  width height  track{}",
+                fitted("what", name),
+                if sights { "  bearing  range" } else { "" }
             ));
             let shown = report.detections.iter().take(room);
             lines.extend(shown.map(|detection| row(detection, name)));
@@ -240,13 +254,24 @@ fn row(detection: &Detection, name: usize) -> String {
         size_x,
         size_y,
     } = &detection.bbox;
-    format!(
+    let mut row = format!(
         "{}  {score:5.2} {:6.0} {:6.0} {size_x:6.0} {size_y:6.0}  {}",
         fitted(&printable(what), name),
         center.x,
         center.y,
         printable(&detection.id)
-    )
+    );
+    if let Some(sight) = &detection.sight {
+        let gap = 5usize.saturating_sub(printable(&detection.id).width());
+        let range = sight
+            .range_m
+            .map_or_else(String::new, |m| format!("{m:.1} m"));
+        row.push_str(&format!(
+            "{:gap$}  {:6.1}° {range:>6}",
+            "", sight.bearing_deg
+        ));
+    }
+    row
 }
 
 /// A text without anything that a terminal would obey.
@@ -332,6 +357,24 @@ mod tests {
         );
         assert!(lines[6].starts_with("coffee cup  "));
         assert_eq!(lines[4].find("score"), lines[5].find(" 0.88"));
+    }
+
+    #[test]
+    fn tracks_and_directions_have_columns() {
+        let report = json!({"type":"report","width":640,"height":480,"detections":[
+            {"bbox":{"center":{"x":320.0,"y":240.0},"size_x":100.0,"size_y":160.0},"results":[{"class_id":"person","score":0.875}],
+             "id":"7","sight":{"bearing_deg":-12.34,"elevation_deg":1.0,"range_m":2.55,"range_sd_m":0.2}},
+            {"bbox":{},"results":[{"class_id":"kite","score":0.5}],"sight":{"bearing_deg":3.0,"elevation_deg":30.0}}]});
+        let mut view = view(&[report.to_string().as_bytes()]);
+        let lines = view.lines(90, 24);
+        let (head, rows) = lines[4..].split_first().expect("a table");
+        assert!(head.ends_with("track  bearing  range"), "{head}");
+        assert!(
+            rows[0].ends_with("7       -12.3°  2.5 m")
+                || rows[0].ends_with("7       -12.3°  2.6 m"),
+            "{rows:?}"
+        );
+        assert!(rows[1].trim_end().ends_with("3.0°"), "{rows:?}");
     }
 
     #[test]

@@ -683,6 +683,52 @@ fn foreign_operators_equal_the_graph_computed_plainly() {
     );
 }
 
+/// A tensor times the mean of each of its channels, and what is quantised at the end.
+fn gated(second: &str) -> GraphProto {
+    let mut b = Builder::default();
+    let x = b.input("x", DataType::Float, &[1, 32, 7, 9]);
+    let x = b.qdq(&x, IN.0, IN.1);
+    let mean = b.node("GlobalAveragePool", "mean", &[&x], &[]);
+    let mean = b.qdq(&mean, GATE.0, GATE.1);
+    let other = if second == "mean" { &mean } else { &x };
+    let y = b.node("Mul", "product", &[other, &x], &[]);
+    let y = b.qdq(&y, OUT.0, OUT.1);
+    b.0.output.push(Builder::info(&y, DataType::Float, &[]));
+    b.0
+}
+
+const GATE: (f32, i8) = (0.01, -3);
+
+#[test]
+fn a_gate_multiplies_every_pixel_of_its_channel() {
+    let x = picture();
+    let steps = |q: i8| i32::from(q) - i32::from(IN.1);
+    let gates = x.chunks(63).map(|channel| {
+        let sum: i32 = channel.iter().map(|&q| steps(q)).sum();
+        let steps = (sum as f32 * (IN.0 / (63.0 * GATE.0))).round_ties_even();
+        steps.clamp(-125.0, 130.0) as i32
+    });
+    let gates: Vec<i32> = gates.collect();
+    let mut expected = Vec::new();
+    for pixel in 0..63 {
+        for (channel, gate) in x.chunks(63).zip(&gates) {
+            let product = (steps(channel[pixel]) * gate) as f32 * (IN.0 * GATE.0 / OUT.0);
+            expected.push((product.clamp(-135.0, 120.0).round_ties_even() + 7.0) as i8);
+        }
+    }
+    assert_eq!(run(&gated("mean"), &x), expected);
+}
+
+#[test]
+fn a_product_of_two_pictures_is_a_function_or_refused() {
+    // of a tensor with itself, made by no convolution
+    let mut weights = WeightsWriter::default();
+    let message = lower(&gated("itself"), &mut weights)
+        .expect_err("refused")
+        .to_string();
+    assert!(message.contains("cannot lower product"), "{message}");
+}
+
 #[test]
 fn a_function_of_a_tensor_that_is_read_elsewhere_is_refused() {
     let mut b = Builder::default();

@@ -115,10 +115,9 @@ impl Program {
         let fail = |reason: String| Err(invalid(&op.name, reason));
         let (x, y) = (&op.input, &op.output);
         self.check_view(&op.name, y)?;
-        let other = if let Kind::Add(other, ..) = &op.kind {
-            Some(other)
-        } else {
-            None
+        let other = match &op.kind {
+            Kind::Add(other, ..) | Kind::Gate(other, _) => Some(other),
+            _ => None,
         };
         for read in std::iter::once(x).chain(other) {
             self.check_view(&op.name, read)?;
@@ -183,6 +182,14 @@ impl Program {
                     return fail(format!("scales {scales:?}"));
                 }
                 check_epilogue(op, epilogue, weights)?;
+            }
+            Kind::Gate(gates, scale) => {
+                let each = (gates.height, gates.width, gates.channels) == (1, 1, y.channels);
+                if !same_size(x) || !each || gates.image || !scale.is_finite() {
+                    return fail(format!(
+                        "multiplies {x:?} by {gates:?} and {scale} to {y:?}"
+                    ));
+                }
             }
             Kind::AveragePool(scale) => {
                 if (y.height, y.width, y.channels) != (1, 1, x.channels) || !scale.is_finite() {

@@ -4,14 +4,17 @@ use std::fmt;
 
 use bytemuck::AnyBitPattern;
 
-use super::{Activation, Epilogue, Kind, Operation, Place, Program, ProgramError, View, Window};
+use super::{
+    Activation, ConvWeights, Epilogue, Kind, Operation, Place, Program, ProgramError, View, Window,
+};
 use crate::kernels::{
     self,
     add::{Add, add},
     conv::{Conv, conv},
     depthwise::{Depthwise, depthwise},
+    gate::{Gate, gate},
     isa::Isa,
-    layout::{GROUP, LANE},
+    layout::{GROUP, KernelShape, LANE, is_narrow},
     permute::{Permutation, Permute, permute},
     pool::{AveragePool, MaxPool, average_pool, max_pool},
     upsample::{upsample, upsample_linear},
@@ -41,6 +44,8 @@ impl fmt::Debug for Executor {
 /// What an operation needs beside its constants, made from its shape when the program is loaded.
 #[derive(Clone)]
 enum Table {
+    /// From an output's base to its inputs, and whether all weights are narrow.
+    Conv(Vec<u32>, bool),
     /// From an output's base to its inputs.
     Offsets(Vec<u32>),
     Permutation(Permutation),
@@ -51,10 +56,11 @@ impl Table {
     fn new(op: &Operation, weights: &[u8]) -> Self {
         let input = op.input.planes();
         match &op.kind {
-            Kind::Conv(Window { kernel, pad, .. }, ..) => Self::Offsets(
-                op.kernel_shape(*kernel)
-                    .offsets(&input, pad.map(|p| p as usize)),
-            ),
+            Kind::Conv(Window { kernel, pad, .. }, c, _) => {
+                let shape = op.kernel_shape(*kernel);
+                let offsets = shape.offsets(&input, pad.map(|p| p as usize));
+                Self::Conv(offsets, is_narrow(conv_weights(op, &shape, c, weights)))
+            }
             Kind::Depthwise(Window { kernel, pad, .. }, ..) => {
                 let shape = op.depthwise_shape(*kernel);
                 Self::Offsets(shape.offsets(&input, pad.map(|p| p as usize)))
@@ -141,9 +147,23 @@ impl Executor {
     }
 }
 
+/// Products below which a convolution is not shared: it takes less than some 10 µs, of which handing over eats up half.
+const LEAST: u64 = 1 << 19;
+
 /// `count` values of the weights section.
 fn part<T: AnyBitPattern>(weights: &[u8], at: u32, count: usize) -> &[T] {
     bytemuck::cast_slice(&weights[at as usize..][..count * size_of::<T>()])
+}
+
+/// The packed weights of a convolution.
+fn conv_weights<'a>(
+    op: &Operation,
+    shape: &KernelShape,
+    constants: &ConvWeights,
+    weights: &'a [u8],
+) -> &'a [i8] {
+    let channels = op.output.blocks() * LANE;
+    part(weights, constants.weights, channels * shape.steps() * GROUP)
 }
 
 /// What a program says about requantisation, with its table.
@@ -176,7 +196,7 @@ fn run_operation(
     let x = readable.view(&op.input);
     let channels = op.output.blocks() * LANE;
     match (&op.kind, table) {
-        (Kind::Conv(window, c, e), Table::Offsets(offsets)) => {
+        (Kind::Conv(window, c, e), Table::Conv(offsets, narrow)) => {
             let shape = op.kernel_shape(window.kernel);
             let call = Conv {
                 offsets,
@@ -184,13 +204,15 @@ fn run_operation(
                 pixel_step: window.stride[1] as usize * op.input.pixel_bytes(),
                 row_step: window.stride[0] as usize * shape.row_bytes(&from),
                 out: to,
-                weights: part(weights, c.weights, channels * shape.steps() * GROUP),
+                weights: conv_weights(op, &shape, c, weights),
+                narrow: *narrow,
                 bias: part(weights, c.bias, channels),
                 bias_s8: part(weights, c.bias_s8, channels),
                 scale: part(weights, c.scale, channels),
                 epilogue: epilogue(e, weights),
                 fill,
             };
+            let threads = if op.macs() < LEAST { 1 } else { threads };
             conv(isa, threads, &call, x, y);
         }
         (Kind::Depthwise(window, c, e), Table::Offsets(offsets)) => {
@@ -220,6 +242,17 @@ fn run_operation(
                 fill,
             };
             add(isa, threads, &call, x, readable.view(other), y);
+        }
+        (Kind::Gate(gates, scale), _) => {
+            let call = Gate {
+                input: from,
+                gate_border: gates.border as usize,
+                out: to,
+                scale: *scale,
+                zero_points: [op.input.zero_point, gates.zero_point],
+                fill,
+            };
+            gate(isa, threads, &call, x, readable.view(gates), y);
         }
         (Kind::MaxPool(window), _) => {
             let call = MaxPool {

@@ -1,9 +1,10 @@
 //! Scalar against the formula; every level against scalar.
 
 use super::*;
+use crate::kernels::team;
 use crate::kernels::{
     epilogue::Activation,
-    tests::{Function, Random, widths},
+    tests::{Function, Random, THREADS, widths},
 };
 
 /// Planes of one picture's size with any border.
@@ -43,8 +44,8 @@ fn naive(op: &Add<'_>, function: &Function, count: usize, a: &[u8], b: &[u8]) ->
 fn every_level_is_the_formula_at_every_width() {
     let mut random = Random::new(1);
     for width in widths(20) {
-        let size = [1 + random.below(4), width];
-        let count = 1 + random.below(3);
+        let size = [random.few(4), width];
+        let count = random.few(3);
         let function = Function::any(&mut random);
         let [low, high] = [random.byte(), random.byte()];
         let op = Add {
@@ -60,9 +61,9 @@ fn every_level_is_the_formula_at_every_width() {
         let b = random.bytes(count * op.b.bytes());
         let expected = naive(&op, &function, count, &a, &b);
         for isa in Isa::available() {
-            for threads in [1, 2, 5] {
+            for &threads in THREADS {
                 let mut y = vec![0xAA; expected.len()];
-                add(isa, threads, &op, &a, &b, &mut y);
+                team::with(threads, || add(isa, threads, &op, &a, &b, &mut y)).expect("threads");
                 assert!(y == expected, "{isa}, {threads} threads, {op:?}");
             }
         }

@@ -14,7 +14,7 @@ fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
 ) {
     store(
         tile,
-        &sums::<P, NB, G, STEP>(&tile.operands),
+        &sums::<P, NB, G, STEP>(&tile.operands, tile.operands.biases()),
         logits,
         passing,
     );

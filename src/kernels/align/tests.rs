@@ -106,7 +106,7 @@ fn every_level_equals_the_formula_bit_for_bit() {
     };
     for &embedding in embeddings {
         for &objects in counts {
-            let prompts = LANE * (1 + random.below(4));
+            let prompts = LANE * random.few(4);
             let case = Case::new(&mut random, objects, prompts, embedding);
             let expected = case.naive();
             for isa in Isa::available() {

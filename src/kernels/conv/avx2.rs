@@ -5,11 +5,19 @@ use std::arch::x86_64::*;
 use super::{MAX_BLOCKS, Tile, TileFn, conv_tiles};
 use crate::kernels::{
     epilogue::avx2::{Registers, look_up},
-    tile::{Tiles, avx2::sums},
+    tile::{
+        Tiles,
+        avx2::{narrow, sums},
+    },
     x86,
 };
 
-pub(super) const TILES: Tiles<TileFn> = conv_tiles!(signed: false, blocks: [1], widths: [3, 2, 1]);
+pub(super) const TILES: Tiles<TileFn> =
+    conv_tiles!(tile, signed: false, blocks: [1], widths: [3, 2, 1]);
+
+/// The same for narrow weights.
+pub(super) const NARROW: Tiles<TileFn> =
+    conv_tiles!(narrow_tile, signed: false, blocks: [1], widths: [5, 4, 3, 2, 1]);
 
 #[target_feature(enable = "avx2")]
 fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
@@ -20,20 +28,43 @@ fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     for (row, operands) in tile.rows().enumerate() {
         let sums = sums::<P, NB, G, STEP>(&operands);
         if leaky {
-            store::<P, NB, G, STEP, true>(tile, &sums, y, row);
+            store::<P, NB, G, STEP, false, true>(tile, &sums, y, row);
         } else {
-            store::<P, NB, G, STEP, false>(tile, &sums, y, row);
+            store::<P, NB, G, STEP, false, false>(tile, &sums, y, row);
+        }
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn narrow_tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
+    tile: &Tile<'_>,
+    y: &mut [&mut [u8]; MAX_BLOCKS],
+) {
+    let leaky = tile.epilogue.slope().is_some();
+    for (row, operands) in tile.rows().enumerate() {
+        let sums = narrow::<P, NB, G, STEP>(&operands);
+        if leaky {
+            store::<P, NB, G, STEP, true, true>(tile, &sums, y, row);
+        } else {
+            store::<P, NB, G, STEP, true, false>(tile, &sums, y, row);
         }
     }
 }
 
 /// Requantises the sums of a row's tile into its planes.
 ///
-/// `G` and `STEP` change nothing here; with them each caller has a function of its own,
-/// which is inlined, and sums stay in registers.
+/// `G`, `STEP` and `NARROW` change nothing here; with them each caller has a function of
+/// its own, which is inlined, and sums stay in registers.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn store<const P: usize, const NB: usize, const G: usize, const STEP: usize, const LEAKY: bool>(
+fn store<
+    const P: usize,
+    const NB: usize,
+    const G: usize,
+    const STEP: usize,
+    const NARROW: bool,
+    const LEAKY: bool,
+>(
     tile: &Tile<'_>,
     sums: &[[[__m256i; 2]; NB]; P],
     y: &mut [&mut [u8]; MAX_BLOCKS],

@@ -2,14 +2,22 @@
 
 use std::arch::aarch64::*;
 
-use super::{MAX_BLOCKS, Tile, TileFn, conv_tiles};
+use super::{LANE, MAX_BLOCKS, Tile, TileFn, conv_tiles};
 use crate::kernels::{
     arm,
     epilogue::neon::{BOUNDED, Kind, LEAKY, PLAIN, Registers, look_up},
-    tile::{Tiles, neon::sums},
+    tile::{
+        Tiles,
+        neon::{narrow, sums},
+    },
 };
 
-pub(super) const TILES: Tiles<TileFn> = conv_tiles!(signed: true, blocks: [1], widths: [2, 1]);
+pub(super) const TILES: Tiles<TileFn> =
+    conv_tiles!(tile, signed: true, blocks: [1], widths: [2, 1]);
+
+/// The same for narrow weights.
+pub(super) const NARROW: Tiles<TileFn> =
+    conv_tiles!(narrow_tile, signed: true, blocks: [1], widths: [2, 1]);
 
 #[target_feature(enable = "neon")]
 fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
@@ -17,9 +25,23 @@ fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     y: &mut [&mut [u8]; MAX_BLOCKS],
 ) {
     let kind = Kind::of(&tile.epilogue);
+    let (bias, scale) = (tile.operands.biases(), tile.scales());
     for (row, operands) in tile.rows().enumerate() {
-        let sums = sums::<P, NB, G, STEP>(&operands);
-        store::<P, NB, G, STEP, 0>(tile, kind, &sums, y, row);
+        let sums = sums::<P, NB, G, STEP>(&operands, bias);
+        store::<P, NB, G, STEP, 0>(tile, kind, scale, &sums, y, row);
+    }
+}
+
+#[target_feature(enable = "neon")]
+fn narrow_tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
+    tile: &Tile<'_>,
+    y: &mut [&mut [u8]; MAX_BLOCKS],
+) {
+    let kind = Kind::of(&tile.epilogue);
+    let (bias, scale) = (tile.operands.biases(), tile.scales());
+    for (row, operands) in tile.rows().enumerate() {
+        let sums = narrow::<P, NB, G, STEP>(&operands, bias);
+        store::<P, NB, G, STEP, 3>(tile, kind, scale, &sums, y, row);
     }
 }
 
@@ -38,14 +60,15 @@ pub(super) fn store<
 >(
     tile: &Tile<'_>,
     kind: Kind,
+    scale: [&[f32; LANE]; NB],
     sums: &[[[int32x4_t; 4]; NB]; P],
     y: &mut [&mut [u8]; MAX_BLOCKS],
     row: usize,
 ) {
     match kind {
-        Kind::Plain => requantise::<P, NB, G, STEP, LEVEL, PLAIN>(tile, sums, y, row),
-        Kind::Bounded => requantise::<P, NB, G, STEP, LEVEL, BOUNDED>(tile, sums, y, row),
-        Kind::Leaky => requantise::<P, NB, G, STEP, LEVEL, LEAKY>(tile, sums, y, row),
+        Kind::Plain => requantise::<P, NB, G, STEP, LEVEL, PLAIN>(tile, scale, sums, y, row),
+        Kind::Bounded => requantise::<P, NB, G, STEP, LEVEL, BOUNDED>(tile, scale, sums, y, row),
+        Kind::Leaky => requantise::<P, NB, G, STEP, LEVEL, LEAKY>(tile, scale, sums, y, row),
     }
 }
 
@@ -61,13 +84,14 @@ fn requantise<
     const KIND: u8,
 >(
     tile: &Tile<'_>,
+    scale: [&[f32; LANE]; NB],
     sums: &[[[int32x4_t; 4]; NB]; P],
     y: &mut [&mut [u8]; MAX_BLOCKS],
     row: usize,
 ) {
     let epilogue = Registers::<KIND>::new(&tile.epilogue);
     for (b, y) in y.iter_mut().take(NB).enumerate() {
-        let scale = tile.scale(b).as_chunks().0;
+        let scale = scale[b].as_chunks().0;
         let scale: [_; 4] = std::array::from_fn(|q| arm::load_f32x4(&scale[q]));
         let y = tile.pixels::<P>(y, row);
         for (sums, y) in sums.iter().zip(y.iter_mut()) {

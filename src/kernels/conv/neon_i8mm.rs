@@ -7,7 +7,7 @@ use crate::kernels::{
 };
 
 pub(super) const TILES: Tiles<TileFn> =
-    conv_tiles!(signed: true, blocks: [1], widths: [6, 4, 2, 1]);
+    conv_tiles!(tile, signed: true, blocks: [1], widths: [6, 4, 2, 1]);
 
 #[target_feature(enable = "neon,dotprod,i8mm")]
 fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
@@ -15,8 +15,9 @@ fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     y: &mut [&mut [u8]; MAX_BLOCKS],
 ) {
     let kind = Kind::of(&tile.epilogue);
+    let (bias, scale) = (tile.operands.biases(), tile.scales());
     for (row, operands) in tile.rows().enumerate() {
-        let sums = sums::<P, NB, G, STEP>(&operands);
-        store::<P, NB, G, STEP, 2>(tile, kind, &sums, y, row);
+        let sums = sums::<P, NB, G, STEP>(&operands, bias);
+        store::<P, NB, G, STEP, 2>(tile, kind, scale, &sums, y, row);
     }
 }

@@ -1,10 +1,11 @@
 //! Scalar against a convolution written from its definition; every level against scalar.
 
 use super::*;
+use crate::kernels::team;
 use crate::kernels::{
     epilogue::Activation,
-    layout::{KernelShape, bias_s8, pack_weights},
-    tests::{Function, Random, widths},
+    layout::{KernelShape, NARROW, bias_s8, is_narrow, pack_weights},
+    tests::{Function, Random, THREADS, widths},
 };
 
 /// A convolution by its plain parameters.
@@ -118,13 +119,14 @@ impl Case {
             row_step: self.stride * shape.row_bytes(from),
             out: self.out(),
             weights: &weights,
+            narrow: is_narrow(&weights),
             bias_s8: &bias_s8(&weights, &bias),
             bias: &bias,
             scale: &scale,
             epilogue: self.function.epilogue(self.zero_points[1], self.bounds),
             fill: self.fill,
         };
-        conv(isa, threads, &op, &x, &mut y);
+        team::with(threads, || conv(isa, threads, &op, &x, &mut y)).expect("threads");
         y
     }
 
@@ -216,7 +218,7 @@ fn scalar_is_convolution_by_its_definition() {
 fn assert_all_equal(case: &Case, data: &Data) {
     let expected = case.run(scalar(), 1, data);
     for isa in Isa::available() {
-        for threads in [1, 2, 5] {
+        for &threads in THREADS {
             let equal = case.run(isa, threads, data) == expected;
             assert!(equal, "{isa}, {threads} threads, {case:?}");
         }
@@ -228,7 +230,7 @@ fn every_level_equals_scalar_at_every_width() {
     let mut random = Random::new(2);
     for width in widths(33) {
         for (taps, stride, inputs) in KERNELS {
-            let size = [1 + random.below(4), width];
+            let size = [random.few(4), width];
             if size
                 .iter()
                 .zip(taps)
@@ -236,7 +238,7 @@ fn every_level_equals_scalar_at_every_width() {
             {
                 continue;
             }
-            let channels = LANE * (1 + random.below(5));
+            let channels = LANE * random.few(5);
             let case = Case::new(&mut random, shape(taps, inputs, channels), stride, size);
             let data = case.data(&mut random);
             assert_all_equal(&case, &data);
@@ -245,9 +247,95 @@ fn every_level_equals_scalar_at_every_width() {
 }
 
 #[test]
+fn every_level_equals_scalar_with_narrow_weights_at_every_width() {
+    let mut random = Random::new(5);
+    for width in widths(33) {
+        for (taps, stride, inputs) in KERNELS {
+            let channels = LANE * random.few(3);
+            let size = [taps[0] + random.below(3), taps[1].max(width)];
+            let case = Case::new(&mut random, shape(taps, inputs, channels), stride, size);
+            let mut data = case.data(&mut random);
+            narrow(&mut random, &mut data);
+            assert_all_equal(&case, &data);
+        }
+    }
+}
+
+#[test]
+fn narrow_weights_equal_the_definition_and_one_wide_weight_is_noticed() {
+    let mut random = Random::new(6);
+    for (taps, stride, inputs) in KERNELS {
+        let case = Case::new(&mut random, shape(taps, inputs, 32), stride, [7, 9]);
+        let mut data = case.data(&mut random);
+        narrow(&mut random, &mut data);
+        // bytes at both ends, so that sums of products are as large as they get
+        for x in &mut data.x {
+            *x = [0, 128, 255][random.below(3)];
+        }
+        for isa in Isa::available() {
+            assert_eq!(
+                case.run(isa, 1, &data),
+                case.naive(&data),
+                "{isa}, {case:?}"
+            );
+        }
+        let last = data.weights.len() - 1;
+        data.weights.fill(NARROW);
+        data.weights[last] = NARROW + 1;
+        data.x.fill(255);
+        for isa in Isa::available() {
+            assert_eq!(
+                case.run(isa, 1, &data),
+                case.naive(&data),
+                "{isa}, {case:?}"
+            );
+        }
+    }
+}
+
+/// Replaces weights by narrow ones, a third of them as large as they may be.
+fn narrow(random: &mut Random, data: &mut Data) {
+    for weight in &mut data.weights {
+        let most = i16::from(NARROW);
+        *weight = match random.below(6) {
+            0 => NARROW,
+            1 => -NARROW,
+            _ => (random.below(127) as i16 - most) as i8,
+        };
+    }
+}
+
+#[test]
+fn rows_of_many_blocks_and_groups_with_many_weights_are_shared_alike() {
+    let mut random = Random::new(5);
+    // rows of more planes than are split together; three blocks, which leave one over; more weights than input
+    for (inputs, channels, size) in [
+        (16, 17 * LANE, [9, 30]),
+        (32, 3 * LANE, [11, 20]),
+        (64, 5 * LANE, [2, 3]),
+    ] {
+        if cfg!(miri) && channels > 100 {
+            continue;
+        }
+        let case = Case::new(&mut random, shape([1, 1], inputs, channels), 1, size);
+        let data = case.data(&mut random);
+        assert_all_equal(&case, &data);
+        assert_eq!(case.run(scalar(), 3, &data), case.naive(&data), "{case:?}");
+    }
+}
+
+#[test]
 fn every_level_survives_the_largest_sums() {
     let mut random = Random::new(3);
-    for (x, weight) in [(255, 127), (255, -127), (0, 127), (0, -127), (128, -127)] {
+    let wide = [(255, 127), (255, -127), (0, 127), (0, -127), (128, -127)];
+    let narrow = [
+        (255, NARROW),
+        (255, -NARROW),
+        (0, NARROW),
+        (0, -NARROW),
+        (128, -NARROW),
+    ];
+    for (x, weight) in wide.into_iter().chain(narrow) {
         for (taps, stride, inputs) in KERNELS {
             let mut case = Case::new(&mut random, shape(taps, inputs, 32), stride, [3, 9]);
             case.bounds = [0, 255];
@@ -290,6 +378,7 @@ fn an_input_that_ends_early_is_refused() {
             border: 0,
         },
         weights: &[0; 256],
+        narrow: true,
         bias: &[0; 16],
         bias_s8: &[0; 16],
         scale: &[0.0; 16],

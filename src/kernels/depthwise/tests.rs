@@ -1,10 +1,11 @@
 //! Scalar against the definition; every level against scalar.
 
 use super::*;
+use crate::kernels::team;
 use crate::kernels::{
     epilogue::Activation,
     layout::{DepthwiseShape, pack_depthwise},
-    tests::{Function, Random, widths},
+    tests::{Function, Random, THREADS, widths},
 };
 
 /// A depthwise convolution by its plain parameters and numbers.
@@ -107,7 +108,7 @@ impl Case {
             fill: self.fill,
         };
         let mut y = vec![0xAA; shape.blocks() * self.out.bytes()];
-        depthwise(isa, threads, &op, &x, &mut y);
+        team::with(threads, || depthwise(isa, threads, &op, &x, &mut y)).expect("threads");
         y
     }
 
@@ -170,7 +171,7 @@ fn scalar() -> Isa {
 fn assert_all_equal(case: &Case) {
     let expected = case.run(scalar(), 1);
     for isa in Isa::available() {
-        for threads in [1, 2, 5] {
+        for &threads in THREADS {
             let equal = case.run(isa, threads) == expected;
             assert!(equal, "{isa}, {threads} threads, {case:?}");
         }
@@ -193,12 +194,12 @@ fn every_level_equals_scalar_at_every_width() {
     let mut random = Random::new(2);
     for width in widths(33) {
         for (taps, stride) in KERNELS {
-            let size = [1 + random.below(4), width];
+            let size = [random.few(4), width];
             let fits = |axis: usize| size[axis] + taps[axis] / 2 * 2 >= taps[axis];
             if !(fits(0) && fits(1)) {
                 continue;
             }
-            let channels = LANE * (1 + random.below(4));
+            let channels = LANE * random.few(4);
             assert_all_equal(&Case::new(&mut random, channels, taps, stride, size));
         }
     }

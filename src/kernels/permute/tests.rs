@@ -1,7 +1,8 @@
 //! Every level against the definition.
 
 use super::*;
-use crate::kernels::tests::Random;
+use crate::kernels::team;
+use crate::kernels::tests::{Random, THREADS, widths};
 
 /// The map itself, byte by byte.
 fn naive(op: &Permute<'_>, map: &[u16], x: &[u8]) -> Vec<u8> {
@@ -25,8 +26,8 @@ fn naive(op: &Permute<'_>, map: &[u16], x: &[u8]) -> Vec<u8> {
 fn assert_all_equal(random: &mut Random, inputs: usize, map: &[u16]) {
     let permutation = Permutation::new(map);
     assert!(permutation.input_planes() <= inputs);
-    for width in 1..=9 {
-        let height = 1 + random.below(3);
+    for width in widths(9) {
+        let height = random.few(3);
         let [input, out] = [(); 2].map(|()| Planes {
             height,
             width,
@@ -41,9 +42,9 @@ fn assert_all_equal(random: &mut Random, inputs: usize, map: &[u16]) {
         let x = random.bytes(inputs * input.bytes());
         let expected = naive(&op, map, &x);
         for isa in Isa::available() {
-            for threads in [1, 3] {
+            for &threads in THREADS {
                 let mut y = vec![0xAA; expected.len()];
-                permute(isa, threads, &op, &x, &mut y);
+                team::with(threads, || permute(isa, threads, &op, &x, &mut y)).expect("threads");
                 assert!(y == expected, "{isa}, {threads} threads, {map:?}");
             }
         }
@@ -53,10 +54,10 @@ fn assert_all_equal(random: &mut Random, inputs: usize, map: &[u16]) {
 #[test]
 fn every_level_follows_any_map() {
     let mut random = Random::new(1);
-    for _ in 0..60 {
+    for _ in 0..if cfg!(miri) { 3 } else { 60 } {
         let inputs = 1 + random.below(20);
         let mut map = Vec::new();
-        for _ in 0..LANE * (1 + random.below(4)) {
+        for _ in 0..LANE * random.few(4) {
             let channel = random.below(inputs * LANE * 6 / 5);
             let padding = channel >= inputs * LANE;
             map.push(if padding { u16::MAX } else { channel as u16 });

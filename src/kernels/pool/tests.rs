@@ -1,6 +1,7 @@
 //! Both poolings against their definitions.
 
 use super::*;
+use crate::kernels::team;
 use crate::kernels::tests::Random;
 
 #[test]
@@ -47,7 +48,7 @@ fn max_is_the_greatest_byte_inside_the_picture() {
         }
         for threads in [1, 3] {
             let mut y = vec![0xAA; expected.len()];
-            max_pool(threads, &op, &x, &mut y);
+            team::with(threads, || max_pool(threads, &op, &x, &mut y)).expect("threads");
             assert!(y == expected, "case {case}, {threads} threads: {op:?}");
         }
     }

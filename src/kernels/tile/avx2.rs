@@ -1,4 +1,4 @@
-//! `VPMADDWD` on bytes widened to 16 bits.
+//! `VPMADDWD` on bytes widened to 16 bits; where weights are narrow, `VPMADDUBSW`.
 //!
 //! `VPMADDUBSW` takes bytes as they are and saturates: `255 · 127 · 2` is more
 //! than 16 bits hold. Widening costs one instruction a load and is exact.
@@ -6,6 +6,10 @@
 //! A quarter of a row is 4 channels × 4 inputs: its products make 8 sums, two
 //! per channel, which are added at the end. 3 pixels × 4 quarters are 12 sums
 //! of 16 registers.
+//!
+//! Of narrow weights (up to 63) two products always fit: `255 · 63 · 2 < 2^15`. Then a
+//! half of a row, 8 channels × 4 inputs, takes three instructions, the second of which
+//! adds neighbours by multiplying them with one, and 5 pixels × 2 halves are 10 sums.
 
 use std::arch::x86_64::*;
 
@@ -42,6 +46,37 @@ pub(crate) fn sums<const P: usize, const NB: usize, const G: usize, const STEP: 
                 let pairs = _mm256_hadd_epi32(low, high);
                 let total = _mm256_permute4x64_epi64::<0b11_01_10_00>(pairs);
                 *sum = _mm256_add_epi32(total, x86::load_i32x8(&bias[h]));
+            }
+        }
+    }
+    sums
+}
+
+/// The same for narrow weights.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(crate) fn narrow<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
+    operands: &Operands<'_>,
+) -> [[[__m256i; 2]; NB]; P] {
+    let ones = _mm256_set1_epi16(1);
+    let mut sums: [[[_; 2]; NB]; P] = [std::array::from_fn(|b| {
+        let bias = operands.bias(b).as_chunks().0;
+        std::array::from_fn(|h| x86::load_i32x8(&bias[h]))
+    }); P];
+    for (pixels, blocks) in operands.offsets::<P, NB, G, STEP>() {
+        for g in 0..G {
+            let halves = blocks.map(|rows| {
+                let halves = rows[g].as_chunks().0;
+                [0, 1].map(|h| x86::load_i8x32(&halves[h]))
+            });
+            for (p, sums) in sums.iter_mut().enumerate() {
+                let x = _mm256_set1_epi32(pixels.group(p, g));
+                for (sums, halves) in sums.iter_mut().zip(halves) {
+                    for (sum, weights) in sums.iter_mut().zip(halves) {
+                        let pairs = _mm256_maddubs_epi16(x, weights);
+                        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
+                    }
+                }
             }
         }
     }

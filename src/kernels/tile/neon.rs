@@ -5,10 +5,13 @@
 //! instructions for 16 products. Half a quarter of a row is 2 channels × 4
 //! inputs: its products make 4 sums, two per channel, which are added at the
 //! end. 2 pixels are 16 sums; with 3 the sums would leave the registers.
+//!
+//! Of narrow weights (up to 63) four products fit, `4 · 128 · 63 < 2^15`: those of four
+//! steps are added before they are widened, five instructions for 32 products.
 
 use std::arch::aarch64::*;
 
-use super::{Operands, Pixels, ROW, Rows};
+use super::{LANE, Operands, Pixels, ROW, Rows};
 use crate::kernels::arm;
 
 /// The groups of pixel `p` as signed bytes, `u - 128`, in the lowest lanes; other lanes hold anything.
@@ -18,11 +21,12 @@ pub(super) fn signed<const P: usize, const G: usize, const STEP: usize>(
     pixels: &Pixels<'_, P, G, STEP>,
     p: usize,
 ) -> int8x16_t {
-    // the image's pixels are 4 or 12 bytes: what lies behind them is not looked at
+    // the image's pixels are 4 or 12 bytes: what lies behind them is not looked at, except behind the last pixel of a tile
+    let last = G < 4 && p + 1 == P;
     let bytes = match (pixels.chunk(p), pixels.last_chunk()) {
-        (Some(bytes), _) => arm::load_u8x16(bytes),
-        // the last pixel: 12 bytes at the end of 16
-        (None, Some(bytes)) if G == 3 => {
+        (Some(bytes), _) if !last => arm::load_u8x16(bytes),
+        // 12 bytes at the end of 16
+        (_, Some(bytes)) if last && G == 3 => {
             let bytes = arm::load_u8x16(bytes);
             vextq_u8::<4>(bytes, bytes)
         }
@@ -99,6 +103,7 @@ fn add<
 #[target_feature(enable = "neon")]
 pub(crate) fn sums<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     operands: &Operands<'_>,
+    bias: [&[i32; LANE]; NB],
 ) -> [[[int32x4_t; 4]; NB]; P] {
     let mut quarters = [[[[vdupq_n_s32(0); 2]; 4]; NB]; P];
     for (pixels, blocks) in operands.offsets::<P, NB, G, STEP>() {
@@ -106,10 +111,64 @@ pub(crate) fn sums<const P: usize, const NB: usize, const G: usize, const STEP: 
         add::<0, 1, P, NB, G, STEP>(&mut quarters, &x, blocks);
         add::<2, 3, P, NB, G, STEP>(&mut quarters, &x, blocks);
     }
+    whole(&quarters, bias)
+}
+
+/// The sums of a tile by the functions of a module of [`arm::narrow`].
+macro_rules! narrow_sums {
+    ($operands:ident, $bias:ident, $functions:ident, $groups:literal, $step:literal) => {{
+        use arm::narrow::$functions::{add, add_two, first};
+        let offset = |i| {
+            let (pixels, [rows]) = $operands.offset::<2, 1, $groups, $step>(i)?;
+            Some((rows, pixels.bytes().expect("two pixels")))
+        };
+        let Some((rows, x)) = offset(0) else {
+            return whole(&[[[[vdupq_n_s32(0); 2]; 4]; NB]; P], $bias);
+        };
+        let mut sums = first(rows, x);
+        let mut done = 1;
+        if $operands.offsets.len().is_multiple_of(2)
+            && let Some((rows, x)) = offset(1)
+        {
+            add(&mut sums, rows, x);
+            done = 2;
+        }
+        for ([pixels, next], [rows]) in $operands.twos::<2, 1, $groups, $step>(done) {
+            let pixels = [pixels.bytes(), next.bytes()].map(|x| x.expect("two pixels"));
+            add_two(&mut sums, rows, pixels);
+        }
+        sums
+    }};
+}
+
+/// The same for narrow weights.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(crate) fn narrow<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
+    operands: &Operands<'_>,
+    bias: [&[i32; LANE]; NB],
+) -> [[[int32x4_t; 4]; NB]; P] {
+    let halves = match (P, NB, G, STEP) {
+        (2, 1, 4, 16) => narrow_sums!(operands, bias, neighbours, 4, 16),
+        (2, 1, 4, 32) => narrow_sums!(operands, bias, apart, 4, 32),
+        (2, 1, 3, 8) => narrow_sums!(operands, bias, image, 3, 8),
+        // a pixel alone, or a group of it, has nothing to gain, and other strides are rare
+        _ => return sums::<P, NB, G, STEP>(operands, bias),
+    };
+    whole(&std::array::from_fn(|p| [halves[p]; NB]), bias)
+}
+
+/// Sums of channels from those of their halves, biases added.
+#[inline]
+#[target_feature(enable = "neon")]
+fn whole<const P: usize, const NB: usize>(
+    quarters: &[[[[int32x4_t; 2]; 4]; NB]; P],
+    bias: [&[i32; LANE]; NB],
+) -> [[[int32x4_t; 4]; NB]; P] {
     let mut sums = [[[vdupq_n_s32(0); 4]; NB]; P];
-    for (sums, quarters) in sums.iter_mut().zip(&quarters) {
+    for (sums, quarters) in sums.iter_mut().zip(quarters) {
         for (b, (sums, quarters)) in sums.iter_mut().zip(quarters).enumerate() {
-            let bias = operands.bias(b).as_chunks().0;
+            let bias = bias[b].as_chunks().0;
             for (q, (sum, [low, high])) in sums.iter_mut().zip(quarters).enumerate() {
                 let total = vpaddq_s32(*low, *high);
                 *sum = vaddq_s32(total, arm::load_i32x4(&bias[q]));

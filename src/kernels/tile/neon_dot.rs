@@ -8,7 +8,7 @@
 
 use std::arch::aarch64::*;
 
-use super::{Operands, Pixels, Rows, neon::signed};
+use super::{LANE, Operands, Pixels, Rows, neon::signed};
 use crate::kernels::arm;
 
 /// Sums of `P` pixels for `NB` blocks; lane `c` of register `q` is channel `4q + c`.
@@ -16,9 +16,10 @@ use crate::kernels::arm;
 #[target_feature(enable = "neon,dotprod")]
 pub(crate) fn sums<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     operands: &Operands<'_>,
+    bias: [&[i32; LANE]; NB],
 ) -> [[[int32x4_t; 4]; NB]; P] {
     let mut sums: [[[_; 4]; NB]; P] = [std::array::from_fn(|b| {
-        let bias = operands.bias(b).as_chunks().0;
+        let bias = bias[b].as_chunks().0;
         std::array::from_fn(|q| arm::load_i32x4(&bias[q]))
     }); P];
     for (pixels, blocks) in operands.offsets::<P, NB, G, STEP>() {

@@ -10,7 +10,7 @@
 
 use std::arch::aarch64::*;
 
-use super::{Operands, Pixels, Rows, neon_dot};
+use super::{LANE, Operands, Pixels, Rows, neon_dot};
 use crate::kernels::arm;
 
 /// Sums of `P` pixels for `NB` blocks; lane `c` of register `q` is channel `4q + c`.
@@ -18,16 +18,17 @@ use crate::kernels::arm;
 #[target_feature(enable = "neon,dotprod,i8mm")]
 pub(crate) fn sums<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     operands: &Operands<'_>,
+    bias: [&[i32; LANE]; NB],
 ) -> [[[int32x4_t; 4]; NB]; P] {
     if G < 4 || P < 2 {
-        return neon_dot::sums::<P, NB, G, STEP>(operands);
+        return neon_dot::sums::<P, NB, G, STEP>(operands, bias);
     }
     // Of pixels 2i and 2i + 1, for channels 2j and 2j + 1, at [2i][b][j] and,
     // from j = 4 on, at [2i + 1][b][j - 4]
     let mut sums = [[[vdupq_n_s32(0); 4]; NB]; P];
     for (i, sums) in sums.iter_mut().enumerate() {
         for (b, sums) in sums.iter_mut().enumerate() {
-            let bias = operands.bias(b).as_chunks().0;
+            let bias = bias[b].as_chunks().0;
             for (j, sum) in sums.iter_mut().enumerate() {
                 let bias = vreinterpretq_s64_s32(arm::load_i32x4(&bias[i % 2 * 2 + j / 2]));
                 let pair = if j % 2 == 0 {

@@ -7,11 +7,13 @@
 //!
 //! Without groups and rejects a report passes untouched. Prompts without a rule are touched by rejects only.
 
-use crate::{protocol::command::PromptSpec, scene::Report};
+use std::collections::HashMap;
+
+use crate::{prompt::PromptSet, scene::Report};
 
 /// The rules of a prompt set, by prompt.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Rules {
+pub struct Rules {
     /// Empty where no prompt has a rule.
     of: Vec<Rule>,
     iou: f32,
@@ -25,21 +27,21 @@ struct Rule {
 }
 
 impl Rules {
-    /// `iou` is the overlap from which two boxes are at the same place.
-    pub(super) fn new(prompts: &[PromptSpec], iou: f32) -> Self {
-        let mut groups: Vec<&str> = Vec::new();
+    /// Those of a set's own words. `iou` is the overlap from which two boxes are at the same place.
+    #[must_use]
+    pub fn of(prompts: &PromptSet, iou: f32) -> Self {
+        let rules = prompts.prompts().iter();
+        Self::new(rules.map(|p| (p.group.as_deref(), p.reject)), iou)
+    }
+
+    /// From the group and the reject flag of each prompt.
+    pub fn new<'a>(rules: impl Iterator<Item = (Option<&'a str>, bool)>, iou: f32) -> Self {
+        let mut groups: HashMap<&str, usize> = HashMap::new();
         let mut of = Vec::new();
-        for prompt in prompts {
-            let group = prompt.group.as_deref().map(|name| {
-                groups.iter().position(|&g| g == name).unwrap_or_else(|| {
-                    groups.push(name);
-                    groups.len() - 1
-                })
-            });
-            of.push(Rule {
-                group,
-                reject: prompt.reject,
-            });
+        for (group, reject) in rules {
+            let count = groups.len();
+            let group = group.map(|name| *groups.entry(name).or_insert(count));
+            of.push(Rule { group, reject });
         }
         if of.iter().all(|rule| *rule == Rule::default()) {
             of.clear();
@@ -47,8 +49,13 @@ impl Rules {
         Self { of, iou }
     }
 
+    /// Whether there is a reject among them.
+    pub(crate) fn reject(&self) -> bool {
+        self.of.iter().any(|rule| rule.reject)
+    }
+
     /// Applies them to a report, whose detections come best first.
-    pub(super) fn apply(&self, report: &mut Report) {
+    pub fn apply(&self, report: &mut Report) {
         if self.of.is_empty() {
             return;
         }
@@ -84,19 +91,9 @@ mod tests {
 
     /// Prompts 0 and 1 are a group, 2 is a reject, 3 is neither.
     fn rules() -> Rules {
-        let spec = |text: &str, group: Option<&str>, reject| PromptSpec {
-            text: text.into(),
-            group: group.map(str::to_owned),
-            reject,
-            ..PromptSpec::default()
-        };
-        let prompts = [
-            spec("cup", Some("drink"), false),
-            spec("glass", Some("drink"), false),
-            spec("poster", None, true),
-            spec("person", None, false),
-        ];
-        Rules::new(&prompts, 0.5)
+        let drink = (Some("drink"), false);
+        let prompts = [drink, drink, (None, true), (None, false)];
+        Rules::new(prompts.into_iter(), 0.5)
     }
 
     /// Detections at horizontal places, best first; what is left as (prompt, place).
@@ -132,6 +129,10 @@ mod tests {
 
     #[test]
     fn without_rules_nothing_changes() {
-        assert!(Rules::new(&["a".into(), "b".into()], 0.5).of.is_empty());
+        assert!(
+            Rules::new([(None, false); 2].into_iter(), 0.5)
+                .of
+                .is_empty()
+        );
     }
 }

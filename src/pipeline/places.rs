@@ -1,0 +1,161 @@
+//! What tracking needs of a frame beside its report: the places that the head proposed, what they look like, and what they score for a name.
+
+use super::Pipeline;
+use crate::{
+    detect::Candidate,
+    geometry::{BBox, Letterbox},
+    kernels::{
+        align::{Logits, align},
+        layout::LANE,
+    },
+    prompt::PromptSet,
+    track::{Evidence, Place},
+};
+
+/// The proposals of the last frame; kept only where somebody follows things.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    pub(super) wanted: bool,
+    list: Vec<(Place, f32)>,
+    /// Of each location: its proposal, and one more that is none.
+    of: Vec<u16>,
+}
+
+const NONE: u16 = u16::MAX;
+
+impl Places {
+    pub(super) fn clear(&mut self) {
+        for (place, _) in &self.list {
+            self.of[place.location as usize] = NONE;
+        }
+        self.list.clear();
+    }
+
+    pub(super) fn fill<'a>(
+        &mut self,
+        candidates: impl Iterator<Item = Candidate<'a>>,
+        letterbox: &Letterbox,
+    ) {
+        for candidate in candidates {
+            let location = candidate.location as usize;
+            if self.of.len() <= location {
+                self.of.resize(location + 1, NONE);
+            }
+            self.of[location] = self.list.len() as u16;
+            let bbox = letterbox
+                .frame_from_input(candidate.bbox)
+                .clip(letterbox.frame);
+            let place = Place {
+                location: candidate.location,
+                bbox,
+            };
+            self.list.push((place, candidate.objectness));
+        }
+    }
+}
+
+/// The last frame as a tracker wants it; see [`Pipeline::evidence`].
+#[derive(Debug)]
+pub struct FrameEvidence<'a> {
+    pipeline: &'a Pipeline,
+    prompts: &'a PromptSet,
+    x: f32,
+    y: f32,
+    low: bool,
+}
+
+impl Pipeline {
+    /// Whether [`evidence`](Self::evidence) will be asked for after the frames to come.
+    pub fn keep_places(&mut self, wanted: bool) {
+        self.places.wanted = wanted;
+        if !wanted {
+            self.places.clear();
+        }
+    }
+
+    /// What the last [`detect`](Self::detect) saw beside its report, for a [`Tracker`](crate::track::Tracker).
+    ///
+    /// `prompts` are those of that call; `x` and `y` are where in the whole frame the frame began that it was given. Without
+    /// [`keep_places`](Self::keep_places) there is nothing in it.
+    #[must_use]
+    pub const fn evidence<'a>(
+        &'a self,
+        prompts: &'a PromptSet,
+        x: f32,
+        y: f32,
+    ) -> FrameEvidence<'a> {
+        FrameEvidence {
+            pipeline: self,
+            prompts,
+            x,
+            y,
+            low: true,
+        }
+    }
+}
+
+impl FrameEvidence<'_> {
+    /// The same without the places: nothing then goes on that is not detected.
+    #[must_use]
+    pub const fn without_places(self) -> Self {
+        Self { low: false, ..self }
+    }
+
+    /// The embedding of a proposal.
+    fn embedding(&self, index: usize) -> &[u8] {
+        let dimension = self.dimension();
+        &self.pipeline.detector.embeddings()[index * dimension..][..dimension]
+    }
+}
+
+impl Evidence for FrameEvidence<'_> {
+    fn dimension(&self) -> usize {
+        self.pipeline.detector.dimension()
+    }
+
+    fn look(&self, location: u32, values: &mut [f32]) -> bool {
+        let of = self.pipeline.places.of.get(location as usize);
+        let Some(&index) = of.filter(|&&index| index != NONE) else {
+            return false;
+        };
+        let zero = f32::from(self.pipeline.objects.zero_point);
+        for (value, &byte) in values.iter_mut().zip(self.embedding(index.into())) {
+            *value = f32::from(byte) - zero;
+        }
+        true
+    }
+
+    fn places(&self) -> usize {
+        if self.low {
+            self.pipeline.places.list.len()
+        } else {
+            0
+        }
+    }
+
+    fn place(&self, index: usize) -> Place {
+        let (place, _) = self.pipeline.places.list[index];
+        let (b, x, y) = (place.bbox, self.x, self.y);
+        Place {
+            bbox: BBox::new(b.x0 + x, b.y0 + y, b.x1 + x, b.y1 + y),
+            ..place
+        }
+    }
+
+    fn logit(&self, index: usize, prompt: u32) -> f32 {
+        // the kernel takes prompts in blocks; so the bits are those that the prompt always gets
+        let first = prompt as usize / LANE * LANE;
+        let table = self.prompts.align().prompts(first..first + LANE);
+        let (mut values, mut passing) = ([0.0; LANE], [0]);
+        let mut logits = Logits {
+            values: &mut values,
+            thresholds: &[f32::INFINITY; LANE],
+            passing: &mut passing,
+        };
+        let isa = self.pipeline.execution.isa;
+        align(isa, &table, self.embedding(index), &mut logits);
+        let objectness = self.pipeline.places.list[index].1;
+        let logit = values[prompt as usize - first];
+        self.pipeline.detector.weighted(logit, objectness)
+    }
+}
