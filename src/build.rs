@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `manifest.json` | the manifest; digests and `built_by` are filled in here |
 //! | `backbone_qdq.onnx`, `head_qdq.onnx`, `sentence_qdq.onnx` | standard QDQ graphs |
-//! | `masks_qdq.onnx`, `presence_qdq.onnx` | where the manifest speaks of them: from the features |
+//! | `masks_qdq.onnx`, `presence_qdq.onnx`, `stuff_qdq.onnx` | where the manifest speaks of them: from the features |
 //! | `ground_qdq.onnx` | where the manifest speaks of grounding: objects beside a sentence to a logit each |
 //! | `vocabulary.tsv` | a line per name: name, `thing` or `stuff`, synonyms separated by `\|` |
 //! | `vocabulary.f32` | f32 little-endian `[names, D]`, unit length |
@@ -145,12 +145,14 @@ pub fn build(folder: &Path, output: &Path) -> Result<u64, BuildError> {
         ("head", "head.onnx"),
         ("masks", "masks.onnx"),
         ("presence", "presence.onnx"),
+        ("stuff", "stuff.onnx"),
         ("ground", "ground.onnx"),
         ("sentence", "sentence.onnx"),
     ] {
         let asked = match name {
             "masks" => manifest.masks.is_some(),
             "presence" => manifest.presence.is_some(),
+            "stuff" => manifest.stuff.is_some(),
             "ground" => manifest.ground.is_some(),
             _ => true,
         };

@@ -24,9 +24,15 @@ use tarsier::{
 mod bench;
 mod camera;
 mod detect;
+mod everything;
 mod ground;
+mod nested;
 mod pack;
+mod panoptic;
+mod photos;
 mod run;
+mod semantic;
+mod stuff;
 mod vocab;
 mod watch;
 mod words;
@@ -122,6 +128,14 @@ pub(crate) struct Arguments {
 enum Command {
     /// Find the named things in photos.
     Detect(detect::Detect),
+    /// Find the named things, and which pixels each of them has.
+    Segment(detect::Segment),
+    /// Give every pixel the name that fits it best: things, and stuff such as sky, road or wall.
+    Semantic(semantic::Semantic),
+    /// Give every pixel to one object or one region of stuff.
+    Panoptic(panoptic::Panoptic),
+    /// Find all objects, whatever they are, each with its nearest names.
+    Everything(everything::Everything),
     /// Find what sentences mean in photos: "the dog on the left", or that it is not there.
     Ground(ground::Ground),
     /// Look at frames as they come and report over links, until told to stop.
@@ -177,7 +191,8 @@ pub(crate) struct Engine {
 /// What to look for.
 #[derive(Debug, Args)]
 pub(crate) struct Prompts {
-    /// A name or synonym of the vocabulary; repeat it for more. Default: the 80 names of COCO.
+    /// A name or synonym of the vocabulary; repeat it for more. Default: the 80 names of COCO. "door > handle" is a handle on a door:
+    /// each door that is found is looked at again, closer (detect, segment).
     #[arg(long = "prompt", value_name = "NAME")]
     names: Vec<String>,
     /// A file with one name per line; empty lines and lines that start with # are passed over.
@@ -233,6 +248,10 @@ fn unit_interval(text: &str) -> Result<f32, String> {
 pub(crate) fn run(arguments: &Arguments, started: Instant) -> Result<u8, Failure> {
     match &arguments.command {
         Command::Detect(c) => c.engine.in_team(|execution| c.run(execution)),
+        Command::Segment(c) => c.engine.in_team(|execution| c.run(execution)),
+        Command::Semantic(c) => c.engine.in_team(|execution| c.run(execution)),
+        Command::Panoptic(c) => c.engine.in_team(|execution| c.run(execution)),
+        Command::Everything(c) => c.engine.in_team(|execution| c.run(execution)),
         Command::Ground(c) => c.engine.in_team(|execution| c.run(execution)),
         Command::Run(c) => c.run(),
         Command::Watch(c) => c.run(),
@@ -340,9 +359,26 @@ pub(crate) struct Opened {
     cache: Option<PathBuf>,
 }
 
+impl Opened {
+    /// Refuses what the pack has no network for.
+    fn needs(&self, asked: bool, able: bool, what: &str) -> Result<(), Failure> {
+        if asked && !able {
+            let name = &self.pack.manifest().name;
+            let message = format!("the pack {name} has no network for {what}");
+            return Err(fail(exit::DATA, message));
+        }
+        Ok(())
+    }
+}
+
 impl Prompts {
+    /// Whether the options name anything.
+    fn asked(&self) -> bool {
+        !(self.names.is_empty() && self.prompts.is_none() && self.sentences.is_empty())
+    }
+
     /// Requests in the order of the options: names, file, sentences; those of the file with their lines.
-    fn requests(&self) -> Result<Vec<(Request, Option<usize>)>, Failure> {
+    fn requests(&self, more: &[Request]) -> Result<Vec<(Request, Option<usize>)>, Failure> {
         let name = |text: &str| {
             let text = text.to_owned();
             if self.encode_unknown {
@@ -364,17 +400,27 @@ impl Prompts {
         }
         let sentences = self.sentences.iter().cloned();
         requests.extend(sentences.map(|s| (Request::Sentence(s), None)));
+        requests.extend(more.iter().map(|r| (r.clone(), None)));
         if requests.is_empty() {
-            let names = COCO_80.split(',').map(str::to_owned);
-            requests.extend(names.map(|n| (Request::Name(n), None)));
+            requests.extend(coco_80().map(|r| (r, None)));
         }
         Ok(requests)
     }
 
     /// The prompt set that the options ask for.
     pub(crate) fn open(&self, opened: &mut Opened, quiet: bool) -> Result<PromptSet, Failure> {
+        self.open_requests(opened, quiet, self.requests(&[])?)
+    }
+
+    /// The prompt set of some requests, each with its line in the prompt file.
+    fn open_requests(
+        &self,
+        opened: &mut Opened,
+        quiet: bool,
+        requests: Vec<(Request, Option<usize>)>,
+    ) -> Result<PromptSet, Failure> {
         opened.show(&self.exemplars)?;
-        let (requests, lines): (Vec<_>, Vec<_>) = self.requests()?.into_iter().unzip();
+        let (requests, lines): (Vec<_>, Vec<_>) = requests.into_iter().unzip();
         let mut encoder = opened.encoder()?;
         let bar = progress(
             requests.len() as u64,
@@ -420,6 +466,12 @@ pub(crate) fn progress(length: u64, what: &'static str, hidden: bool) -> indicat
 }
 
 /// The default prompts.
+fn coco_80() -> impl Iterator<Item = Request> {
+    COCO_80
+        .split(',')
+        .map(|name| Request::Name(name.to_owned()))
+}
+
 const COCO_80: &str = "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,\
 parking meter,bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,backpack,umbrella,handbag,tie,suitcase,frisbee,\
 skis,snowboard,sports ball,kite,baseball bat,baseball glove,skateboard,surfboard,tennis racket,bottle,wine glass,cup,fork,\

@@ -273,6 +273,12 @@ impl Detector {
         self.passes.fill(threads, count, thresholds, &scored);
     }
 
+    /// How the head writes what it found.
+    #[must_use]
+    pub const fn form(&self) -> &HeadForm {
+        &self.form
+    }
+
     /// Bytes of an embedding.
     #[must_use]
     pub const fn dimension(&self) -> usize {

@@ -1,9 +1,14 @@
-//! Draws masks, boxes and names into a photo, and saves it.
+//! Draws masks, boxes, names and regions into a photo, and saves it.
+//!
+//! | file | does |
+//! |---|---|
+//! | this one | objects of a report; files |
+//! | `canvas` | pixels, lines, letters, and labels that keep clear of one another |
+//! | `regions` | maps of stuff and segments |
 //!
 //! Lines and letters grow with the picture, so that both a thumbnail and a 12-megapixel
-//! photo can be read; labels are kept inside the picture, cut with an ellipsis where they are
-//! wider than it, and left out where not even a letter fits. A name has the same colour in
-//! every picture.
+//! photo can be read; labels are kept inside the picture and off one another where there is room, cut with an ellipsis
+//! where they are wider than it, and left out where not even a letter fits. A name has the same colour in every picture.
 //!
 //! Letters come from the crate `noto-sans-mono-bitmap`: Latin with accents (Basic
 //! Latin, Latin-1, Latin Extended-A). Any other character, say Greek, Cyrillic or
@@ -18,17 +23,20 @@ use std::path::{Path, PathBuf};
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder, ImageError};
-use noto_sans_mono_bitmap::{FontWeight, RasterHeight, RasterizedChar, get_raster};
 
 use crate::frame::file::ImageKind;
 use crate::geometry::Size;
-use crate::mask::Mask;
-use crate::scene::{Detection, Names, Report};
+use crate::scene::{Names, Report};
+
+mod canvas;
+mod regions;
+
+pub(crate) use canvas::colour;
+use canvas::{Canvas, Style, caption};
+pub use regions::{draw_map, draw_segments};
 
 /// Of a saved JPEG, 1..=100.
 const JPEG_QUALITY: u8 = 90;
-
-type Rgb = [u8; 3];
 
 /// Draws a report's detections into its frame's pixels, the best on top.
 ///
@@ -43,18 +51,25 @@ pub fn draw(pixels: &mut [u8], report: &Report, names: &dyn Names) {
     let mut canvas = Canvas { pixels, size };
     let style = Style::of(size);
     for (detection, mask) in report.detections.iter().zip(&report.masks).rev() {
-        canvas.tint(mask, colour(names.name(detection.prompt)));
+        canvas.tint(mask, style.line, colour(names.name(detection.prompt)));
     }
     // all boxes first: a label is never crossed out by another box
     for detection in report.detections.iter().rev() {
-        canvas.outline(detection, style.line, colour(names.name(detection.prompt)));
+        let name = names.name(detection.prompt);
+        canvas.outline(&detection.bbox, style.line, colour(name));
     }
-    for (i, detection) in report.detections.iter().enumerate().rev() {
+    // the best has the first choice of a place, and lies above where there is none
+    let mut labels = Vec::new();
+    for (i, detection) in report.detections.iter().enumerate() {
         let name = names.name(detection.prompt);
         let tag = report
             .track(i)
             .map_or_else(String::new, |id| format!(" #{id}"));
-        canvas.label(detection, style, name, &tag);
+        let text = |room| caption(&format!("{name}{tag}"), detection, room);
+        labels.extend(canvas.label_at_box(&detection.bbox, style, text, colour(name), &labels));
+    }
+    for label in labels.iter().rev() {
+        canvas.label(label, style);
     }
 }
 
@@ -123,214 +138,19 @@ impl std::error::Error for SaveError {
     }
 }
 
-/// How thick and how large, for one size of picture.
-#[derive(Clone, Copy, Debug)]
-struct Style {
-    /// Of a box's outline, in pixels.
-    line: i64,
-    font: RasterHeight,
-    /// Each pixel of a letter becomes this many, squared.
-    zoom: i64,
-}
-
-impl Style {
-    /// A line is about a 250th of the picture's shorter side, a letter about a 25th; a
-    /// letter is never smaller than the smallest font.
-    fn of(size: Size) -> Self {
-        let side = size.width.min(size.height).max(1);
-        let wanted = side / 25;
-        let (font, zoom) = match wanted {
-            0..18 => (RasterHeight::Size16, 1),
-            18..22 => (RasterHeight::Size20, 1),
-            22..28 => (RasterHeight::Size24, 1),
-            28..40 => (RasterHeight::Size32, 1),
-            40..44 => (RasterHeight::Size20, 2),
-            44..56 => (RasterHeight::Size24, 2),
-            _ => (RasterHeight::Size32, i64::from((wanted + 16) / 32)),
-        };
-        let line = i64::from((side + 125) / 250).max(if side < 100 { 1 } else { 2 });
-        Self { line, font, zoom }
-    }
-
-    fn letter_height(self) -> i64 {
-        self.font.val() as i64 * self.zoom
-    }
-
-    fn letter_width(self) -> i64 {
-        glyph('x', self.font).width() as i64 * self.zoom
-    }
-}
-
-/// The letter, or the sign for "no such letter here".
-fn glyph(letter: char, font: RasterHeight) -> RasterizedChar {
-    let letter = if letter.is_control() { ' ' } else { letter };
-    get_raster(letter, FontWeight::Bold, font)
-        .or_else(|| get_raster(char::REPLACEMENT_CHARACTER, FontWeight::Bold, font))
-        .or_else(|| get_raster('?', FontWeight::Bold, font))
-        .expect("the font has a question mark")
-}
-
-/// Pixels to draw into; whatever is outside is not drawn.
-struct Canvas<'a> {
-    pixels: &'a mut [u8],
-    size: Size,
-}
-
-impl Canvas<'_> {
-    /// Fills `x0..x1` by `y0..y1`, as far as it is inside.
-    fn fill(&mut self, x0: i64, y0: i64, x1: i64, y1: i64, colour: Rgb) {
-        let (width, height) = (i64::from(self.size.width), i64::from(self.size.height));
-        let (x0, x1) = (x0.clamp(0, width), x1.clamp(0, width));
-        for y in y0.clamp(0, height)..y1.clamp(0, height) {
-            let row = (y * width) as usize;
-            let span = row + x0 as usize..row + x1.max(x0) as usize;
-            self.pixels[span.start * 3..span.end * 3]
-                .as_chunks_mut::<3>()
-                .0
-                .fill(colour);
-        }
-    }
-
-    /// Mixes a mask's pixels half and half with a colour.
-    fn tint(&mut self, mask: &Mask, colour: Rgb) {
-        let (width, height) = (self.size.width as usize, self.size.height as usize);
-        for pixel in mask.runs().flatten().map(|pixel| pixel as usize) {
-            let at = (pixel % height * width + pixel / height) * 3;
-            for (value, tint) in self.pixels[at..at + 3].iter_mut().zip(colour) {
-                *value = value.midpoint(tint);
-            }
-        }
-    }
-
-    /// The box's outline: inside the box, and at least a pixel of it.
-    fn outline(&mut self, detection: &Detection, line: i64, colour: Rgb) {
-        let (x0, y0, x1, y1) = self.whole_pixels(detection);
-        let line_x = line.min(x1 - x0);
-        let line_y = line.min(y1 - y0);
-        self.fill(x0, y0, x1, y0 + line_y, colour);
-        self.fill(x0, y1 - line_y, x1, y1, colour);
-        self.fill(x0, y0, x0 + line_x, y1, colour);
-        self.fill(x1 - line_x, y0, x1, y1, colour);
-    }
-
-    /// The pixels that a box touches, at least one, inside the picture.
-    fn whole_pixels(&self, detection: &Detection) -> (i64, i64, i64, i64) {
-        let (width, height) = (i64::from(self.size.width), i64::from(self.size.height));
-        let bbox = &detection.bbox;
-        let x0 = (bbox.x0.floor() as i64).clamp(0, width - 1);
-        let y0 = (bbox.y0.floor() as i64).clamp(0, height - 1);
-        let x1 = (bbox.x1.ceil() as i64).clamp(x0 + 1, width);
-        let y1 = (bbox.y1.ceil() as i64).clamp(y0 + 1, height);
-        (x0, y0, x1, y1)
-    }
-
-    /// The name and score: above the box if there is room, else inside its top.
-    fn label(&mut self, detection: &Detection, style: Style, name: &str, tag: &str) {
-        let (width, height) = (i64::from(self.size.width), i64::from(self.size.height));
-        let margin = style.line;
-        let letters = fitted(
-            &format!("{name}{tag}"),
-            detection.score,
-            (width - 2 * margin) / style.letter_width(),
-        );
-        let label_height = style.letter_height();
-        if letters.is_empty() || label_height > height {
-            return;
-        }
-        let label_width = letters.chars().count() as i64 * style.letter_width() + 2 * margin;
-        let (x0, y0, ..) = self.whole_pixels(detection);
-        let left = x0.min(width - label_width).max(0);
-        let above = y0 - label_height;
-        let top = if above >= 0 {
-            above
-        } else {
-            y0.min(height - label_height)
-        };
-
-        let back = colour(name);
-        let ink = contrast(back);
-        self.fill(left, top, left + label_width, top + label_height, back);
-        let mut x = left + margin;
-        for letter in letters.chars() {
-            self.letter(x, top, style, letter, back, ink);
-            x += style.letter_width();
-        }
-    }
-
-    fn letter(&mut self, left: i64, top: i64, style: Style, letter: char, back: Rgb, ink: Rgb) {
-        for (row, y) in glyph(letter, style.font).rows().zip(0..) {
-            for (&strength, x) in row.iter().zip(0..) {
-                if strength > 0 {
-                    let (x, y) = (left + x * style.zoom, top + y * style.zoom);
-                    let mixed = mix(back, ink, strength);
-                    self.fill(x, y, x + style.zoom, y + style.zoom, mixed);
-                }
-            }
-        }
-    }
-}
-
-/// Name and score in at most so many letters: the name is cut first, then all.
-fn fitted(name: &str, score: f32, room: i64) -> String {
-    let room = usize::try_from(room).unwrap_or(0);
-    let score = format!(" {:.2}", score);
-    let length = name.chars().count();
-    if length + score.len() <= room {
-        return format!("{name}{score}");
-    }
-    // three letters and an ellipsis still mean something beside a score
-    let (kept, tail) = if room >= score.len() + 4 {
-        (room - score.len() - 2, format!("..{score}"))
-    } else if length <= room {
-        (length, String::new())
-    } else {
-        (room, String::new())
-    };
-    name.chars().take(kept).chain(tail.chars()).collect()
-}
-
-/// A name's colour: its hash picks a hue, and one of three tones.
-fn colour(name: &str) -> Rgb {
-    // FNV-1a: short, and the same for ever, which the standard hasher does not promise
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    let hash = hash ^ (hash >> 32);
-    let (low, high) = [(30, 255), (0, 210), (90, 255)][(hash / 360 % 3) as usize];
-    let hue = (hash % 360) as u32;
-    let rising = low + (high - low) * (hue % 60) / 60;
-    let falling = low + high - rising;
-    let [r, g, b] = match hue / 60 {
-        0 => [high, rising, low],
-        1 => [falling, high, low],
-        2 => [low, high, rising],
-        3 => [low, falling, high],
-        4 => [rising, low, high],
-        _ => [high, low, falling],
-    };
-    [r as u8, g as u8, b as u8]
-}
-
-/// Black or white, whichever is easier to read on a colour.
-fn contrast([r, g, b]: Rgb) -> Rgb {
-    // luma of BT.601, in thousandths
-    let luma = 299 * u32::from(r) + 587 * u32::from(g) + 114 * u32::from(b);
-    if luma > 128_000 { [0; 3] } else { [255; 3] }
-}
-
-fn mix(back: Rgb, ink: Rgb, strength: u8) -> Rgb {
-    let strength = u32::from(strength);
-    std::array::from_fn(|i| {
-        let sum = u32::from(back[i]) * (255 - strength) + u32::from(ink[i]) * strength;
-        ((sum + 127) / 255) as u8
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::geometry::BBox;
     use std::time::SystemTime;
+
+    use noto_sans_mono_bitmap::RasterHeight;
+
+    use super::{
+        canvas::{contrast, fitted, glyph},
+        *,
+    };
+    use crate::{geometry::BBox, scene::Detection};
+
+    type Rgb = [u8; 3];
 
     const NAMES: &[&str; 3] = &[
         "cup",
@@ -414,6 +234,17 @@ mod tests {
         let (left, top, right, bottom) = extent(&corner, size);
         assert_eq!((right, bottom, top), (300, 200, 195 - 16));
         assert!(left < 250, "the label begins left of its box: {left}");
+    }
+
+    #[test]
+    fn labels_keep_clear_of_one_another_where_there_is_room() {
+        let size = Size::new(400, 300);
+        let bbox = BBox::new(100.0, 100.0, 250.0, 220.0);
+        let one = drawn(size, &[(bbox, 0)]);
+        let many = drawn(size, &[(bbox, 0), (bbox, 0), (bbox, 0), (bbox, 0)]);
+        let ink = contrast(colour("cup"));
+        let letters = |pixels: &[u8]| pixels.chunks(3).filter(|p| **p == ink).count();
+        assert_eq!(letters(&many), 4 * letters(&one));
     }
 
     #[test]

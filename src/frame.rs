@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`mod@file`] | reads photos and folders of photos |
 //! | [`letterbox`] | lays a frame into the network's input |
+//! | [`region`] | a part of a frame to look at |
 //!
 //! A [`Frame`] borrows its pixels: whoever reads a photo, a pipe or a camera owns
 //! the buffer and lends it for one step.
@@ -18,6 +19,7 @@ use crate::geometry::Size;
 pub mod file;
 pub(crate) mod jpeg;
 pub mod letterbox;
+pub mod region;
 
 /// RGB pixels, when they were captured, and their number in the stream.
 #[derive(Clone, Copy, Debug)]

@@ -95,6 +95,12 @@ impl BBox {
         ((self.x0 + self.x1) / 2.0, (self.y0 + self.y1) / 2.0)
     }
 
+    /// The same box, further right and down.
+    #[must_use]
+    pub const fn moved(&self, x: f32, y: f32) -> Self {
+        Self::new(self.x0 + x, self.y0 + y, self.x1 + x, self.y1 + y)
+    }
+
     /// Intersection over union, `0..=1`; 0 if either box is empty.
     pub fn iou(&self, other: &Self) -> f32 {
         let both = Self {

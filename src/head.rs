@@ -46,7 +46,7 @@ pub enum BoxForm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Objectness {
-    /// A logit behind the box: the best locations are aligned.
+    /// A logit behind the box, stored as `logit / 2 + 5`: the best locations are aligned.
     Ranks,
     /// The same, and every score is multiplied by it (YOLOX).
     Multiplies,
@@ -62,6 +62,16 @@ impl HeadForm {
             (Objectness::BestClass, _) => None,
             (_, BoxForm::Distribution(bins)) => Some(4 * bins as usize),
             _ => Some(4),
+        }
+    }
+
+    /// The objectness logit of a value that the head gives; 0 if it has none.
+    #[must_use]
+    pub const fn objectness_logit(&self, value: f32) -> f32 {
+        match self.objectness {
+            Objectness::Ranks => 2.0 * (value - 5.0),
+            Objectness::Multiplies => value,
+            Objectness::BestClass => 0.0,
         }
     }
 

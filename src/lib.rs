@@ -15,12 +15,12 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | values | [`geometry`], [`head`], [`quant`], [`scene`], [`odds`] |
+//! | values | [`geometry`], [`head`], [`labels`], [`mask`], [`odds`], [`quant`], [`scene`] |
 //! | arithmetic | [`kernels`]: one file per operation and instruction set, bit-equal to `scalar` |
 //! | sources | [`pack`] (the mapped model), [`frame`] (photos), [`text`] (subwords) |
 //! | graphs | [`graph`]: QDQ ONNX to an int8 program, run as an operator in a tract plan |
 //! | prompts | [`prompt`]: names and sentences to rows |
-//! | detection | [`detect`]: proposals, boxes, selection; [`track`]: ids that stay |
+//! | detection | [`detect`]: proposals, boxes, selection; [`segment`], [`semantic`], [`panoptic`]: pixels; [`ground`]: sentences; [`track`]: ids that stay |
 //! | edges | [`report`], [`draw`], [`protocol`] (messages as values and bytes) |
 //! | links | [`link`]: threads that send and receive them |
 //! | whole | [`pipeline`], [`build`] (makes packs, on the host) |
@@ -52,10 +52,29 @@
 //! # }
 //! ```
 //!
+//! Other tasks start from the same frame: [`Pipeline::segment`](pipeline::Pipeline::segment) gives the report's detections their
+//! masks, [`Pipeline::cover`](pipeline::Pipeline::cover) names the pixels of stuff, [`panoptic::Segments`] puts both together,
+//! [`Pipeline::everything`](pipeline::Pipeline::everything) names all objects, [`Pipeline::ground`](pipeline::Pipeline::ground) finds what
+//! a sentence means, and [`Pipeline::detect_inside`](pipeline::Pipeline::detect_inside) looks again, closer.
+//!
+//! ```no_run
+//! # use tarsier::{
+//! #     frame::file::ImageFile, labels::LabelMap, panoptic::{Rules, Segments}, pipeline::{Pipeline, PipelineError}, prompt::PromptSet, scene::Report,
+//! # };
+//! # fn segments(pipeline: &mut Pipeline, prompts: &PromptSet, photo: &ImageFile, stuff: &[u32]) -> Result<Segments, Box<dyn std::error::Error>> {
+//! let mut report = Report::new(0, photo.captured, photo.size);
+//! pipeline.detect(&photo.frame(0)?, prompts, &mut report)?;
+//! pipeline.segment(&mut report)?;
+//! let mut map = LabelMap::default();
+//! pipeline.cover(prompts, stuff, None, &mut map)?;
+//! let segments = Segments::new(&map, &report, |prompt| stuff.contains(&prompt), Rules::default());
+//! # Ok(segments)
+//! # }
+//! ```
+//!
 //! # What it does not do
 //!
-//! No network, no GPU, no training. No float networks: what is not int8 is refused when a pack is built. Stuff is
-//! designed for and not there yet.
+//! No network, no GPU, no training. No float networks: what is not int8 is refused when a pack is built.
 
 pub mod build;
 pub mod capture;
@@ -67,10 +86,12 @@ pub mod graph;
 pub mod ground;
 pub mod head;
 pub mod kernels;
+pub mod labels;
 pub mod link;
 pub mod mask;
 pub mod odds;
 pub mod pack;
+pub mod panoptic;
 pub mod pipeline;
 pub mod prompt;
 pub mod protocol;
@@ -79,5 +100,6 @@ pub mod report;
 pub mod run;
 pub mod scene;
 pub mod segment;
+pub mod semantic;
 pub mod text;
 pub mod track;

@@ -3,7 +3,16 @@
 //! A [`Mask`] is a run-length code, column by column, as COCO has it: it is what comes out of decoding, what is written, and what is
 //! drawn; no bitmap is ever made. [`Mask::compressed`] is the string that `pycocotools` reads and writes.
 
-use crate::geometry::Size;
+use std::ops::Range;
+
+use crate::geometry::{BBox, Size};
+
+mod outline;
+
+/// Columns and rows of [`Mask::bits`].
+pub const BITS_SIDE: usize = 128;
+/// Bytes of [`Mask::bits`].
+pub const BITS_BYTES: usize = BITS_SIDE * BITS_SIDE / 8;
 
 /// The pixels of one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,13 +77,66 @@ impl Mask {
     }
 
     /// The runs inside, as ranges of pixels that are counted down the columns.
-    pub fn runs(&self) -> impl Iterator<Item = std::ops::Range<u32>> + '_ {
+    pub fn runs(&self) -> impl Iterator<Item = Range<u32>> + '_ {
         let mut at = 0;
         self.counts.chunks(2).filter_map(move |pair| {
             let first = at + pair[0];
             at = first + pair.get(1)?;
             Some(first..at)
         })
+    }
+
+    /// The runs inside, cut at the columns of a frame of this height: column, rows.
+    pub fn column_runs(&self, height: u32) -> impl Iterator<Item = (u32, Range<u32>)> + '_ {
+        let height = height.max(1);
+        self.runs().flat_map(move |run| {
+            let columns = run.start / height..run.end.div_ceil(height);
+            columns.map(move |column| {
+                let first = column * height;
+                let rows = run.start.max(first) - first..run.end.min(first + height) - first;
+                (column, rows)
+            })
+        })
+    }
+
+    /// The mask of a part of a frame, in the whole frame; the part has `height` rows and lies at `x`, `y`.
+    #[must_use]
+    pub fn placed(&self, height: u32, (x, y): (u32, u32), frame: Size) -> Self {
+        let mut whole = Self::default();
+        for (column, rows) in self.column_runs(height) {
+            let first = (column + x) * frame.height + y + rows.start;
+            whole.push(first, rows.end - rows.start);
+        }
+        whole.finish(frame);
+        whole
+    }
+
+    /// What lies in a box, as 128 × 128 bits: 2 KiB for a slow link, whatever the size of the object.
+    ///
+    /// Row by row, eight columns in a byte, the leftmost highest. A bit is the mask's pixel under the centre of its share of the box.
+    /// The box is in pixels of the mask's frame, which has `height` rows.
+    #[must_use]
+    pub fn bits(&self, bbox: &BBox, height: u32) -> Vec<u8> {
+        let mut bits = vec![0; BITS_BYTES];
+        let centre = |low: f32, length: f32, i: usize| {
+            (low + length * (i as f32 + 0.5) / BITS_SIDE as f32).max(0.0) as u32
+        };
+        let columns: [u32; BITS_SIDE] = std::array::from_fn(|i| centre(bbox.x0, bbox.width(), i));
+        let rows: [u32; BITS_SIDE] = std::array::from_fn(|i| centre(bbox.y0, bbox.height(), i));
+        for (column, run) in self.column_runs(height) {
+            let first = columns.partition_point(|&c| c < column);
+            let end = columns.partition_point(|&c| c <= column);
+            let (top, low) = (
+                rows.partition_point(|&r| r < run.start),
+                rows.partition_point(|&r| r < run.end),
+            );
+            for bit in first..end {
+                for row in top..low {
+                    bits[(row * BITS_SIDE + bit) / 8] |= 0x80 >> (bit % 8);
+                }
+            }
+        }
+        bits
     }
 
     /// COCO's compressed `counts`, appended to `text`.
@@ -121,6 +183,41 @@ mod tests {
         assert_eq!(mask(Size::new(2, 2), &[]).counts(), [4]);
         assert_eq!(mask(Size::new(2, 2), &[(0, 4)]).counts(), [0, 4]);
         assert_eq!(mask(Size::new(2, 2), &[(2, 2)]).counts(), [2, 2]);
+    }
+
+    #[test]
+    fn a_part_of_a_frame_is_laid_where_it_was_cut_out() {
+        // a column and a half of a part of 3 rows
+        let part = mask(Size::new(4, 3), &[(3, 5)]);
+        let whole = part.placed(3, (2, 1), Size::new(8, 10));
+        assert_eq!(whole.runs().collect::<Vec<_>>(), [31..34, 41..43]);
+        assert_eq!(whole.counts().iter().sum::<u32>(), 80);
+    }
+
+    #[test]
+    fn bits_are_the_pixels_under_the_centres() {
+        let size = Size::new(256, 300);
+        // the left half of a box of 128 x 256 at 10, 20: two rows of the frame for each bit's row
+        let runs: Vec<(u32, u32)> = (10..74).map(|x| (x * 300 + 20, 256)).collect();
+        let bits = mask(size, &runs).bits(&BBox::new(10.0, 20.0, 138.0, 276.0), 300);
+        assert_eq!(bits.len(), BITS_BYTES);
+        for row in bits.chunks(16) {
+            assert_eq!(row, [[0xff; 8], [0; 8]].concat());
+        }
+        // a single pixel in a box of 2 x 2 is a quarter of all bits
+        let one = mask(size, &[(11 * 300 + 20, 1)]);
+        let bits = one.bits(&BBox::new(10.0, 20.0, 12.0, 22.0), 300);
+        let ones: u32 = bits.iter().map(|b| b.count_ones()).sum();
+        assert_eq!(
+            (ones, bits[0], bits[8], bits[127 * 16 + 8]),
+            (64 * 64, 0, 0xff, 0)
+        );
+        assert!(
+            mask(size, &[])
+                .bits(&BBox::new(0.0, 0.0, 5.0, 5.0), 300)
+                .iter()
+                .all(|&b| b == 0)
+        );
     }
 
     #[test]

@@ -22,12 +22,15 @@ use crate::{
     scene::Report,
 };
 
+pub mod everything;
 mod exemplar;
 pub mod golden;
 mod ground;
+pub mod inside;
 mod masks;
 mod places;
 mod presence;
+mod stuff;
 
 pub use places::FrameEvidence;
 
@@ -105,6 +108,7 @@ pub struct Pipeline {
     grounder: Option<ground::Grounder>,
     masker: Option<masks::Masker>,
     senser: Option<presence::Senser>,
+    coverer: Option<stuff::Coverer>,
     /// What the backbone made of the last frame, and how that frame lay in the input.
     features: TVec<TValue>,
     letterbox: Option<Letterbox>,
@@ -190,7 +194,9 @@ impl Pipeline {
         let grounder = ground::Grounder::open(pack, execution, features)?;
         let masker = masks::Masker::open(pack, execution, features)?;
         let senser = presence::Senser::open(pack, execution, features, quant(embedding))?;
+        let coverer = stuff::Coverer::open(pack, execution, features, quant(embedding))?;
         Ok(Self {
+            coverer,
             grounder,
             masker,
             senser,
@@ -243,9 +249,7 @@ impl Pipeline {
     ) -> Result<StageTimes, PipelineError> {
         let mut times = StageTimes::default();
         let clock = Instant::now();
-        let plane = Arc::make_mut(&mut self.image);
-        let letterbox = self.letterboxer.write(frame, plane.as_bytes_mut());
-        self.letterbox = Some(letterbox);
+        let letterbox = self.look(frame);
         report.masks.clear();
         report.presences.clear();
         report.tracks.clear();
@@ -276,6 +280,14 @@ impl Pipeline {
         }
         times.select = clock.elapsed();
         Ok(times)
+    }
+
+    /// Lays a frame into the input plane.
+    fn look(&mut self, frame: &Frame<'_>) -> Letterbox {
+        let plane = Arc::make_mut(&mut self.image);
+        let letterbox = self.letterboxer.write(frame, plane.as_bytes_mut());
+        self.letterbox = Some(letterbox);
+        letterbox
     }
 
     /// Head outputs for the frame in the input plane.

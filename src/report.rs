@@ -6,7 +6,8 @@
 //! | [`json`] | one line of JSON, names as in ROS `vision_msgs/Detection2DArray` |
 //! | [`coco`] | elements of one JSON array, as COCO's tools read results |
 //!
-//! [`grounding`] writes what sentences mean instead of detections.
+//! [`grounding`] writes what sentences mean instead of detections, [`objects`] all objects with their nearest names, [`maps`] what every
+//! pixel is of.
 //!
 //! All three write to any [`Write`]. JSON is made by `serde-json-core` in a buffer that
 //! is kept and grown, so after the largest report nothing is allocated. (Its string
@@ -23,6 +24,9 @@ use crate::scene::{Names, Report};
 pub mod coco;
 pub mod grounding;
 pub mod json;
+pub mod maps;
+pub mod objects;
+mod pixels;
 pub mod text;
 
 /// How reports are written.
@@ -34,6 +38,18 @@ pub enum Format {
     Json,
     /// One JSON array of COCO results.
     Coco,
+}
+
+/// How the pixels of an object are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MaskForm {
+    /// COCO's compressed run lengths.
+    #[default]
+    Rle,
+    /// COCO's lists of polygons ([`Mask::polygons`](crate::mask::Mask::polygons)).
+    Polygons,
+    /// The box as 128 × 128 bits in base64 ([`Mask::bits`](crate::mask::Mask::bits)); in COCO results run lengths.
+    Bits,
 }
 
 /// A stream of reports in one format.
@@ -54,6 +70,15 @@ impl<W: Write> ReportWriter<W> {
             Format::Text => Self::Text(text::TextWriter::new(out)),
             Format::Json => Self::Json(json::JsonWriter::new(out)),
             Format::Coco => Self::Coco(coco::CocoWriter::new(out)),
+        }
+    }
+
+    /// Chooses how masks are written, where the format has them.
+    pub fn write_masks_as(&mut self, form: MaskForm) {
+        match self {
+            Self::Text(_) => (),
+            Self::Json(writer) => writer.form = form,
+            Self::Coco(writer) => writer.form = form,
         }
     }
 

@@ -421,8 +421,7 @@ impl Runner {
         let (x, y) = (part.x as f32, part.y as f32);
         if part.size != size {
             for detection in &mut self.report.detections {
-                let b = &mut detection.bbox;
-                (b.x0, b.y0, b.x1, b.y1) = (b.x0 + x, b.y0 + y, b.x1 + x, b.y1 + y);
+                detection.bbox = detection.bbox.moved(x, y);
             }
         }
         self.report.sequence = picture.sequence;
@@ -430,6 +429,7 @@ impl Runner {
         self.report.size = size;
         self.prompts.rules().apply(&mut self.report);
         self.follow(picture, part);
+        self.make_masks(part);
         let inference = began.elapsed();
         (self.frame, self.part) = (Some(size), Some(part));
         let latency_us = self.emit(picture);
@@ -455,6 +455,23 @@ impl Runner {
         if let Err(why) = self.follower.sight(&part, &mut self.report) {
             self.fault("camera", why);
         }
+    }
+
+    /// Gives the report's detections their masks, if the configuration asks for them.
+    fn make_masks(&mut self, part: Crop) {
+        if !self.config.task.masks || !self.engine.pipeline.segments() {
+            return;
+        }
+        // masks are made of what was looked at, and then laid into the frame
+        let (x, y, size) = (part.x as f32, part.y as f32, self.report.size);
+        for detection in &mut self.report.detections {
+            detection.bbox = detection.bbox.moved(-x, -y);
+        }
+        if let Err(e) = self.engine.pipeline.segment(&mut self.report) {
+            self.fault("masks", e.to_string());
+        }
+        self.report.size = part.size;
+        self.report.place((part.x, part.y), size, |_, _| true);
     }
 
     /// Sends the report that was just made; returns its age.

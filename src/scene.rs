@@ -54,6 +54,9 @@ pub struct Report {
     pub presences: Vec<Presence>,
 }
 
+/// Names of one object, nearest first: an index into the prompt set, and the cosine between the name and the object.
+pub type Nearest = Vec<(u32, f32)>;
+
 /// Whether something is in the picture at all, wherever it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Presence {
@@ -81,6 +84,34 @@ impl Report {
             masks: Vec::new(),
             presences: Vec::new(),
         }
+    }
+
+    /// Makes the report of a part of a frame one of the whole: moves boxes and masks by `x`, `y`, and keeps those detections whose
+    /// centre `counts`.
+    pub fn place(&mut self, (x, y): (u32, u32), frame: Size, counts: impl Fn(f32, f32) -> bool) {
+        let part = std::mem::replace(&mut self.size, frame);
+        for detection in &mut self.detections {
+            detection.bbox = detection.bbox.moved(x as f32, y as f32);
+        }
+        for mask in &mut self.masks {
+            *mask = mask.placed(part.height, (x, y), frame);
+        }
+        self.retain(|detection| {
+            let (cx, cy) = detection.bbox.center();
+            counts(cx, cy)
+        });
+    }
+
+    /// Keeps some of the detections, with their masks, tracks and sights.
+    pub fn retain(&mut self, keep: impl Fn(&Detection) -> bool) {
+        let kept: heapless::Vec<bool, MAX_DETECTIONS> = self.detections.iter().map(&keep).collect();
+        let mut own = kept.iter();
+        self.masks.retain(|_| own.next() == Some(&true));
+        let mut own = kept.iter();
+        self.tracks.retain(|_| own.next() == Some(&true));
+        let mut own = kept.iter();
+        self.sights.retain(|_| own.next() == Some(&true));
+        self.detections.retain(keep);
     }
 
     /// Says of each detection where it lies as seen from the camera; `part` is what was looked at, in pixels of the frame.

@@ -5,8 +5,11 @@
 //! integers, on the prototypes' grid. Between its points the logit is interpolated linearly (half-pixel centres, as torch's bilinear
 //! `align_corners=False`) at the frame's pixels.
 //!
-//! Interpolation runs down the frame's columns, as COCO's run-length code does. Between two grid points it is a straight line, so where
-//! both ends are inside, or both outside, no pixel between them is looked at: a large mask costs what its outline costs.
+//! Runs go down the frame's columns, as COCO's run-length code does. A cell of the grid whose four corners are all inside is one run in
+//! each of its columns, one whose corners are all outside is nothing, and in the others a column crosses zero once: there the pixel is
+//! solved for, not searched. So a large mask costs what its outline costs.
+
+use std::ops::Range;
 
 use crate::{
     detect::Field,
@@ -15,71 +18,69 @@ use crate::{
     mask::Mask,
 };
 
+mod axis;
+
+pub(crate) use axis::{Axis, Stretch};
+
 /// Makes masks; its buffers are kept.
 #[derive(Debug, Default)]
 pub struct Segmenter {
     /// The object's logits on the grid around its box, `[rows, columns]`, times an unknown positive factor.
-    grid: Vec<f32>,
-    /// One column of the frame, at the grid's rows.
-    column: Vec<f32>,
+    grid: Vec<i32>,
+    /// Its coefficients around zero.
+    coefficients: Vec<i16>,
+    columns: Vec<Stretch>,
+    rows: Vec<Stretch>,
+    pieces: Vec<Piece>,
 }
 
 /// The prototypes of one frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Prototypes<'a> {
-    /// Their planes.
+    /// Their planes: the whole grid over the input, or a window of it.
     pub field: Field,
     /// Their bytes.
     pub bytes: &'a [u8],
-    /// Input pixels between neighbouring points of their grid.
+    /// Input pixels between neighbouring points of the grid.
     pub stride: u32,
+    /// Columns and rows of the whole grid.
+    pub size: (usize, usize),
+    /// Column and row of the grid at which the planes begin.
+    pub origin: (usize, usize),
 }
 
-/// Pixels of the frame along one axis in the grid's coordinates: pixel `i` lies at `scale · i + shift`.
+/// The columns and rows of a grid of `size` that the masks in some boxes need.
+#[must_use]
+pub fn points<'a>(
+    letterbox: &Letterbox,
+    stride: u32,
+    size: (usize, usize),
+    boxes: impl Iterator<Item = &'a BBox>,
+) -> (Range<usize>, Range<usize>) {
+    let joined = |a: Range<usize>, b: &Axis| a.start.min(b.low)..a.end.max(b.high + 1);
+    let all = boxes.fold((usize::MAX..0, usize::MAX..0), |(columns, rows), bbox| {
+        let [x, y] = axes(letterbox, stride, size, bbox);
+        (joined(columns, &x), joined(rows, &y))
+    });
+    match all {
+        (columns, rows) if columns.is_empty() || rows.is_empty() => (0..1, 0..1),
+        all => all,
+    }
+}
+
+/// The pixels of a box on a grid of `size`.
+fn axes(letterbox: &Letterbox, stride: u32, size: (usize, usize), bbox: &BBox) -> [Axis; 2] {
+    let spans = ((bbox.x0, bbox.x1), (bbox.y0, bbox.y1));
+    Axis::both(letterbox, stride, size, spans)
+}
+
+/// Some rows of the pixel columns between two grid columns.
 #[derive(Clone, Copy, Debug)]
-struct Axis {
-    scale: f32,
-    shift: f32,
-    /// Pixels whose centres lie in the box.
-    first: u32,
-    end: u32,
-    /// Points of the grid that these pixels need, and that there are.
-    low: usize,
-    high: usize,
-}
-
-impl Axis {
-    fn new(
-        frame: u32,
-        resized: u32,
-        offset: u32,
-        stride: u32,
-        points: usize,
-        span: (f32, f32),
-    ) -> Self {
-        let scale = resized as f32 / frame as f32 / stride as f32;
-        let shift = 0.5 * scale + offset as f32 / stride as f32 - 0.5;
-        let first = (span.0 - 0.5).ceil().clamp(0.0, frame as f32) as u32;
-        let end = ((span.1 - 0.5).floor() + 1.0).clamp(first as f32, frame as f32) as u32;
-        let point = |pixel: u32| scale * pixel as f32 + shift;
-        let last = points - 1;
-        Self {
-            scale,
-            shift,
-            first,
-            end,
-            low: (point(first).floor().max(0.0) as usize).min(last),
-            high: (point(end.max(1) - 1).floor().max(0.0) as usize + 1).min(last),
-        }
-    }
-
-    /// The grid point at or before a pixel, counted from `low`, and how far behind it the pixel lies, 0 to 1.
-    fn place(&self, pixel: u32) -> (usize, f32) {
-        let at = (self.scale * pixel as f32 + self.shift - self.low as f32)
-            .clamp(0.0, (self.high - self.low) as f32);
-        let point = (at as usize).min((self.high - self.low).saturating_sub(1));
-        (point, at - point as f32)
-    }
+enum Piece {
+    /// All of them are mask.
+    Inside(u32, u32),
+    /// The outline goes through: the cell's corners, top left first, row by row.
+    Outline(Stretch, [f32; 4]),
 }
 
 impl Segmenter {
@@ -89,7 +90,7 @@ impl Segmenter {
     ///
     /// # Panics
     ///
-    /// If the coefficients are not as many as the prototypes.
+    /// If the coefficients are not as many as the prototypes, or the window of these does not hold [what the box needs](points).
     pub fn run(
         &mut self,
         prototypes: &Prototypes<'_>,
@@ -103,100 +104,117 @@ impl Segmenter {
         let planes = prototypes.field.planes;
         let count = prototypes.bytes.len() / planes.bytes() * LANE;
         assert_eq!(coefficients.len(), count, "coefficients");
-        let (frame, resized, offset) = (letterbox.frame, letterbox.resized(), letterbox.offset());
-        let stride = prototypes.stride;
-        let x = Axis::new(
-            frame.width,
-            resized.width,
-            offset.0,
-            stride,
-            planes.width,
-            (bbox.x0, bbox.x1),
+        let [x, y] = axes(letterbox, prototypes.stride, prototypes.size, bbox);
+        let (left, top) = prototypes.origin;
+        assert!(
+            left <= x.low
+                && x.high < left + planes.width
+                && top <= y.low
+                && y.high < top + planes.height,
+            "prototypes of another window than the box"
         );
-        let y = Axis::new(
-            frame.height,
-            resized.height,
-            offset.1,
-            stride,
-            planes.height,
-            (bbox.y0, bbox.y1),
-        );
-        self.sum(prototypes, coefficients, zero, (&x, &y));
-        let columns = x.high - x.low + 1;
-        for column in x.first..x.end {
-            let (point, part) = x.place(column);
-            self.column.clear();
-            let rows = self.grid.chunks_exact(columns);
-            self.column.extend(rows.map(|row| {
-                let next = row[(point + 1).min(columns - 1)];
-                row[point] + (next - row[point]) * part
-            }));
-            inside(&self.column, &y, |first, end| {
-                mask.push(column * frame.height + first, end - first);
-            });
+        self.coefficients.clear();
+        let centred = coefficients.iter().map(|&c| i16::from(c) - i16::from(zero));
+        self.coefficients.extend(centred);
+        self.sum(prototypes, &x, &y);
+        x.stretches(&mut self.columns);
+        y.stretches(&mut self.rows);
+        let height = letterbox.frame.height;
+        for i in 0..self.columns.len() {
+            let columns = self.columns[i];
+            self.pieces_of(columns.point, x.points());
+            if self.pieces.is_empty() {
+                continue;
+            }
+            for column in columns.first..columns.end {
+                let (_, part) = x.place(column);
+                for piece in &self.pieces {
+                    let (first, end) = match *piece {
+                        Piece::Inside(first, end) => (first, end),
+                        Piece::Outline(rows, [a, b, c, d]) => {
+                            inside(a + (b - a) * part, c + (d - c) * part, rows, &y)
+                        }
+                    };
+                    mask.push(column * height + first, end - first);
+                }
+            }
         }
-        mask.finish(frame);
+        mask.finish(letterbox.frame);
     }
 
     /// The logits on the grid, from integers.
-    fn sum(
-        &mut self,
-        prototypes: &Prototypes<'_>,
-        coefficients: &[u8],
-        zero: u8,
-        (x, y): (&Axis, &Axis),
-    ) {
+    fn sum(&mut self, prototypes: &Prototypes<'_>, x: &Axis, y: &Axis) {
         let Field { planes, quant } = prototypes.field;
-        let centred = |byte: u8, zero: u8| i32::from(byte) - i32::from(zero);
+        let shift: i32 = self.coefficients.iter().map(|&c| i32::from(c)).sum();
         self.grid.clear();
-        for row in y.low..=y.high {
-            for column in x.low..=x.high {
-                let pixel = prototypes
-                    .field
-                    .at(prototypes.bytes, row * planes.width + column);
-                let blocks = pixel.zip(coefficients.as_chunks::<LANE>().0);
-                let sum: i32 = blocks
-                    .map(|(p, c)| {
-                        let products = p.iter().zip(c);
-                        products
-                            .map(|(&p, &c)| centred(p, quant.zero_point) * centred(c, zero))
-                            .sum::<i32>()
-                    })
-                    .sum();
-                self.grid.push(sum as f32);
+        self.grid.resize(
+            x.points() * y.points(),
+            -shift * i32::from(quant.zero_point),
+        );
+        let planes_of = prototypes.bytes.chunks_exact(planes.bytes());
+        for (plane, coefficients) in planes_of.zip(self.coefficients.as_chunks::<LANE>().0) {
+            let rows = self
+                .grid
+                .chunks_exact_mut(x.points())
+                .zip(y.low - prototypes.origin.1..);
+            for (sums, row) in rows {
+                let at = planes.origin()
+                    + row * planes.row_bytes()
+                    + (x.low - prototypes.origin.0) * LANE;
+                let pixels = plane[at..].as_chunks::<LANE>().0;
+                for (sum, pixel) in sums.iter_mut().zip(pixels) {
+                    let products = pixel.iter().zip(coefficients);
+                    *sum += products
+                        .map(|(&p, &c)| i32::from(p) * i32::from(c))
+                        .sum::<i32>();
+                }
+            }
+        }
+    }
+
+    /// What lies in the pixel columns behind a grid column, from the top.
+    fn pieces_of(&mut self, column: usize, columns: usize) {
+        self.pieces.clear();
+        let next = (column + 1).min(columns - 1);
+        let last = self.grid.len() / columns - 1;
+        for &rows in &self.rows {
+            let [top, low] = [rows.point, (rows.point + 1).min(last)].map(|row| {
+                let row = &self.grid[row * columns..][..columns];
+                [row[column], row[next]]
+            });
+            let corners = [top[0], top[1], low[0], low[1]];
+            if corners.iter().all(|&c| c > 0) {
+                match self.pieces.last_mut() {
+                    Some(Piece::Inside(_, end)) if *end == rows.first => *end = rows.end,
+                    _ => self.pieces.push(Piece::Inside(rows.first, rows.end)),
+                }
+            } else if corners.iter().any(|&c| c > 0) {
+                let corners = corners.map(|c| c as f32);
+                self.pieces.push(Piece::Outline(rows, corners));
             }
         }
     }
 }
 
-/// Calls `run` for each run of pixels above zero in one column, whose values at the grid's points are given.
-fn inside(values: &[f32], axis: &Axis, mut run: impl FnMut(u32, u32)) {
-    let mut row = axis.first;
-    while row < axis.end {
-        let (point, _) = axis.place(row);
-        let (a, b) = (values[point], values[(point + 1).min(values.len() - 1)]);
-        // the pixels of this stretch of the grid
-        let mut end = row + 1;
-        let left = (point as f32 + 1.0 - (axis.scale * row as f32 + axis.shift - axis.low as f32))
-            / axis.scale;
-        end = end.max(row + left.clamp(0.0, (axis.end - row) as f32) as u32);
-        while end > row + 1 && axis.place(end - 1).0 > point {
-            end -= 1;
-        }
-        while end < axis.end && axis.place(end).0 == point {
-            end += 1;
-        }
-        if a > 0.0 && b > 0.0 {
-            run(row, end);
-        } else if a > 0.0 || b > 0.0 {
-            for pixel in row..end {
-                let (_, part) = axis.place(pixel);
-                if a + (b - a) * part > 0.0 {
-                    run(pixel, pixel + 1);
-                }
+/// The pixels above zero of a stretch, from the values at its two ends; an empty run at its start if there are none.
+fn inside(a: f32, b: f32, rows: Stretch, axis: &Axis) -> (u32, u32) {
+    let Stretch { point, first, end } = rows;
+    match (a > 0.0, b > 0.0) {
+        (true, true) => (first, end),
+        (false, false) => (first, first),
+        (down, _) => {
+            let above = |pixel: u32| a + (b - a) * axis.place(pixel).1 > 0.0;
+            // the first pixel that is on the other side
+            let near = axis.pixel_near(point, a / (a - b));
+            let mut cross = near.clamp(first, end);
+            while cross > first && above(cross - 1) != down {
+                cross -= 1;
             }
+            while cross < end && above(cross) == down {
+                cross += 1;
+            }
+            if down { (first, cross) } else { (cross, end) }
         }
-        row = end;
     }
 }
 

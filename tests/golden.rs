@@ -131,7 +131,8 @@ fn every_int8_tensor_equals_onnxruntimes_on_every_level() {
                 &digests,
             );
 
-            for (name, first) in [("masks", 0), ("presence", 1)] {
+            let stuff = pack.manifest().stuff.map(|_| ("stuff", 0));
+            for (name, first) in [("masks", 0), ("presence", 1)].into_iter().chain(stuff) {
                 let graph = load(&pack, name, execution);
                 compare(name, &graph, isa, threads, &features[first..], &digests);
             }

@@ -2,6 +2,8 @@
 //!
 //! Damage that a checksum sees is one half. The other half has right checksums: whoever writes a pack writes them too.
 
+mod stuffed;
+
 use std::{
     collections::HashMap,
     fs,
@@ -23,6 +25,7 @@ use tarsier::{
         program::{Activation, DepthwiseWeights, Executor, Kind, Place, Program, View},
     },
     kernels::isa::Isa,
+    labels::LabelMap,
     pack::{ALIGN, Pack},
     pipeline::Pipeline,
     prompt::{PromptSet, Request, sentence::SentenceEncoder, vocabulary::Vocabulary},
@@ -137,6 +140,12 @@ impl Loaded {
         self.pipeline
             .detect(&frame, &set, &mut report)
             .map_err(|e| e.to_string())?;
+        if self.pipeline.covers() {
+            let mut map = LabelMap::default();
+            self.pipeline
+                .cover(&set, &[0, 1], Some(0.0), &mut map)
+                .map_err(|e| e.to_string())?;
+        }
         Ok(())
     }
 }
@@ -447,6 +456,47 @@ fn a_manifest_that_contradicts_the_rest_is_refused() {
             &format!("strides {strides:?}"),
             &["contradicts itself"],
         );
+    }
+}
+
+#[test]
+fn a_stuff_network_that_does_not_fit_is_refused() {
+    use serde_json::json;
+    let good = stuffed::sections();
+    assert!(open(&stuffed::packed(&good), "a pack with stuff", true).is_ok());
+    let form = |stride: u32, scale: f64| json!({"stride": stride, "scale": scale, "bias": -4.0, "threshold": 0.3});
+    for (form, words) in [
+        (form(0, 1.0), "stuff network"),
+        (form(16, 1.0), "stuff network"),
+        (form(u32::MAX, 1.0), "stuff network"),
+        (form(8, 1e300), "stuff network"),
+        (json!({"stride": 8}), "scale"),
+        (
+            json!({"stride": 8, "scale": 1.0, "bias": 0.0, "threshold": 0.3, "more": 1}),
+            "more",
+        ),
+    ] {
+        let mut s = good.clone();
+        stuffed::set_stuff(&mut s, form.clone());
+        refused(&stuffed::packed(&s), &form.to_string(), &[words]);
+    }
+    let mut s = good.clone();
+    s.retain(|(name, _)| name != "stuff.onnx");
+    refused(&stuffed::packed(&s), "no stuff", &["stuff.onnx", "missing"]);
+    for other in ["head.onnx", "masks.onnx", "backbone.onnx", "sentence.onnx"] {
+        let mut s = good.clone();
+        let bytes = section(&mut s, other).clone();
+        *section(&mut s, "stuff.onnx") = bytes;
+        refused(&stuffed::packed(&s), &format!("{other} as stuff"), &[]);
+    }
+    // numbers that are wild but finite do no harm
+    for (scale, bias) in [(0.0, 0.0), (3e38, -3e38), (-1e-38, 3e38)] {
+        let mut s = good.clone();
+        stuffed::set_stuff(
+            &mut s,
+            json!({"stride": 8, "scale": scale, "bias": bias, "threshold": -1.0}),
+        );
+        assert!(open(&stuffed::packed(&s), "wild numbers", true).is_ok());
     }
 }
 

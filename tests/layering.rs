@@ -12,13 +12,20 @@ use std::{
 const LAYERS: [(&str, &[&str]); 12] = [
     (
         "values",
-        &["geometry", "head", "mask", "odds", "quant", "scene"],
+        &[
+            "geometry", "head", "labels", "mask", "odds", "quant", "scene",
+        ],
     ),
     ("kernels", &["kernels"]),
     ("sources", &["pack", "frame", "capture", "text"]),
     ("graph", &["graph"]),
     ("prompts", &["prompt"]),
-    ("detect", &["detect", "ground", "segment", "track"]),
+    (
+        "detect",
+        &[
+            "detect", "ground", "panoptic", "segment", "semantic", "track",
+        ],
+    ),
     ("output", &["report", "draw", "protocol"]),
     ("links", &["link"]),
     ("pipeline", &["pipeline"]),

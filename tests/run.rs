@@ -91,6 +91,24 @@ fn the_loop_finds_what_detect_finds() {
 }
 
 #[test]
+fn with_masks_a_report_has_the_pixels_that_segment_says() {
+    let folder = Folder::new();
+    let segment = std::process::Command::new(env!("CARGO_BIN_EXE_tarsier"))
+        .current_dir(root())
+        .env_remove("TARSIER_PACK")
+        .args(["segment", PHOTO, "--format", "json"])
+        .output()
+        .expect("it runs");
+    let wanted: Value = serde_json::from_slice(&segment.stdout).expect("JSON");
+    let source = format!("files:{PHOTO}");
+    let config = folder.file("c.toml", "[task]\nmasks = true\n");
+    let options = ["--config", &config, "--source", &source];
+    let (reports, _) = lines_of(&mut command(&options), b"");
+    assert!(wanted["detections"][0]["mask"].is_object(), "{wanted}");
+    assert_eq!(reports[0]["detections"], wanted["detections"]);
+}
+
+#[test]
 fn mjpeg_on_a_pipe_is_cut_at_its_markers_and_damage_costs_one_picture() {
     let photo = fs::read(root().join(PHOTO)).expect("a photo");
     let stream = [

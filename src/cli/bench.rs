@@ -34,6 +34,9 @@ pub(crate) struct Bench {
     /// Also time every operator.
     #[arg(long)]
     ops: bool,
+    /// Also time the masks of what is found (lower --threshold for more of it), beside the frame itself.
+    #[arg(long)]
+    masks: bool,
     /// How to print it; json holds every frame's times.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -71,6 +74,9 @@ struct Measured {
     frames: u32,
     /// The times of every measured frame, by stage.
     stages: [Vec<Duration>; STAGES.len()],
+    /// The times of the masks of every measured frame, and of how many objects; none where they were not asked for.
+    masks: Vec<Duration>,
+    objects: usize,
     /// Working memory of backbone and head.
     arena_bytes: u64,
     /// From the start of the process to an open pack and prompts that are ready.
@@ -119,6 +125,7 @@ impl Bench {
 
     fn measure(&self, execution: Execution, started: Instant) -> Result<Measured, Failure> {
         let mut opened = self.engine.open(execution, Settings::default())?;
+        opened.needs(self.masks, opened.pipeline.segments(), "masks")?;
         let prompts = self.prompts.open(&mut opened, true)?;
         let loaded = started.elapsed();
         let golden = opened
@@ -134,12 +141,21 @@ impl Bench {
         let frame = image.frame(0).map_err(|e| fail(exit::SOFTWARE, e))?;
         let mut first = None;
         let mut stages = [const { Vec::new() }; STAGES.len()];
+        let mut masks = Vec::new();
         for i in 0..self.frames + self.frames.div_ceil(10) {
             let times = opened
                 .pipeline
                 .detect(&frame, &prompts, &mut report)
                 .map_err(|e| fail(exit::SOFTWARE, e))?;
             first.get_or_insert_with(|| started.elapsed());
+            let clock = Instant::now();
+            if self.masks {
+                let segmented = opened.pipeline.segment(&mut report);
+                segmented.map_err(|e| fail(exit::SOFTWARE, e))?;
+                if i >= self.frames.div_ceil(10) {
+                    masks.push(clock.elapsed());
+                }
+            }
             if i >= self.frames.div_ceil(10) {
                 let clock = Instant::now();
                 decode().map_err(|e| fail(code_of(&e), e))?;
@@ -171,6 +187,8 @@ impl Bench {
             prompts: prompts.prompts().len(),
             photo: (image.size.width, image.size.height),
             frames: self.frames,
+            masks,
+            objects: report.detections.len(),
             stages,
             arena_bytes: graphs
                 .iter()

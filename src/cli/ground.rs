@@ -8,27 +8,20 @@ use std::{
 use clap::{Args, ValueEnum};
 use tarsier::{
     detect::Settings,
-    draw,
-    frame::{
-        FrameError,
-        file::{ImageFile, images},
-    },
     graph::op::Execution,
+    ground::Grounding,
     prompt::{Row, vocabulary::normalise},
     report::grounding::GroundingWriter,
     scene::{Detection, Report},
 };
 
-use super::{
-    Engine, Failure, Opened, code_of, detect::Drawn, exit, fail, output_failure, progress,
-};
+use super::{Engine, Failure, Opened, exit, fail, output_failure, photos::Photos};
 
 /// Options of `ground`.
 #[derive(Debug, Args)]
 pub(crate) struct Ground {
-    /// Photos (JPEG, PNG) and folders of them.
-    #[arg(required = true, value_name = "PHOTO")]
-    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    photos: Photos,
     /// What to find: one thing, told from others by where it is, how large, of what colour, or beside what. Repeat it for more.
     #[arg(
         long = "sentence",
@@ -42,12 +35,12 @@ pub(crate) struct Ground {
     /// Least score of an answer, 0 to 1; with 0 every sentence means something. Default: the pack's.
     #[arg(long, value_name = "SCORE", value_parser = super::unit_interval)]
     threshold: Option<f32>,
+    /// Also say which pixels the objects have: their number, COCO run lengths, or tinted in what is drawn.
+    #[arg(long)]
+    masks: bool,
     /// What is written to stdout: a line per sentence, or a JSON object per photo.
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     format: OutputFormat,
-    /// Draw what was found into copies of the photos, in this folder.
-    #[arg(long, value_name = "DIR")]
-    draw: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) engine: Engine,
 }
@@ -68,69 +61,43 @@ impl Ground {
             );
             return Err(fail(exit::DATA, message));
         }
+        opened.needs(self.masks, opened.pipeline.segments(), "masks")?;
         let sentences = self.texts()?;
         let rows = encode(&opened, &sentences)?;
-        if let Some(folder) = &self.draw {
-            std::fs::create_dir_all(folder)
-                .map_err(|e| fail(exit::CANNOT_CREATE, format!("{}: {e}", folder.display())))?;
-        }
-        let mut code = 0;
-        let mut failed = |e: &FrameError| {
-            log::error!("{e}");
-            code = code_of(e).max(code);
-        };
-        let mut photos = Vec::new();
-        for path in &self.paths {
-            match images(path) {
-                Ok(found) => photos.extend(found),
-                Err(e) => failed(&e),
-            }
-        }
         let json = self.format == OutputFormat::Json;
         let mut writer = GroundingWriter::new(json, BufWriter::new(io::stdout().lock()));
-        let bar = progress(photos.len() as u64, "photos", photos.len() < 8);
-        let mut drawn = Drawn::new(self.draw.as_deref(), &photos);
-        for (path, sequence) in photos.iter().zip(0..) {
-            bar.set_position(sequence);
-            let mut image = match ImageFile::open(path) {
-                Ok(image) => image,
-                Err(e) => {
-                    bar.suspend(|| failed(&e));
-                    continue;
-                }
-            };
-            let frame = image.frame(sequence).map_err(|e| fail(exit::SOFTWARE, e))?;
-            let answers = opened
+        let software = |e| fail(exit::SOFTWARE, e);
+        let code = self.photos.each(|mut photo| {
+            let frame = photo.frame()?;
+            let mut answers = opened
                 .pipeline
                 .ground(&frame, &rows, self.threshold)
-                .map_err(|e| fail(exit::SOFTWARE, e))?;
-            let answers: Vec<_> = sentences.iter().map(String::as_str).zip(answers).collect();
-            let mut report = Report::new(sequence, image.captured, image.size);
-            let shown = path.to_string_lossy();
-            writer
-                .write(Some(&shown), &report, &answers)
-                .or_else(output_failure)?;
-            if let Some(to) = drawn.path_for(path)? {
-                for ((_, answer), prompt) in answers.iter().zip(0..) {
-                    let Some(object) = answer.object else {
-                        continue;
-                    };
-                    // more sentences than a report holds are answered, but not all are drawn
-                    let _ = report.detections.push(Detection {
-                        bbox: object.bbox,
-                        score: answer.score,
-                        logit: tarsier::odds::logit(answer.score),
-                        prompt,
-                        location: object.location,
-                    });
-                }
-                draw::draw(&mut image.pixels, &report, &sentences);
-                draw::save(&to, &image.pixels, image.size, image.kind)
-                    .map_err(|e| fail(exit::CANNOT_CREATE, e))?;
+                .map_err(software)?;
+            let mut report = photo.report();
+            found(&answers, &mut report);
+            if self.masks {
+                opened.pipeline.segment(&mut report).map_err(software)?;
             }
-        }
+            photo.place(&mut report);
+            // what a region leaves out is not there
+            for (answer, sentence) in answers.iter_mut().zip(0..) {
+                let here = report.detections.iter().find(|d| d.prompt == sentence);
+                if let Some(object) = &mut answer.object
+                    && (sentence as usize) < report.detections.capacity()
+                {
+                    match here {
+                        Some(detection) => object.bbox = detection.bbox,
+                        None => answer.object = None,
+                    }
+                }
+            }
+            let answers: Vec<_> = sentences.iter().map(String::as_str).zip(answers).collect();
+            writer
+                .write(Some(&photo.shown(false)), &report, &answers)
+                .or_else(output_failure)?;
+            photo.draw_report(&report, &sentences)
+        })?;
         writer.finish().or_else(output_failure)?;
-        bar.finish_and_clear();
         Ok(code)
     }
 
@@ -145,6 +112,22 @@ impl Ground {
             );
         }
         Ok(texts)
+    }
+}
+
+/// The objects of the answers as detections of their sentences; more sentences than a report holds are answered, but not all are
+/// drawn or have masks.
+fn found(answers: &[Grounding], report: &mut Report) {
+    for (answer, prompt) in answers.iter().zip(0..) {
+        if let Some(object) = answer.object {
+            let _ = report.detections.push(Detection {
+                bbox: object.bbox,
+                score: answer.score,
+                logit: tarsier::odds::logit(answer.score),
+                prompt,
+                location: object.location,
+            });
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | this one | what a program is |
 //! | `check` | what a run relies on, so that a hostile file ends there |
+//! | `cut` | one output by itself, over a part of the picture |
 //! | `executor` | the arena, and running over it |
 
 use std::fmt;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::kernels::layout::{DepthwiseShape, KernelShape, LANE, Planes};
 
 mod check;
+mod cut;
 mod executor;
 
 pub use executor::{Executor, nhwc_from_planes};

@@ -58,6 +58,9 @@ pub struct Manifest {
     /// Whether a prompted thing is in the picture at all, where the pack has a network for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub presence: Option<PresenceForm>,
+    /// What stuff every place is of, where the pack has a network for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stuff: Option<StuffForm>,
     /// How sentences are compared with a frame's objects, where the pack has a network for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ground: Option<Ground>,
@@ -96,6 +99,20 @@ pub struct PresenceForm {
     /// Added to both.
     pub bias: f32,
     /// Least score of something that is there.
+    pub threshold: f32,
+}
+
+/// Stuff logit of a prompt at a place: `scale · (unit prompt · the place's vector) + bias`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StuffForm {
+    /// Input pixels between neighbouring places.
+    pub stride: u32,
+    /// Factor of the dot product.
+    pub scale: f32,
+    /// Added to it.
+    pub bias: f32,
+    /// Least score of a pixel that is named.
     pub threshold: f32,
 }
 

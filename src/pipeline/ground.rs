@@ -94,6 +94,8 @@ impl Pipeline {
 
     /// Finds what each of these sentences means in a frame, or that it means nothing there; each sentence is answered alone.
     ///
+    /// The frame is kept as that of a [`detect`](Self::detect) is, so that [`segment`](Self::segment) can follow.
+    ///
     /// `gate` is the least score of an answer; without it the pack's holds.
     ///
     /// # Errors
@@ -106,22 +108,21 @@ impl Pipeline {
         sentences: &[Row],
         gate: Option<f32>,
     ) -> Result<Vec<Grounding>, PipelineError> {
+        if self.grounder.is_none() {
+            return Err(PipelineError::Lacks("grounding"));
+        }
+        let letterbox = self.look(frame);
+        let outputs = self.network(&mut super::StageTimes::default())?;
+        let outputs = super::levels_of(&outputs);
         let Some(grounder) = &mut self.grounder else {
             return Err(PipelineError::Lacks("grounding"));
         };
-        let plane = Arc::make_mut(&mut self.image);
-        let letterbox = self.letterboxer.write(frame, plane.as_bytes_mut());
-        let features = self
-            .backbone
-            .run(tvec!(Arc::clone(&self.image).into_tvalue()))?;
         let levels: heapless::Vec<(Field, &[u8]), 8> = grounder
             .features
             .iter()
-            .zip(&features)
+            .zip(&self.features)
             .map(|(field, t)| (*field, t.as_bytes()))
             .collect();
-        let outputs = self.head.run(features.iter().cloned().collect())?;
-        let outputs = super::levels_of(&outputs);
         self.detector.propose(&outputs);
         let candidates = self.detector.candidates(&outputs);
         grounder

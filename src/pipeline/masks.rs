@@ -1,5 +1,7 @@
 //! Masks of a frame's detections: a graph on the features, then [`segment`](crate::segment), object by object.
 
+use parts::{Parts, Window};
+
 use super::{Pipeline, PipelineError, field, load, same};
 use crate::{
     graph::op::{Execution, Graph},
@@ -8,8 +10,10 @@ use crate::{
     mask::Mask,
     pack::Pack,
     scene::Report,
-    segment::{Prototypes, Segmenter},
+    segment::{self, Prototypes, Segmenter},
 };
+
+mod parts;
 
 /// The mask network of a pack.
 #[derive(Debug)]
@@ -17,6 +21,10 @@ pub(super) struct Masker {
     graph: Graph,
     stride: u32,
     segmenter: Segmenter,
+    /// The network in parts, if it can be taken apart; else all of it is run.
+    parts: Option<Parts>,
+    places: Vec<(usize, usize)>,
+    coefficients: Vec<u8>,
 }
 
 impl Masker {
@@ -61,6 +69,9 @@ impl Masker {
             ));
         }
         Ok(Some(Self {
+            parts: Parts::new(&graph, execution),
+            places: Vec::new(),
+            coefficients: Vec::new(),
             graph,
             stride: form.stride,
             segmenter: Segmenter::default(),
@@ -88,24 +99,66 @@ impl Pipeline {
         let (false, Some(letterbox)) = (report.detections.is_empty(), &self.letterbox) else {
             return Ok(()); // nothing found, or the self-test came between
         };
-        let outputs = masker.graph.run(self.features.clone())?;
-        let ports = &masker.graph.program().outputs;
-        let prototypes = Prototypes {
-            field: field(&ports[0]),
-            bytes: outputs[0].as_bytes(),
-            stride: masker.stride,
+        let Masker {
+            graph,
+            stride,
+            segmenter,
+            parts,
+            places,
+            coefficients,
+        } = masker;
+        places.clear();
+        let all = report.detections.iter();
+        places.extend(all.map(|d| self.detector.place(d.location)));
+        let ports = &graph.program().outputs;
+        let count = ports[0].view.channels as usize;
+        let size = (ports[0].view.width as usize, ports[0].view.height as usize);
+        let zero = ports[1].view.zero_point;
+        coefficients.clear();
+
+        let boxes = report.detections.iter().map(|d| &d.bbox);
+        let (columns, rows) = segment::points(letterbox, *stride, size, boxes);
+        let features: heapless::Vec<&[u8], 8> =
+            self.features.iter().map(|t| t.as_bytes()).collect();
+        let window = match parts {
+            Some(parts) => {
+                parts.coefficients(&features, places, coefficients);
+                parts.prototypes(&features, columns, rows)
+            }
+            None => None,
         };
-        let mut coefficients = Vec::new();
-        for detection in &report.detections {
-            let (level, index) = self.detector.place(detection.location);
-            let at = field(&ports[1 + level]);
+        let outputs;
+        let window = if let Some(window) = window {
+            window
+        } else {
+            outputs = graph.run(self.features.clone())?;
             coefficients.clear();
-            coefficients.extend(at.at(outputs[1 + level].as_bytes(), index).flatten());
+            let ports = &graph.program().outputs;
+            for &(level, index) in &*places {
+                let at = field(&ports[1 + level]);
+                coefficients.extend(at.at(outputs[1 + level].as_bytes(), index).flatten());
+            }
+            Window {
+                field: field(&ports[0]),
+                bytes: outputs[0].as_bytes(),
+                column: 0,
+                row: 0,
+            }
+        };
+        let prototypes = Prototypes {
+            field: window.field,
+            bytes: window.bytes,
+            stride: *stride,
+            size,
+            origin: (window.column, window.row),
+        };
+        let own = coefficients.chunks_exact(count);
+        for (detection, coefficients) in report.detections.iter().zip(own) {
             let mut mask = Mask::default();
-            masker.segmenter.run(
+            segmenter.run(
                 &prototypes,
-                &coefficients,
-                at.quant.zero_point,
+                coefficients,
+                zero,
                 &detection.bbox,
                 letterbox,
                 &mut mask,

@@ -33,14 +33,20 @@ pub(super) struct Senser {
 
 /// What the product says beside logits: which of them pass, and none does.
 #[derive(Debug, Default)]
-struct Unread {
+pub(super) struct Unread {
     thresholds: Vec<f32>,
     passing: Vec<u16>,
 }
 
 impl Unread {
     /// All logits of some objects.
-    fn align(&mut self, isa: Isa, op: &Align<'_>, objects: &[u8], values: &mut Vec<f32>) {
+    pub(super) fn align(
+        &mut self,
+        isa: Isa,
+        op: &Align<'_>,
+        objects: &[u8],
+        values: &mut Vec<f32>,
+    ) {
         let prompts = op.scale.len();
         let count = objects.len() / op.embedding * prompts;
         values.resize(count, 0.0);

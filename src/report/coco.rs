@@ -7,7 +7,7 @@
 //! ]
 //! ```
 //!
-//! A result that has a track also has `"track_id":7`, as in the sets for tracking that are written like COCO. With masks, a result also has `"segmentation":{"size":[480,640],"counts":"…"}`. Boxes are left, top, width, height in pixels of the photo. Files and categories go by
+//! A result that has a track also has `"track_id":7`, as in the sets for tracking that are written like COCO. With masks, a result also has `"segmentation":{"size":[480,640],"counts":"…"}`, or `[[x,y,x,y,…],…]`. Boxes are left, top, width, height in pixels of the photo. Files and categories go by
 //! name: numbers are the annotation file's business. The array is streamed and is
 //! closed whatever happens between: by [`CocoWriter::finish`], or when the writer is
 //! dropped on the way out of an error. It has no place for `dropped`.
@@ -16,7 +16,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{Json, json::Rle, px, score};
+use super::{Json, MaskForm, pixels::Pixels, px, score};
 use crate::scene::{Names, Report};
 
 /// Writes one JSON array of results.
@@ -25,6 +25,7 @@ pub struct CocoWriter<W: Write> {
     out: W,
     json: Json,
     state: State,
+    pub(super) form: MaskForm,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,7 @@ impl<W: Write> CocoWriter<W> {
             out,
             json: Json::new(),
             state: State::New,
+            form: MaskForm::default(),
         }
     }
 
@@ -74,6 +76,10 @@ impl<W: Write> CocoWriter<W> {
 
     fn append(&mut self, file: Option<&str>, names: &dyn Names, report: &Report) -> io::Result<()> {
         self.open()?;
+        let form = match self.form {
+            MaskForm::Bits => MaskForm::Rle, // COCO knows no bits
+            form => form,
+        };
         let numbered;
         let file_name = match file {
             Some(file) => file,
@@ -90,7 +96,8 @@ impl<W: Write> CocoWriter<W> {
                 bbox: [bbox.x0, bbox.y0, bbox.width(), bbox.height()].map(px),
                 score: score(detection.score),
                 track_id: report.track(i),
-                segmentation: report.masks.get(i).map(|mask| Rle::new(mask, report.size)),
+                segmentation: (report.masks.get(i))
+                    .map(|mask| Pixels::new(mask, bbox, report.size, form)),
             };
             let separator: &[u8] = if self.state == State::Some {
                 b",\n"
@@ -145,7 +152,7 @@ struct CocoResult<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     track_id: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    segmentation: Option<Rle>,
+    segmentation: Option<Pixels>,
 }
 
 #[cfg(test)]

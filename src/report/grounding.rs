@@ -1,6 +1,7 @@
 //! What sentences mean in a frame, as text or JSON.
 //!
-//! `yard.jpg: "the dog on the left" 0.83 at 12,34 56x78`, or `yard.jpg: "a red car" not there (0.02)`.
+//! `yard.jpg: "the dog on the left" 0.83 at 12,34 56x78`, or `yard.jpg: "a red car" not there (0.02)`. With masks,
+//! the number of pixels follows the box; in JSON `"mask"` its run lengths.
 
 use std::io::{self, Write};
 
@@ -9,10 +10,11 @@ use serde::{Serialize, Serializer};
 use super::{
     Json,
     json::{BoundingBox2d, Header},
+    pixels::Rle,
     score,
     text::{OneLine, Whence},
 };
-use crate::{ground::Grounding, scene::Report};
+use crate::{ground::Grounding, mask::Mask, scene::Report};
 
 /// Writes what sentences mean, frame by frame.
 #[derive(Debug)]
@@ -29,7 +31,9 @@ impl<W: Write> GroundingWriter<W> {
         Self { out, json }
     }
 
-    /// Writes one frame's answers, each with its sentence; `frame` gives number, time and size.
+    /// Writes one frame's answers, each with its sentence.
+    ///
+    /// `frame` gives number, time and size, and the masks of those of its detections whose prompt is the sentence's place.
     ///
     /// # Errors
     ///
@@ -46,23 +50,27 @@ impl<W: Write> GroundingWriter<W> {
                 file_name: file,
                 width: frame.size.width,
                 height: frame.size.height,
-                groundings: Groundings(answers),
+                groundings: Groundings(answers, frame),
             });
             return self.out.write_all(line);
         }
         let whence = Whence(file, frame.sequence);
-        for (sentence, answer) in answers {
+        for (i, (sentence, answer)) in (0..).zip(answers) {
             let (sentence, score) = (OneLine(sentence), answer.score);
             match answer.object {
                 None => writeln!(self.out, "{whence}: \"{sentence}\" not there ({score:.2})")?,
                 Some(object) => {
                     let bbox = object.bbox;
                     let (w, h) = (bbox.width(), bbox.height());
-                    writeln!(
+                    write!(
                         self.out,
                         "{whence}: \"{sentence}\" {score:.2} at {:.0},{:.0} {w:.0}x{h:.0}",
                         bbox.x0, bbox.y0
                     )?;
+                    match mask_of(frame, i) {
+                        Some(mask) => writeln!(self.out, ", {} px", mask.area())?,
+                        None => writeln!(self.out)?,
+                    }
                 }
             }
         }
@@ -89,18 +97,28 @@ struct Frame<'a> {
     groundings: Groundings<'a>,
 }
 
-struct Groundings<'a>(&'a [(&'a str, Grounding)]);
+/// The mask of a sentence's object.
+fn mask_of(frame: &Report, sentence: u32) -> Option<&Mask> {
+    let place = frame.detections.iter().position(|d| d.prompt == sentence)?;
+    frame.masks.get(place)
+}
+
+struct Groundings<'a>(&'a [(&'a str, Grounding)], &'a Report);
 
 #[derive(Serialize)]
 struct Answer<'a> {
     sentence: &'a str,
     score: f32,
     bbox: Option<BoundingBox2d>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mask: Option<Rle>,
 }
 
 impl Serialize for Groundings<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|(sentence, answer)| Answer {
+        let answers = (0..).zip(self.0);
+        serializer.collect_seq(answers.map(|(i, (sentence, answer))| Answer {
+            mask: mask_of(self.1, i).map(|mask| Rle::new(mask, self.1.size)),
             sentence,
             score: score(answer.score),
             bbox: answer.object.map(|o| BoundingBox2d::new(&o.bbox)),

@@ -11,7 +11,8 @@
 //!
 //! (on one line). Where things are followed, a detection that has a track also has its `"id":"7"`, a text as in ROS; where a camera is described,
 //! `"sight":{"bearing_deg":12.7,"elevation_deg":-4.2,"range_m":1.52,"range_sd_m":0.2}` ([`geometry::camera`](crate::geometry::camera)), the range only
-//! where it can be told. With masks, a detection also has `"mask":{"size":[480,640],"counts":"…"}`, COCO's compressed run lengths; where
+//! where it can be told. With masks, a detection also has `"mask":{"size":[480,640],"counts":"…"}`, COCO's compressed run lengths, or
+//! `"mask":[[x,y,x,y,…],…]`, its polygons, or `"mask":{"size":[128,128],"bits":"…"}`, its box as bits in base64; where
 //! presence is asked, the frame has `"presence":[{"class_id":"cup","score":0.93,"best":0.87123,"there":true}]`: how likely it is in
 //! the picture at all, and the score of its best object. `file_name` is absent for a stream. Pixels of the frame, two decimals.
 
@@ -20,12 +21,11 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
-use super::{Json, px, rounded, score};
+use super::{Json, MaskForm, pixels::Pixels, px, rounded, score};
 use crate::geometry::{
-    BBox, Size,
+    BBox,
     camera::{Range, Sight},
 };
-use crate::mask::Mask;
 use crate::scene::{Names, Report};
 
 /// Writes a line of JSON per frame.
@@ -33,6 +33,7 @@ use crate::scene::{Names, Report};
 pub struct JsonWriter<W: Write> {
     out: W,
     json: Json,
+    pub(super) form: MaskForm,
 }
 
 impl<W: Write> JsonWriter<W> {
@@ -41,6 +42,7 @@ impl<W: Write> JsonWriter<W> {
         Self {
             out,
             json: Json::new(),
+            form: MaskForm::default(),
         }
     }
 
@@ -55,7 +57,9 @@ impl<W: Write> JsonWriter<W> {
         names: &dyn Names,
         report: &Report,
     ) -> io::Result<()> {
-        let line = self.json.line(&Frame::new(file, names, report));
+        let mut frame = Frame::new(file, names, report);
+        frame.detections.form = self.form;
+        let line = self.json.line(&frame);
         self.out.write_all(line)
     }
 
@@ -143,26 +147,35 @@ impl Stamp {
 pub(crate) struct Detections<'a> {
     names: &'a dyn Names,
     report: &'a Report,
+    form: MaskForm,
 }
 
 impl<'a> Detections<'a> {
     pub(crate) fn new(names: &'a dyn Names, report: &'a Report) -> Self {
-        Self { names, report }
+        let form = MaskForm::default();
+        Self {
+            names,
+            report,
+            form,
+        }
     }
 }
 
 impl Serialize for Detections<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let detections = self.report.detections.iter().enumerate();
-        serializer.collect_seq(detections.map(|(i, detection)| Detection2d {
-            bbox: BoundingBox2d::new(&detection.bbox),
-            results: [Hypothesis {
-                class_id: self.names.name(detection.prompt),
-                score: score(detection.score),
-            }],
-            id: self.report.track(i).map(Digits),
-            sight: self.report.sights.get(i).map(SightFields::new),
-            mask: (self.report.masks.get(i)).map(|mask| Rle::new(mask, self.report.size)),
+        serializer.collect_seq(detections.map(|(i, detection)| {
+            Detection2d {
+                bbox: BoundingBox2d::new(&detection.bbox),
+                results: [Hypothesis {
+                    class_id: self.names.name(detection.prompt),
+                    score: score(detection.score),
+                }],
+                id: self.report.track(i).map(Digits),
+                sight: self.report.sights.get(i).map(SightFields::new),
+                mask: (self.report.masks.get(i))
+                    .map(|mask| Pixels::new(mask, &detection.bbox, self.report.size, self.form)),
+            }
         }))
     }
 }
@@ -176,7 +189,7 @@ struct Detection2d<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     sight: Option<SightFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    mask: Option<Rle>,
+    mask: Option<Pixels>,
 }
 
 /// A number as a text: ROS's `Detection2D.id` is one.
@@ -208,24 +221,6 @@ impl SightFields {
             elevation_deg: rounded(sight.elevation_deg, 100.0),
             range_m: range(|r| r.metres),
             range_sd_m: range(|r| r.sd),
-        }
-    }
-}
-
-/// A mask as COCO's tools read it: run lengths down the columns, compressed.
-#[derive(Serialize)]
-pub(super) struct Rle {
-    size: [u32; 2],
-    counts: String,
-}
-
-impl Rle {
-    pub(super) fn new(mask: &Mask, size: Size) -> Self {
-        let mut counts = String::new();
-        mask.compressed(&mut counts);
-        Self {
-            size: [size.height, size.width],
-            counts,
         }
     }
 }

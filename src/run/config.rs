@@ -31,6 +31,8 @@ pub struct Config {
     pub engine: EngineConfig,
     /// What is looked for.
     pub prompts: PromptsConfig,
+    /// What is made of each frame beside boxes.
+    pub task: TaskConfig,
     /// How often, and where in the frame.
     pub rate: RateConfig,
     /// The part of the frame that is looked at; none: all of it.
@@ -123,6 +125,14 @@ impl Default for PromptsConfig {
             cache: true,
         }
     }
+}
+
+/// `[task]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TaskConfig {
+    /// JSON reports say which pixels each detection has, as run lengths; the other forms have no place for it.
+    pub masks: bool,
 }
 
 /// `[rate]`.

@@ -91,6 +91,8 @@ fn masks_equal_their_definition_at_any_scale() {
                     field: field(),
                     bytes: &bytes,
                     stride: 8,
+                    size: (SIDE, SIDE),
+                    origin: (0, 0),
                 };
                 let mut coefficients = [128; 16];
                 coefficients[0] = 131;
@@ -129,6 +131,8 @@ fn a_negative_coefficient_turns_inside_out() {
         field: field(),
         bytes: &bytes,
         stride: 8,
+        size: (SIDE, SIDE),
+        origin: (0, 0),
     };
     let size = Size::new(80, 80);
     let letterbox = Letterbox::new(size, size);

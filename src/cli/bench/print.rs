@@ -23,6 +23,25 @@ pub(super) fn text(m: &Measured, out: &mut Lines) -> Result<(), Failure> {
         let (p50, p99) = (percentile(&times, 0.50), percentile(&times, 0.99));
         out.line(format!("{name:<14}{:>8.3}{:>10.3}", ms(p50), ms(p99)))?;
     }
+    if !m.masks.is_empty() {
+        // both of the same frame, so that what else the machine does falls on both
+        let stages = m.stages[1..].iter();
+        let shares = (0..m.masks.len()).map(|i| {
+            let frame: Duration = stages.clone().map(|s| s[i]).sum();
+            m.masks[i].as_secs_f64() / frame.as_secs_f64().max(1e-9)
+        });
+        let mut shares: Vec<f64> = shares.collect();
+        shares.sort_by(f64::total_cmp);
+        let mut masks = m.masks.clone();
+        masks.sort_unstable();
+        let (p50, p99) = (percentile(&masks, 0.50), percentile(&masks, 0.99));
+        out.line(format!("{:<14}{:>8.3}{:>10.3}", "masks", ms(p50), ms(p99)))?;
+        out.line(format!(
+            "\nmasks of {} objects: {:.1} % of the frame without them",
+            m.objects,
+            100.0 * shares[shares.len() / 2]
+        ))?;
+    }
     out.line(format!(
         "\narena {:.2} MB (backbone and head)",
         m.arena_bytes as f64 / 1e6
@@ -77,6 +96,8 @@ pub(super) fn json(m: &Measured, out: &mut Lines) -> Result<(), Failure> {
         "threads": m.execution.threads,
         "prompts": m.prompts,
         "ms": times,
+        "objects": m.objects,
+        "masks_ms": m.masks.iter().map(|&t| ms(t)).collect::<Vec<f64>>(),
         "arena_bytes": m.arena_bytes,
         "start_to_prompts_ms": ms(m.loaded),
         "start_to_first_detection_ms": ms(m.first),

@@ -1,0 +1,135 @@
+//! Which prompts are stuff: what `semantic` and `panoptic` share.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tarsier::{
+    detect::rules::Rules,
+    labels::LabelMap,
+    pipeline::Pipeline,
+    prompt::{PromptSet, Request, Source, vocabulary::normalise},
+    scene::Report,
+};
+
+use super::{
+    Failure, Opened, Prompts, coco_80,
+    detect::Selecting,
+    exit, fail,
+    photos::{Photo, Photos, make_folder},
+};
+
+/// Photos, prompts and which of them are stuff.
+#[derive(Debug, Args)]
+pub(super) struct Scenery {
+    #[command(flatten)]
+    pub(super) photos: Photos,
+    #[command(flatten)]
+    prompts: Prompts,
+    /// A name or any text that is stuff, whatever the vocabulary says: it is looked for at every place and not as objects. Repeat it
+    /// for more. Without any prompt: COCO's 80 names, and all stuff of the vocabulary.
+    #[arg(long = "stuff", value_name = "NAME")]
+    stuff: Vec<String>,
+    /// Least score of stuff, 0 to 1; with 0 every place has a name. Default: the pack's. --threshold is that of things.
+    #[arg(long, value_name = "SCORE", value_parser = super::unit_interval)]
+    stuff_threshold: Option<f32>,
+    /// Write a PNG for each photo into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(super) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) selecting: Selecting,
+}
+
+/// Prompts, and the indices of those that are stuff, in order.
+pub(super) struct Names {
+    pub(super) prompts: PromptSet,
+    pub(super) stuff: Vec<u32>,
+    rules: Rules,
+}
+
+impl Names {
+    pub(super) fn is_stuff(&self, prompt: u32) -> bool {
+        self.stuff.binary_search(&prompt).is_ok()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.prompts.prompts().len()
+    }
+}
+
+impl Scenery {
+    /// What is looked for. Stuff is not looked for among objects.
+    pub(super) fn open(&self, opened: &mut Opened) -> Result<Names, Failure> {
+        if let Some(folder) = &self.output {
+            make_folder(folder)?;
+        }
+        let mut more: Vec<Request> = self.stuff.iter().cloned().map(Request::Either).collect();
+        if !self.prompts.asked() && self.stuff.is_empty() {
+            more = coco_80().collect();
+            if opened.pipeline.covers() {
+                let stuff = opened.vocabulary.entries().iter().filter(|e| !e.thing);
+                more.extend(stuff.map(|e| Request::Name(e.name.clone())));
+            }
+        }
+        let requests = self.prompts.requests(&more)?;
+        let mut prompts = self.prompts.open_requests(opened, false, requests)?;
+        let entries = opened.vocabulary.entries();
+        let forced: Vec<String> = self.stuff.iter().map(|s| normalise(s)).collect();
+        let stuff: Vec<u32> = (0..)
+            .zip(prompts.prompts())
+            .filter(|(_, prompt)| {
+                let of_table = match prompt.source {
+                    Source::Vocabulary(row) => !entries[row as usize].thing,
+                    _ => false,
+                };
+                of_table || forced.contains(&normalise(&prompt.name))
+            })
+            .map(|(i, _)| i)
+            .collect();
+        if prompts.prompts().len() > usize::from(u16::MAX) {
+            let count = prompts.prompts().len();
+            return Err(fail(
+                exit::USAGE,
+                format!("{count} prompts; a map of pixels has room for 65535"),
+            ));
+        }
+        if !stuff.is_empty() && !opened.pipeline.covers() {
+            let (name, first) = (
+                &opened.pack.manifest().name,
+                &prompts.prompts()[stuff[0] as usize].name,
+            );
+            let message =
+                format!("\"{first}\" is stuff, and the pack {name} has no network for it");
+            return Err(fail(exit::DATA, message));
+        }
+        for &prompt in &stuff {
+            prompts.set_threshold(prompt as usize, 1.0);
+        }
+        Ok(Names {
+            rules: Rules::of(&prompts, self.selecting.iou),
+            prompts,
+            stuff,
+        })
+    }
+
+    /// The frame's things with their masks, and the map of its stuff; both of what the network looked at.
+    pub(super) fn look(
+        &self,
+        pipeline: &mut Pipeline,
+        names: &Names,
+        photo: &Photo<'_>,
+        map: &mut LabelMap,
+    ) -> Result<Report, Failure> {
+        let software = |e| fail(exit::SOFTWARE, e);
+        let mut report = photo.report();
+        let frame = photo.frame()?;
+        pipeline
+            .detect(&frame, &names.prompts, &mut report)
+            .map_err(software)?;
+        names.rules.apply(&mut report);
+        pipeline.segment(&mut report).map_err(software)?;
+        pipeline
+            .cover(&names.prompts, &names.stuff, self.stuff_threshold, map)
+            .map_err(software)?;
+        Ok(report)
+    }
+}

@@ -1,0 +1,135 @@
+//! All objects of a frame, whatever they are, each with the names that are nearest to it.
+
+use super::{Pipeline, PipelineError, StageTimes, levels_of, presence::Unread};
+use crate::{
+    frame::Frame,
+    geometry::BBox,
+    odds,
+    prompt::PromptSet,
+    scene::{Detection, Nearest, Report},
+};
+
+/// Which objects, and how many names for each.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Everything {
+    /// Objects, at most.
+    pub objects: usize,
+    /// Least score of an object, `0..=1`.
+    pub least: f32,
+    /// Overlap from which the lesser of two boxes is dropped.
+    pub iou: f32,
+    /// Names for each.
+    pub names: usize,
+}
+
+impl Default for Everything {
+    fn default() -> Self {
+        Self {
+            objects: 100,
+            least: 0.3,
+            iou: 0.6,
+            names: 3,
+        }
+    }
+}
+
+impl Pipeline {
+    /// Finds all objects of a frame and compares only those with the prompts, of which there may be thousands.
+    ///
+    /// Fills the report with a detection for each object, under its nearest name, best first; the score is how likely it is that there
+    /// is an object at all. Returns the nearest names of each, with the cosine between name and object. Boxes drop one another whatever they are called. Of a head without
+    /// objectness of its own, the score is that of the nearest name.
+    ///
+    /// # Errors
+    ///
+    /// As [`detect`](Self::detect).
+    pub fn everything(
+        &mut self,
+        frame: &Frame<'_>,
+        prompts: &PromptSet,
+        rules: Everything,
+        report: &mut Report,
+    ) -> Result<Vec<Nearest>, PipelineError> {
+        let letterbox = self.look(frame);
+        let size = frame.size();
+        *report = Report::new(frame.sequence, frame.captured, size);
+        let outputs = self.network(&mut StageTimes::default())?;
+        let outputs = levels_of(&outputs);
+        self.detector.propose(&outputs);
+        let form = *self.detector.form();
+        let own = form.objectness_at().is_some();
+        let mut kept: Vec<(BBox, u32, f32)> = Vec::new();
+        let mut embeddings = Vec::new();
+        for candidate in self.detector.candidates(&outputs) {
+            let logit = form.objectness_logit(candidate.objectness);
+            if kept.len() == rules.objects {
+                break;
+            }
+            if own && odds::score(logit) < rules.least {
+                break; // the best come first
+            }
+            let bbox = letterbox.frame_from_input(candidate.bbox).clip(size);
+            let twin = |(other, ..): &(BBox, u32, f32)| other.iou(&bbox) > rules.iou;
+            if bbox.is_empty() || kept.iter().any(twin) {
+                continue;
+            }
+            kept.push((bbox, candidate.location, logit));
+            embeddings.extend_from_slice(candidate.embedding);
+        }
+        // unit rows: every name's likeness by the same measure, whatever its calibration
+        let units = prompts.table().units();
+        let zeros = vec![0.0; units.len()];
+        let scale: Vec<f32> = units.iter().map(|unit| unit * self.objects.scale).collect();
+        let table = prompts.table().align_with(&scale, &zeros);
+        let mut dots = Vec::new();
+        Unread::default().align(self.execution.isa, &table, &embeddings, &mut dots);
+        let calibrated = prompts.align();
+        let lengths = embeddings.chunks_exact(table.embedding).map(|e| {
+            let squares = e.iter().map(|&q| self.objects.dequantise(q).powi(2));
+            squares.sum::<f32>().sqrt().max(f32::MIN_POSITIVE)
+        });
+        let dots = dots.chunks_exact(units.len());
+        let mut all: Vec<(Detection, Nearest)> = Vec::new();
+        for (((bbox, location, objectness), dots), length) in kept.iter().zip(dots).zip(lengths) {
+            let named = &dots[..prompts.prompts().len()];
+            let mut order: Vec<u32> = (0..named.len() as u32).collect();
+            let better = |a: &u32, b: &u32| {
+                let of = |i: u32| named[i as usize];
+                of(*b).total_cmp(&of(*a)).then(a.cmp(b))
+            };
+            let count = rules.names.clamp(1, order.len());
+            if count < order.len() {
+                order.select_nth_unstable_by(count, better);
+                order.truncate(count);
+            }
+            order.sort_unstable_by(better);
+            let logit = if own {
+                *objectness
+            } else {
+                let p = order[0] as usize;
+                named[p] / scale[p] * calibrated.scale[p] + calibrated.bias[p]
+            };
+            if odds::score(logit) < rules.least {
+                continue;
+            }
+            let nearest = order.iter().map(|&p| (p, named[p as usize] / length));
+            let detection = Detection {
+                bbox: *bbox,
+                score: odds::score(logit),
+                logit,
+                prompt: order[0],
+                location: *location,
+            };
+            all.push((detection, nearest.collect()));
+        }
+        all.sort_by(|a, b| b.0.logit.total_cmp(&a.0.logit));
+        let mut nearest = Vec::new();
+        for (detection, names) in all {
+            match report.detections.push(detection) {
+                Ok(()) => nearest.push(names),
+                Err(_) => report.dropped += 1,
+            }
+        }
+        Ok(nearest)
+    }
+}
