@@ -2,7 +2,7 @@
 //!
 //! A frame is some sixty operations of 5 to 200 µs, each of which waits for the one before. A pool that puts threads to sleep in
 //! between, or asks a queue for them, costs as much as the smaller ones. Here a thread that has run out of work looks for more,
-//! without sleeping, for [`PATIENCE`]: longer than between two operations, shorter than between two frames.
+//! without sleeping, for `PATIENCE`: longer than between two operations, shorter than between two frames.
 //!
 //! ```text
 //! join(a, b):  offer b ── run a ──┬─ nobody took b ─▶ take it back, run it
@@ -13,14 +13,14 @@
 //! but its help. A thread offers one thing at a time; what it splits while its offer stands, it does itself. Which thread
 //! did what leaves no trace in a result.
 //!
-//! A member that has waited for [`PATIENCE`] sleeps until something is offered: between frames, nobody computes.
+//! A member that has waited for `PATIENCE` sleeps until something is offered: between frames, nobody computes.
 //!
 //! `rayon` was here before: `tests/bench/NOTES.md` has what is known of both.
 //!
 //! # Safety
 //!
 //! An offer is a pointer to what lies on the stack of the thread that makes it, because nothing is allocated in a frame. It holds as
-//! long as that thread stays in [`Seat::join`], and it does not leave before it has its offer back or the taker has said that it
+//! long as that thread stays in `Seat::join`, and it does not leave before it has its offer back or the taker has said that it
 //! is done with it.
 
 use std::{
