@@ -60,9 +60,12 @@ fn of_type<'a>(messages: &'a [Value], kind: &str) -> Vec<&'a Value> {
 
 /// Checks that reports are those that the feeder makes, boxes and names included.
 fn check(reports: &[&Value], exact: bool) {
-    let first = reports[0]["header"]["seq"].as_u64().expect("a number");
-    for (report, seq) in reports.iter().zip(first..) {
-        assert_eq!(report["header"]["seq"], seq);
+    let mut next = reports[0]["header"]["seq"].as_u64().expect("a number");
+    for report in reports {
+        let seq = report["header"]["seq"].as_u64().expect("a number");
+        // a serial line gives up reports when this machine is too busy to read it
+        assert!(seq == next || (!exact && seq > next), "{seq} after {next}");
+        next = seq + 1;
         let detections = report["detections"].as_array().expect("a list");
         assert_eq!(detections.len() as u64, seq % 5, "{report}");
         for (detection, i) in detections.iter().zip(0..) {
