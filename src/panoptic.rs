@@ -165,8 +165,8 @@ impl Segments {
             connect(&mut runs);
         } else {
             let mut first = std::collections::HashMap::new();
-            for i in 0..runs.len() {
-                runs[i].region = *first.entry(runs[i].label).or_insert(i);
+            for (i, run) in runs.iter_mut().enumerate() {
+                run.region = *first.entry(run.label).or_insert(i);
             }
         }
         let mut regions = vec![Growing::EMPTY; runs.len()];

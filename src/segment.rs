@@ -57,15 +57,15 @@ pub fn points<'a>(
     size: (usize, usize),
     boxes: impl Iterator<Item = &'a BBox>,
 ) -> (Range<usize>, Range<usize>) {
-    let joined = |a: Range<usize>, b: &Axis| a.start.min(b.low)..a.end.max(b.high + 1);
-    let all = boxes.fold((usize::MAX..0, usize::MAX..0), |(columns, rows), bbox| {
+    let joined = |a: Option<Range<usize>>, b: &Axis| {
+        let (low, end) = (b.low, b.high + 1);
+        Some(a.map_or(low..end, |a| a.start.min(low)..a.end.max(end)))
+    };
+    let all = boxes.fold((None, None), |(columns, rows), bbox| {
         let [x, y] = axes(letterbox, stride, size, bbox);
         (joined(columns, &x), joined(rows, &y))
     });
-    match all {
-        (columns, rows) if columns.is_empty() || rows.is_empty() => (0..1, 0..1),
-        all => all,
-    }
+    (all.0.unwrap_or(0..1), all.1.unwrap_or(0..1))
 }
 
 /// The pixels of a box on a grid of `size`.

@@ -82,7 +82,7 @@ impl Tables {
             threshold: 0.37,
         };
         let mug = Word::new("\"my\" mug", Origin::Exemplars(3), Some(shown));
-        let hash = self.sentence("#1", "number one");
+        let hash = self.sentence("#1 crate", "the first crate");
         let mut words = Words::new(self.space.clone());
         words
             .add([cup, grass, poster, mug, hash], false)

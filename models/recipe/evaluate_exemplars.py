@@ -88,7 +88,8 @@ def ap(split, source, found, names, of):
         e.accumulate()
     precision = e.eval["precision"][:, :, :, 0, 2]
     mean = lambda p: 100 * float(p[p > -1].mean()) if (p > -1).any() else float("nan")
-    return {n: (mean(precision[:, :, i]), mean(precision[0, :, i])) for i, n in enumerate(names)}
+    place = {n: list(e.params.catIds).index(ids[n]) for n in names}  # evaluate() sorts them
+    return {n: (mean(precision[:, :, i]), mean(precision[0, :, i])) for n, i in place.items()}
 
 
 def main():

@@ -179,9 +179,7 @@ mod tests {
     fn an_object_is_a_line_with_its_names() {
         assert_eq!(
             written(false).lines().next(),
-            Some(
-                "a.jpg: coffee cup 0.90, a \"quoted\" \\\\ name 0.25 (object 0.50) at 10,20 100x40"
-            )
+            Some("a.jpg: coffee cup 0.90, a \"quoted\" \\ name 0.25 (object 0.50) at 10,20 100x40")
         );
         assert!(written(false).ends_with("nothing found\n"));
     }

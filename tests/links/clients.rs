@@ -58,11 +58,14 @@ fn of_type<'a>(messages: &'a [Value], kind: &str) -> Vec<&'a Value> {
     messages.iter().filter(|m| m["type"] == kind).collect()
 }
 
-/// Checks that reports are those that the feeder makes, boxes and names included.
-fn check(reports: &[&Value], exact: bool) {
-    let first = reports[0]["header"]["seq"].as_u64().expect("a number");
-    for (report, seq) in reports.iter().zip(first..) {
-        assert_eq!(report["header"]["seq"], seq);
+/// Checks that reports are those that the feeder makes, boxes and names included; `whole`: all of them.
+fn check(reports: &[&Value], exact: bool, whole: bool) {
+    let mut next = reports[0]["header"]["seq"].as_u64().expect("a number");
+    for report in reports {
+        let seq = report["header"]["seq"].as_u64().expect("a number");
+        // a serial line gives up reports when this machine is too busy to read it
+        assert!(seq == next || (!whole && seq > next), "{seq} after {next}");
+        next = seq + 1;
         let detections = report["detections"].as_array().expect("a list");
         assert_eq!(detections.len() as u64, seq % 5, "{report}");
         for (detection, i) in detections.iter().zip(0..) {
@@ -140,7 +143,7 @@ fn the_python_client_reads_reports_and_gives_commands_over_the_socket() {
     assert_eq!(of_type(&messages, "event")[0]["event"], "hello");
     let reports = of_type(&messages, "report");
     assert_eq!(reports.len(), 50);
-    check(&reports, true);
+    check(&reports, true, true);
 }
 
 #[test]
@@ -175,7 +178,7 @@ fn the_python_client_reads_both_kinds_of_frames_over_a_serial_line_and_learns_th
         let messages = messages(python);
         let reports = of_type(&messages, "report");
         assert_eq!(reports.len(), 100);
-        check(&reports, option == "--json");
+        check(&reports, option == "--json", false);
         let last = reports[99]["detections"].as_array().expect("a list").last();
         let before = &reports[98]["detections"][0]["results"][0]["class_id"];
         let named = last.map_or(before, |d| &d["results"][0]["class_id"]);
