@@ -166,13 +166,8 @@ fn a_gap_is_bridged_and_somebody_new_has_a_new_id() {
         "{}",
         reports[10]
     );
-    for i in 16..30 {
-        assert_eq!(
-            near(&reports[i], 160.0),
-            Some(1),
-            "frame {i}: {}",
-            reports[i]
-        );
+    for report in &reports[16..] {
+        assert_eq!(near(report, 160.0), Some(1), "{report}");
     }
     let new = near(&reports[29], 500.0);
     assert!(new.is_some_and(|id| id > 1), "{}", reports[29]);
