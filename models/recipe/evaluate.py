@@ -169,9 +169,9 @@ def calibration_errors(e, name_of, least=0.02, enough=50):
         pairs = np.array(sorted(pairs), float)
         return sum(abs(part[:, 0].mean() - part[:, 1].mean()) * len(part) for part in np.array_split(pairs, 10)) / len(pairs)
 
-    own = {name_of[k]: round(error(r), 3) for k, r in rows.items() if len(r) >= enough}
+    own = {name_of[k]: round(float(error(r)), 3) for k, r in rows.items() if len(r) >= enough}
     every = [pair for r in rows.values() for pair in r]
-    return {"calibration error": round(error(every), 4), "calibration error, mean over names": round(float(np.mean(list(own.values()))), 4), "calibration error by name": own} if own else {}
+    return {"calibration error": round(float(error(every)), 4), "calibration error, mean over names": round(float(np.mean(list(own.values()))), 4), "calibration error by name": own} if own else {}
 
 
 def main():
