@@ -179,12 +179,8 @@ fn a_fifo_whose_writer_leaves_is_waited_for_and_comes_back() {
         let why = client.state("degraded")["why"].to_string();
         assert!(why.contains("writer closed"), "{why}");
     }
-    assert_eq!(
-        program.log().matches("degraded:").count(),
-        4,
-        "{}",
-        program.log()
-    );
+    // the log goes its own way, and may come behind the links
+    program.says_so_often("degraded:", 4);
 }
 
 #[test]

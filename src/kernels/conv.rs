@@ -58,7 +58,7 @@ pub struct Conv<'a> {
     pub out: Planes,
     /// `[out_blocks][offsets · groups][16][4]`, none of them -128.
     pub weights: &'a [i8],
-    /// Whether all of them are narrow, as [`is_narrow`](super::layout::is_narrow) says: some levels are faster then, and wrong
+    /// Whether all of them are narrow, as [`is_narrow`] says: some levels are faster then, and wrong
     /// if it is said of wide ones.
     pub narrow: bool,
     /// Per output channel, for unsigned bytes: `bias - zero_point_in · Σ weights`.

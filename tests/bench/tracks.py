@@ -290,7 +290,7 @@ def photos(options):
     large = [(i, t) for i, t in images if any(a["bbox"][2] * a["bbox"][3] > 0.06 * i["width"] * i["height"] for a, _ in t)]
     chosen = [large[k] for k in rng.permutation(len(large))[: 2 * options.sequences]]
     whole = [
-        (i, a, n) for i, t in images for a, n in t if n == "person" and isinstance(a["segmentation"], list) and a["bbox"][3] > 150 and a["area"] > 0.35 * a["bbox"][2] * a["bbox"][3]
+        (i, a, n) for i, t in images for a, n in t if n == "person" and isinstance(a.get("segmentation"), list) and a["bbox"][3] > 150 and a["area"] > 0.35 * a["bbox"][2] * a["bbox"][3]
     ]
 
     def sequences(kind):

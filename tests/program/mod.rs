@@ -143,14 +143,27 @@ impl Program {
         panic!("it does not end; its log:\n{}", self.log());
     }
 
-    /// Waits until the log says something.
+    /// Waits until the log has these words.
     #[track_caller]
     pub(crate) fn says(&self, words: &str) {
+        self.log_until(&format!("{words:?}"), |log| log.contains(words));
+    }
+
+    /// Waits until the log has these words just so many times.
+    #[track_caller]
+    pub(crate) fn says_so_often(&self, words: &str, times: usize) {
+        self.log_until(&format!("{times} times {words:?}"), |log| {
+            log.matches(words).count() == times
+        });
+    }
+
+    #[track_caller]
+    fn log_until(&self, what: &str, wanted: impl Fn(&str) -> bool) {
         let end = Instant::now() + PATIENCE;
-        while !self.log().contains(words) {
+        while !wanted(&self.log()) {
             assert!(
                 Instant::now() < end,
-                "no {words:?} in the log:\n{}",
+                "no {what} in the log:\n{}",
                 self.log()
             );
             thread::sleep(Duration::from_millis(5));
