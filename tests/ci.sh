@@ -4,7 +4,7 @@
 #   fmt    formatting                          lint   clippy, warnings denied, all targets
 #   debug  unit tests with overflow checks     test   all tests, optimised
 #   docs   rustdoc, warnings denied            arm    unit, golden and prompt tests on emulated Arm cores
-#   boot   the program on an emulated board with a camera and a UART (tests/board/boot.sh)
+#   boot   the program on an emulated board with a camera and a UART (tests/board/boot.sh); only where it is asked for
 #   miri   the x86 kernels at small sizes, interpreted; only where it is asked for, because it takes long
 #
 # Needs Rust and nothing else. The step `arm` also needs the target aarch64-unknown-linux-gnu, aarch64-linux-gnu-gcc and
@@ -73,7 +73,7 @@ miri() {
 }
 
 steps=("$@")
-((${#steps[@]})) || steps=(fmt lint debug tests docs arm boot)
+((${#steps[@]})) || steps=(fmt lint debug tests docs arm)
 for step in "${steps[@]}"; do
     [[ $step == test ]] && step=tests
     case $step in
