@@ -23,6 +23,7 @@
 //! permute   channels to other places
 //! align     tile + scale and bias: objects × prompts to logits
 //! upsample  nearest ×2
+//! each      `array.map` that is inlined
 //! arm, x86  loads, stores and one-line assembly: where the `unsafe` lives
 //! ```
 //!
@@ -35,6 +36,7 @@ mod arm;
 mod bands;
 pub mod conv;
 pub mod depthwise;
+mod each;
 pub mod epilogue;
 pub mod gate;
 pub mod isa;

@@ -39,7 +39,7 @@ arm() {
     fi
     export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
     # static: under this emulator a dynamic program hangs when it starts a thread
-    export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static"
+    export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static -D warnings"
     local core
     # neon alone (A53, A72); dot products (A76); everything the emulator knows
     for core in cortex-a53 cortex-a76 max; do

@@ -743,6 +743,9 @@ fn a_full_serial_line_loses_whole_reports_counts_them_and_keeps_the_newest() {
         std::thread::sleep(Duration::from_millis(1));
     }
     assert!(main.up());
+    until("telemetry counts them while the line is full", || {
+        main.links.health()[0].lost > REPORTS / 2
+    });
     let mut idle = 0;
     while idle < 3 {
         idle = if wire.receive(Duration::from_millis(100)) {

@@ -14,6 +14,7 @@
 //! counts: of thousands of prompts few reach it, and the others are not read again.
 
 use super::{
+    each::each,
     isa::Isa,
     layout::LANE,
     tile::{Operands, Tiles, tiles_of_level},
@@ -183,7 +184,9 @@ impl<'a> Tile<'a> {
     /// The scales, biases and thresholds of block `b`.
     #[inline(always)]
     fn line(&self, b: usize) -> [&'a [f32; LANE]; 3] {
-        [self.scale, self.bias, self.thresholds].map(|values| &values.as_chunks::<LANE>().0[b])
+        each([self.scale, self.bias, self.thresholds], |values| {
+            &values.as_chunks::<LANE>().0[b]
+        })
     }
 
     /// Where the logits of object `p` for block `b` go.

@@ -18,6 +18,8 @@
 //! A tile may repeat pixels of the one before, so a table is applied to bytes
 //! that were just made and never to those that lie in the output.
 
+#[cfg(target_arch = "x86_64")]
+use super::each::each;
 use crate::quant::nearest_byte;
 
 #[cfg(target_arch = "x86_64")]
@@ -86,7 +88,9 @@ impl<'a> Epilogue<'a> {
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub(super) fn bounds(&self) -> [f32; 2] {
-        [self.low, self.high].map(|bound| f32::from(bound) - f32::from(self.zero_point))
+        each([self.low, self.high], |bound| {
+            f32::from(bound) - f32::from(self.zero_point)
+        })
     }
 
     /// The stored byte: the specification of what levels do to whole registers.

@@ -14,7 +14,7 @@
 
 use super::{
     bands::{Band, bands},
-    isa::{Isa, Level},
+    isa::Isa,
     layout::{LANE, Planes},
 };
 
@@ -60,7 +60,7 @@ pub fn gate(isa: Isa, threads: usize, op: &Gate, x: &[u8], gate: &[u8], y: &mut 
     op.check([x.len(), gate.len(), y.len()]);
     let row_of_level: RowFn = match isa.level() {
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::Avx512Vnni => avx2::row,
+        super::Level::Avx2 | super::Level::Avx512Vnni => avx2::row,
         _ => scalar::row,
     };
     let gates = op.gates();

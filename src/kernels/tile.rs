@@ -30,6 +30,8 @@
 //! stores beside the bias ([`bias_s8`](super::layout::bias_s8)): 4 bytes a
 //! channel, and nothing per frame. Which of both a level wants, its [`Tiles`] say.
 
+#[cfg(target_arch = "aarch64")]
+use super::each::each;
 use super::layout::{GROUP, LANE, ROW};
 
 #[cfg(target_arch = "x86_64")]
@@ -93,7 +95,7 @@ impl<'a> Operands<'a> {
         let step = if STEP > 0 { STEP } else { self.step };
         let twos = self.offsets[first..].as_chunks::<2>().0;
         let blocks = self.blocks::<NB, G>(first);
-        let blocks = blocks.map(|rows| rows.as_chunks::<2>().0);
+        let blocks = each(blocks, |rows| rows.as_chunks::<2>().0);
         twos.iter()
             .zip(blocks[0])
             .enumerate()
@@ -115,7 +117,7 @@ impl<'a> Operands<'a> {
     ) -> Option<Place<'a, P, NB, G, STEP>> {
         let step = if STEP > 0 { STEP } else { self.step };
         let offset = *self.offsets.get(i)?;
-        let rows = self.blocks::<NB, G>(i).map(|rows| &rows[0]);
+        let rows = each(self.blocks::<NB, G>(i), |rows| &rows[0]);
         Some((Pixels::new(self.x, offset, step), rows))
     }
 

@@ -163,6 +163,8 @@ impl<D: Dialect> Line<'_, D> {
         if self.port.is_none() {
             self.discard();
         } else {
+            // also while the line takes nothing: telemetry on other links says how many
+            self.collect_losses();
             self.send();
         }
         self.sleep();

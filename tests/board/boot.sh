@@ -100,7 +100,7 @@ missing=$(lacks)
 [[ -z $missing ]] || fail "missing: ${missing//$'\n'/, }"
 
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
-export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static"
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static -D warnings"
 # what `tests/ci.sh arm` has built already
 cargo build --locked --release --target $target --bin tarsier
 work=$(mktemp -d)

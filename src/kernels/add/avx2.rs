@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use super::{LANE, Terms};
 use crate::kernels::{
+    each::each,
     epilogue::avx2::{Registers, look_up},
     x86,
 };
@@ -27,12 +28,10 @@ fn sums<const LEAKY: bool>(
     y: &mut [[u8; LANE]],
 ) {
     let epilogue = Registers::<LEAKY>::new(&terms.epilogue);
-    let scales = terms.scales.map(|scale| _mm256_set1_ps(scale));
-    let zeros = terms
-        .zero_points
-        .map(|zero| _mm256_set1_epi32(i32::from(zero)));
+    let scales = each(terms.scales, |scale| _mm256_set1_ps(scale));
+    let zeros = each(terms.zero_points, |zero| _mm256_set1_epi32(i32::from(zero)));
     for ((a, b), y) in a.iter().zip(b).zip(y.iter_mut()) {
-        let [a, b] = [a, b].map(|pixel| x86::load_u8x16(pixel));
+        let [a, b] = each([a, b], |pixel| x86::load_u8x16(pixel));
         let bytes = |a, b| {
             let steps = |i: usize, bytes| {
                 let steps = _mm256_sub_epi32(_mm256_cvtepu8_epi32(bytes), zeros[i]);

@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use super::{LANE, Terms};
 use crate::kernels::{
+    each::each,
     epilogue::avx512_vnni::{Registers, look_up},
     x86,
 };
@@ -27,10 +28,8 @@ fn sums<const LEAKY: bool>(
     y: &mut [[u8; LANE]],
 ) {
     let epilogue = Registers::<LEAKY>::new(&terms.epilogue);
-    let scales = terms.scales.map(|scale| _mm512_set1_ps(scale));
-    let zeros = terms
-        .zero_points
-        .map(|zero| _mm512_set1_epi32(i32::from(zero)));
+    let scales = each(terms.scales, |scale| _mm512_set1_ps(scale));
+    let zeros = each(terms.zero_points, |zero| _mm512_set1_epi32(i32::from(zero)));
     for ((a, b), y) in a.iter().zip(b).zip(y.iter_mut()) {
         let steps = |i: usize, pixel| {
             let bytes = _mm512_cvtepu8_epi32(x86::load_u8x16(pixel));

@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use super::{Tile, TileFn, align_tiles};
 use crate::kernels::{
+    each::each,
     tile::{Tiles, avx2::sums},
     x86,
 };
@@ -18,7 +19,7 @@ fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
 ) {
     let sums = sums::<P, NB, G, STEP>(&tile.operands);
     for b in 0..NB {
-        let [scale, bias, thresholds] = tile.line(b).map(|values| values.as_chunks().0);
+        let [scale, bias, thresholds] = each(tile.line(b), |values| values.as_chunks().0);
         let passing = tile.passing::<P>(passing, b);
         for (p, sums) in sums.iter().enumerate() {
             let to = tile.logits(logits, p, b).as_chunks_mut().0;

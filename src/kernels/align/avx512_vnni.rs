@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use super::{Tile, TileFn, align_tiles};
 use crate::kernels::{
+    each::each,
     tile::{Tiles, avx512_vnni::sums},
     x86,
 };
@@ -19,7 +20,7 @@ fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
 ) {
     let sums = sums::<P, NB, G, STEP>(&tile.operands);
     for b in 0..NB {
-        let [scale, bias, thresholds] = tile.line(b).map(|values| x86::load_f32x16(values));
+        let [scale, bias, thresholds] = each(tile.line(b), |values| x86::load_f32x16(values));
         let passing = tile.passing::<P>(passing, b);
         for (p, sums) in sums.iter().enumerate() {
             let products = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[b]), scale);

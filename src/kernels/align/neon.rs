@@ -5,6 +5,7 @@ use std::arch::aarch64::*;
 use super::{Tile, TileFn, align_tiles};
 use crate::kernels::{
     arm,
+    each::each,
     tile::{Tiles, neon::sums},
 };
 
@@ -39,7 +40,7 @@ pub(super) fn store<const P: usize, const NB: usize>(
         vcombine_s32(vcreate_s32(1 << 32), vcreate_s32(2 | 3 << 32)),
     );
     for b in 0..NB {
-        let [scale, bias, thresholds] = tile.line(b).map(|values| values.as_chunks().0);
+        let [scale, bias, thresholds] = each(tile.line(b), |values| values.as_chunks().0);
         let passing = tile.passing::<P>(passing, b);
         for (p, sums) in sums.iter().enumerate() {
             let to = tile.logits(logits, p, b).as_chunks_mut().0;

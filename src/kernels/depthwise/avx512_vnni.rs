@@ -8,6 +8,7 @@ use std::arch::x86_64::*;
 
 use super::{Band, LANE, MAX_TAPS, Plane, tap};
 use crate::kernels::{
+    each::each,
     epilogue::avx512_vnni::{Registers, look_up},
     x86,
 };
@@ -149,7 +150,7 @@ fn pixels<const P: usize, const STEP: usize>(step: usize, v: usize, x: &[u8]) ->
         (_, 16) => x86::load_u8x64(&x.as_chunks().0[0]),
         (_, 32) => {
             // The second register starts early, so as not to read beyond the last pixel.
-            let [even, odd] = [x, &x[48..]].map(|x| x86::load_u8x64(&x.as_chunks().0[0]));
+            let [even, odd] = each([x, &x[48..]], |x| x86::load_u8x64(&x.as_chunks().0[0]));
             _mm512_shuffle_i32x4::<0b11_01_10_00>(even, odd)
         }
         _ => {
@@ -187,7 +188,9 @@ fn prepare(plane: &Plane<'_>, groups: &mut [Group]) {
         });
         *group = (
             std::array::from_fn(|t| offsets[t.min(offsets.len() - 1)] as usize),
-            transpose(rows).map(|k| _mm512_broadcast_i32x4(_mm512_castsi512_si128(k))),
+            each(transpose(rows), |k| {
+                _mm512_broadcast_i32x4(_mm512_castsi512_si128(k))
+            }),
         );
     }
 }

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::Epilogue;
-use crate::kernels::{layout::LANE, x86};
+use crate::kernels::{each::each, layout::LANE, x86};
 
 /// An epilogue's constants in registers; `LEAKY` if it has a slope.
 pub(crate) struct Registers<const LEAKY: bool> {
@@ -18,7 +18,7 @@ impl<const LEAKY: bool> Registers<LEAKY> {
     pub(crate) fn new(epilogue: &Epilogue<'_>) -> Self {
         Self {
             slope: _mm512_set1_ps(epilogue.slope().unwrap_or(1.0)),
-            bounds: epilogue.bounds().map(|bound| _mm512_set1_ps(bound)),
+            bounds: each(epilogue.bounds(), |bound| _mm512_set1_ps(bound)),
             zero_point: _mm512_set1_epi32(i32::from(epilogue.zero_point)),
         }
     }

@@ -3,7 +3,7 @@
 use std::arch::aarch64::*;
 
 use super::Epilogue;
-use crate::kernels::{arm, layout::LANE};
+use crate::kernels::{arm, each::each, layout::LANE};
 
 /// Which steps of an epilogue are needed at all: each has code of its own.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl<const KIND: u8> Registers<KIND> {
         Self {
             slope: vdupq_n_f32(epilogue.slope().unwrap_or(1.0)),
             zero_point: vdupq_n_s16(i16::from(epilogue.zero_point)),
-            bounds: [epilogue.low, epilogue.high].map(|bound| vdupq_n_u8(bound)),
+            bounds: each([epilogue.low, epilogue.high], |bound| vdupq_n_u8(bound)),
         }
     }
 
@@ -66,7 +66,7 @@ impl<const KIND: u8> Registers<KIND> {
     #[inline]
     #[target_feature(enable = "neon")]
     pub(crate) fn bytes(&self, steps: [float32x4_t; 4]) -> uint8x16_t {
-        let [a, b, c, d] = steps.map(|steps| {
+        let [a, b, c, d] = each(steps, |steps| {
             let steps = if KIND == LEAKY {
                 vmaxq_f32(steps, vmulq_f32(steps, self.slope))
             } else {
@@ -79,7 +79,7 @@ impl<const KIND: u8> Registers<KIND> {
         if KIND == PLAIN {
             return vqmovun_high_s16(vqmovun_s16(low), high);
         }
-        let [low, high] = [low, high].map(|steps| vqaddq_s16(steps, self.zero_point));
+        let [low, high] = each([low, high], |steps| vqaddq_s16(steps, self.zero_point));
         let bytes = vqmovun_high_s16(vqmovun_s16(low), high);
         let [least, most] = self.bounds;
         vminq_u8(vmaxq_u8(bytes, least), most)

@@ -14,7 +14,7 @@
 use std::arch::x86_64::*;
 
 use super::Operands;
-use crate::kernels::x86;
+use crate::kernels::{each::each, x86};
 
 /// Sums of `P` pixels for `NB` blocks; lane `c` of register `h` is channel `8h + c`.
 #[inline]
@@ -65,9 +65,9 @@ pub(crate) fn narrow<const P: usize, const NB: usize, const G: usize, const STEP
     }); P];
     for (pixels, blocks) in operands.offsets::<P, NB, G, STEP>() {
         for g in 0..G {
-            let halves = blocks.map(|rows| {
+            let halves = each(blocks, |rows| {
                 let halves = rows[g].as_chunks().0;
-                [0, 1].map(|h| x86::load_i8x32(&halves[h]))
+                each([0, 1], |h| x86::load_i8x32(&halves[h]))
             });
             for (p, sums) in sums.iter_mut().enumerate() {
                 let x = _mm256_set1_epi32(pixels.group(p, g));

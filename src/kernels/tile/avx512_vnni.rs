@@ -7,7 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::Operands;
-use crate::kernels::x86;
+use crate::kernels::{each::each, x86};
 
 /// Sums of `P` pixels for `NB` blocks; lane `c` is channel `c`.
 #[inline]
@@ -19,7 +19,7 @@ pub(crate) fn sums<const P: usize, const NB: usize, const G: usize, const STEP: 
     let mut sums = [bias; P];
     for (pixels, blocks) in operands.offsets::<P, NB, G, STEP>() {
         for g in 0..G {
-            let weights = blocks.map(|rows| x86::load_row512(&rows[g]));
+            let weights = each(blocks, |rows| x86::load_row512(&rows[g]));
             for (p, sums) in sums.iter_mut().enumerate() {
                 let x = _mm512_set1_epi32(pixels.group(p, g));
                 for (sum, weights) in sums.iter_mut().zip(weights) {

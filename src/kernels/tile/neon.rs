@@ -12,7 +12,7 @@
 use std::arch::aarch64::*;
 
 use super::{LANE, Operands, Pixels, ROW, Rows};
-use crate::kernels::arm;
+use crate::kernels::{arm, each::each};
 
 /// The groups of pixel `p` as signed bytes, `u - 128`, in the lowest lanes; other lanes hold anything.
 #[inline]
@@ -60,7 +60,7 @@ fn add<
     x: &[int8x16_t; P],
     blocks: [&Rows<G>; NB],
 ) {
-    let x = x.map(|x| {
+    let x = each(*x, |x| {
         let groups = vreinterpretq_s32_s8(x);
         let [i, j] = [vdupq_laneq_s32::<I>(groups), vdupq_laneq_s32::<J>(groups)];
         [vreinterpretq_s8_s32(i), vreinterpretq_s8_s32(j)]
@@ -69,7 +69,7 @@ fn add<
         for half in 0..2 {
             let quarters = |row: &[i8; ROW]| {
                 let quarters = row.as_chunks().0;
-                [2 * half, 2 * half + 1].map(|q| arm::load_i8x16(&quarters[q]))
+                each([2 * half, 2 * half + 1], |q| arm::load_i8x16(&quarters[q]))
             };
             let Some(i) = rows.get(I as usize).map(quarters) else {
                 return;
@@ -134,7 +134,7 @@ macro_rules! narrow_sums {
             done = 2;
         }
         for ([pixels, next], [rows]) in $operands.twos::<2, 1, $groups, $step>(done) {
-            let pixels = [pixels.bytes(), next.bytes()].map(|x| x.expect("two pixels"));
+            let pixels = each([pixels.bytes(), next.bytes()], |x| x.expect("two pixels"));
             add_two(&mut sums, rows, pixels);
         }
         sums

@@ -11,7 +11,7 @@
 use std::arch::aarch64::*;
 
 use super::{LANE, Operands, Pixels, Rows, neon_dot};
-use crate::kernels::arm;
+use crate::kernels::{arm, each::each};
 
 /// Sums of `P` pixels for `NB` blocks; lane `c` of register `q` is channel `4q + c`.
 #[inline]
@@ -50,7 +50,7 @@ pub(crate) fn sums<const P: usize, const NB: usize, const G: usize, const STEP: 
             for q in 0..4 {
                 let from = if q < 2 { &first[b] } else { &second[b] };
                 let [low, high] = [from[q % 2 * 2], from[q % 2 * 2 + 1]];
-                let [low, high] = [low, high].map(|sums| vreinterpretq_s64_s32(sums));
+                let [low, high] = each([low, high], |sums| vreinterpretq_s64_s32(sums));
                 pair[0][b][q] = vreinterpretq_s32_s64(vzip1q_s64(low, high));
                 pair[1][b][q] = vreinterpretq_s32_s64(vzip2q_s64(low, high));
             }
@@ -75,7 +75,7 @@ fn add<const H: usize, const P: usize, const NB: usize, const G: usize, const ST
         *x = half::<H, P, G, STEP>(pixels, 2 * i);
     }
     for (b, rows) in blocks.iter().enumerate() {
-        let [first, second] = [2 * H, 2 * H + 1].map(|g| rows[g].as_chunks::<16>().0);
+        let [first, second] = each([2 * H, 2 * H + 1], |g| rows[g].as_chunks::<16>().0);
         for q in 0..4 {
             let first = vreinterpretq_s32_s8(arm::load_i8x16(&first[q]));
             let second = vreinterpretq_s32_s8(arm::load_i8x16(&second[q]));
