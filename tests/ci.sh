@@ -4,7 +4,7 @@
 #   fmt    formatting                          lint   clippy, warnings denied, all targets
 #   debug  unit tests with overflow checks     test   all tests, optimised
 #   docs   rustdoc, warnings denied            arm    unit, golden and prompt tests on emulated Arm cores
-#   boot   the program on an emulated board with a camera and a UART (tests/board/boot.sh); only where it is asked for
+#   boot   the program on an emulated board with a camera and a UART (tests/board/boot.sh)
 #   miri   the x86 kernels at small sizes, interpreted; only where it is asked for, because it takes long
 #
 # Needs Rust and nothing else. The step `arm` also needs the target aarch64-unknown-linux-gnu, aarch64-linux-gnu-gcc and
@@ -17,10 +17,23 @@ cd "$(dirname "$0")/.."
 
 fmt() { cargo fmt --check; }
 
-lint() { cargo clippy --locked --release --all-targets -- -D warnings; }
+# also what is compiled for Arm only, where its target is installed
+lint() {
+    cargo clippy --locked --release --all-targets -- -D warnings
+    local target=aarch64-unknown-linux-gnu
+    if rustc --print target-libdir --target $target 2>/dev/null | xargs -r test -d; then
+        cargo clippy --locked --release --lib --bins --target $target -- -D warnings
+    fi
+}
 
-# unoptimised builds stop at integer overflow, which optimised ones do not
-debug() { cargo test --locked --lib; }
+# our crate stops at integer overflow and at debug assertions, which what ships does not; what it depends on is that of the other steps
+debug() {
+    local settings=() setting
+    for setting in overflow-checks=true debug-assertions=true opt-level=1 codegen-units=16; do
+        settings+=(--config "profile.release.package.tarsier.$setting")
+    done
+    cargo test --locked --release --lib "${settings[@]}"
+}
 
 # nothing but the tests decides: benches are programs, not tests
 tests() { cargo test --locked --release --lib --bins --tests --examples && cargo test --locked --release --doc; }
@@ -39,7 +52,7 @@ arm() {
     fi
     export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
     # static: under this emulator a dynamic program hangs when it starts a thread
-    export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static -D warnings"
+    export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static"
     local core
     # neon alone (A53, A72); dot products (A76); everything the emulator knows
     for core in cortex-a53 cortex-a76 max; do
@@ -73,7 +86,7 @@ miri() {
 }
 
 steps=("$@")
-((${#steps[@]})) || steps=(fmt lint debug tests docs arm)
+((${#steps[@]})) || steps=(fmt lint debug tests docs arm boot)
 for step in "${steps[@]}"; do
     [[ $step == test ]] && step=tests
     case $step in
