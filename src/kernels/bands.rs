@@ -9,7 +9,7 @@ use super::{
 
 /// Enough for a thread that was interrupted, or whose core is slower, to be helped out by the others. A task that nobody
 /// takes costs next to nothing.
-const TASKS_PER_THREAD: usize = 4;
+const TASKS_PER_THREAD: usize = 2;
 
 /// Into how many bands each of `tasks` is cut, so that there are enough for all threads; with one thread, none is.
 pub(super) const fn count(threads: usize, tasks: usize) -> usize {

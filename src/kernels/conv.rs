@@ -217,22 +217,17 @@ impl Pass<'_> {
         let plane = self.op.out.bytes();
         let per_group = self.tiles.blocks();
         let planes = y.len() / plane;
-        let rows_first = self.op.weights.len() <= self.x.len() && self.op.out.height >= threads;
-        if threads > 1 && rows_first {
+        // as many planes for each thread, or else as many rows of all: of three planes, two threads would have two and one
+        let uneven = !planes.is_multiple_of(per_group * threads);
+        let by_rows = uneven && self.op.out.height >= threads;
+        if threads > 1 && by_rows {
             let together = TOGETHER / per_group * per_group;
             for (i, y) in y.chunks_mut(together * plane).enumerate() {
                 self.whole::<TOGETHER>(i * together, bands::count(threads, 1), y);
             }
             return;
         }
-        // a last group of fewer blocks is a smaller task: finer ones, as if for twice the threads, even it out
-        let uneven = !planes.is_multiple_of(per_group);
-        let wanted = if uneven && threads > 1 {
-            2 * threads
-        } else {
-            threads
-        };
-        let bands = bands::count(wanted, planes.div_ceil(per_group));
+        let bands = bands::count(threads, planes.div_ceil(per_group));
         self.groups(threads > 1, bands, 0, y);
     }
 
