@@ -9,6 +9,7 @@
 use crate::{
     geometry::Size,
     labels::{LabelMap, NOTHING},
+    mask::Mask,
     odds,
     scene::Report,
 };
@@ -129,7 +130,7 @@ impl Segments {
         all
     }
 
-    fn thing(&mut self, prompt: u32, score: f32, mask: &crate::mask::Mask, rules: Rules) {
+    fn thing(&mut self, prompt: u32, score: f32, mask: &Mask, rules: Rules) {
         let free = |run: std::ops::Range<u32>, owners: &[u16]| {
             let run = &owners[run.start as usize..run.end as usize];
             run.iter().filter(|&&o| o == 0).count() as u64
@@ -255,6 +256,23 @@ impl Segments {
         &self.segments
     }
 
+    /// The pixels of each segment.
+    #[must_use]
+    pub fn masks(&self) -> Vec<Mask> {
+        let mut masks = vec![Mask::default(); self.segments.len()];
+        let mut first = 0;
+        for run in self.owners.chunk_by(|a, b| a == b) {
+            if let Some(own) = usize::from(run[0]).checked_sub(1) {
+                masks[own].push(first as u32, run.len() as u32);
+            }
+            first += run.len();
+        }
+        for mask in &mut masks {
+            mask.finish(self.size());
+        }
+        masks
+    }
+
     /// For every row, of every pixel the place of its segment, if it has one.
     pub fn rows(&self) -> impl Iterator<Item = impl Iterator<Item = Option<usize>> + '_> + '_ {
         let step = self.height as usize;
@@ -303,7 +321,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::{geometry::BBox, mask::Mask, scene::Detection};
+    use crate::{geometry::BBox, scene::Detection};
 
     const SIZE: Size = Size::new(40, 30);
 
@@ -367,6 +385,9 @@ mod tests {
             areas[owner] += 1;
         }
         assert_eq!(areas, [100, 100, 1000]);
+        let masks = made.masks();
+        assert_eq!(masks.iter().map(Mask::area).collect::<Vec<_>>(), areas);
+        assert_eq!(masks[1].runs().next(), Some(10 * 30..10 * 30 + 10));
     }
 
     #[test]

@@ -109,8 +109,9 @@ pub struct Pipeline {
     masker: Option<masks::Masker>,
     senser: Option<presence::Senser>,
     coverer: Option<stuff::Coverer>,
-    /// What the backbone made of the last frame, and how that frame lay in the input.
+    /// What the backbone and the head made of the last frame, and how that frame lay in the input.
     features: TVec<TValue>,
+    outputs: TVec<TValue>,
     letterbox: Option<Letterbox>,
     places: places::Places,
     detector: Detector,
@@ -201,6 +202,7 @@ impl Pipeline {
             masker,
             senser,
             features: TVec::new(),
+            outputs: TVec::new(),
             letterbox: None,
             places: places::Places::default(),
             letterboxer: Letterboxer::new(
@@ -256,8 +258,8 @@ impl Pipeline {
         report.sights.clear();
         times.letterbox = clock.elapsed();
 
-        let outputs = self.network(&mut times)?;
-        let outputs = levels_of(&outputs);
+        self.network(&mut times)?;
+        let outputs = levels_of(&self.outputs);
 
         let clock = Instant::now();
         self.detector.propose(&outputs);
@@ -290,21 +292,19 @@ impl Pipeline {
         letterbox
     }
 
-    /// Head outputs for the frame in the input plane.
-    fn network(
-        &mut self,
-        times: &mut StageTimes,
-    ) -> Result<impl std::ops::Deref<Target = [TValue]> + use<>, PipelineError> {
+    /// Features and head outputs for the frame in the input plane.
+    fn network(&mut self, times: &mut StageTimes) -> Result<(), PipelineError> {
         let clock = Instant::now();
         self.features.clear();
+        self.outputs.clear();
         self.features = self
             .backbone
             .run(tvec!(Arc::clone(&self.image).into_tvalue()))?;
         times.backbone = clock.elapsed();
         let clock = Instant::now();
-        let outputs = self.head.run(self.features.clone())?;
+        self.outputs = self.head.run(self.features.clone())?;
         times.head = clock.elapsed();
-        Ok(outputs)
+        Ok(())
     }
 
     /// The head's raw outputs for a frame, one after the other, each as signed bytes `[height, width, channels]`: what the golden
@@ -317,14 +317,14 @@ impl Pipeline {
         let plane = Arc::make_mut(&mut self.image);
         self.letterboxer.write(frame, plane.as_bytes_mut());
         self.letterbox = None; // what is kept of a frame is no longer that of the last detection
-        let outputs = self.network(&mut StageTimes::default())?;
+        self.network(&mut StageTimes::default())?;
         let ports = &self.head.program().outputs;
         let values = |(t, port): (&TValue, &Port)| {
             let mut values = vec![0; port.view.values()];
             nhwc_from_planes(&port.view, t.as_bytes(), &mut values);
             values
         };
-        Ok(outputs.iter().zip(ports).map(values).collect())
+        Ok(self.outputs.iter().zip(ports).map(values).collect())
     }
 }
 

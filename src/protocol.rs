@@ -10,6 +10,7 @@
 //! | file | one message becomes |
 //! |---|---|
 //! | [`message`] | – (the values that go out) |
+//! | [`extras`] | – (what a report may hold beside detections) |
 //! | [`command`] | – (the values that come in, and the answers to them) |
 //! | [`json`] | a line of JSON |
 //! | [`binary`] | the payload of a frame |
@@ -21,6 +22,7 @@
 
 pub mod binary;
 pub mod command;
+pub mod extras;
 pub mod frame;
 pub mod json;
 pub mod message;
@@ -30,6 +32,7 @@ pub mod sentence;
 mod wire;
 
 pub use command::{Answer, Command, ErrorCode, PromptSpec, Reply, Request};
+pub use extras::Extras;
 pub use message::{Drops, Envelope, Event, LinkHealth, Outgoing, SharedNames, State, Telemetry};
 
 /// The version of the wire that this program speaks.

@@ -26,7 +26,7 @@ pub mod grounding;
 pub mod json;
 pub mod maps;
 pub mod objects;
-mod pixels;
+pub(crate) mod pixels;
 pub mod text;
 
 /// How reports are written.
@@ -157,7 +157,7 @@ fn px(value: f32) -> f32 {
 }
 
 /// Five digits keep the order of all but the closest scores.
-fn score(value: f32) -> f32 {
+pub(crate) fn score(value: f32) -> f32 {
     rounded(value, 1e5)
 }
 

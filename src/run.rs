@@ -12,6 +12,7 @@
 //! | `run/capture.rs`, `run/mailbox.rs` | the capturing thread, and what lies between it and the loop |
 //! | `run/engine.rs` | a pack that passed its self-test, or the one before it |
 //! | `run/prompts.rs`, `run/enrol.rs` | the prompt set in use, with its groups and rejects; what is shown becomes one |
+//! | `run/task.rs` | what is made of a frame beside boxes: segments, sentences' objects, all objects |
 //! | `run/follow.rs` | tracks, and where things lie as seen from the camera |
 //! | `run/obey.rs` | what commands do |
 //! | `run/state.rs` | starting, running, degraded, paused, stopping |
@@ -43,6 +44,7 @@ use self::{
     prompts::Prompts,
     signals::Signals,
     state::{Cause, Condition},
+    task::Task,
     telemetry::Meter,
 };
 use crate::{
@@ -55,7 +57,7 @@ use crate::{
     geometry::{BBox, Size},
     graph::op::Execution,
     link::{Links, Pool},
-    protocol::{Drops, Envelope, Event, Outgoing, State, Telemetry},
+    protocol::{Drops, Envelope, Event, Extras, Outgoing, State, Telemetry},
     scene::Report,
 };
 
@@ -74,6 +76,7 @@ mod prompts;
 pub mod sandbox;
 mod signals;
 mod state;
+mod task;
 mod telemetry;
 
 pub use engine::EngineError;
@@ -111,6 +114,8 @@ pub enum RunError {
     Engine(EngineError),
     /// The configured prompts are refused.
     Prompts(String),
+    /// The configured task is refused.
+    Task(String),
     /// No source is configured.
     NoSource,
     /// A link cannot be opened.
@@ -126,6 +131,7 @@ impl fmt::Display for RunError {
         match self {
             Self::Engine(e) => e.fmt(f),
             Self::Prompts(why) => f.write_str(why),
+            Self::Task(why) => write!(f, "task: {why}"),
             Self::NoSource => f.write_str("no source: give [source] or --source"),
             Self::Link(e) => write!(f, "link: {e}"),
             Self::System(e) => e.fmt(f),
@@ -165,6 +171,7 @@ struct Runner {
     default_prompts: Vec<&'static str>,
     engine: Engine,
     prompts: Prompts,
+    task: Task,
     follower: Follower,
     capture: Capture,
     links: Links,
@@ -174,6 +181,7 @@ struct Runner {
 
     decoder: Decoder,
     report: Report,
+    extras: Extras,
     envelopes: Pool<Envelope>,
     sequence: u64,
     /// The size of the last frame.
@@ -248,6 +256,7 @@ impl Runner {
                 .map_err(RunError::Engine)?;
         let prompts = Prompts::new(&config.prompts, &default_prompts, &mut engine)
             .map_err(|(_, why)| RunError::Prompts(why))?;
+        let task = Task::new(&config.task, &mut engine).map_err(|(_, why)| RunError::Task(why))?;
         let links = Links::start(&config.links.all()).map_err(RunError::Link)?;
         let printer = if print {
             Some(Printer::start().map_err(RunError::System)?)
@@ -262,6 +271,7 @@ impl Runner {
             default_prompts,
             engine,
             prompts,
+            task,
             follower: Follower::new(&config),
             capture,
             links,
@@ -270,6 +280,7 @@ impl Runner {
             manager: Manager::new(),
             decoder: Decoder::new(),
             report: Report::new(0, SystemTime::UNIX_EPOCH, Size::new(0, 0)),
+            extras: Extras::default(),
             envelopes: Pool::new(),
             sequence: 0,
             frame: None,
@@ -400,6 +411,11 @@ impl Runner {
                     }
                     return;
                 }
+                let at = (part.x as f32, part.y as f32);
+                let (task, engine) = (&mut self.task, &mut self.engine);
+                if let Err(e) = task.look(&frame, at, engine, &mut self.extras) {
+                    self.fault("task", e.to_string());
+                }
                 (size, part)
             }
             Err(e) => {
@@ -457,9 +473,9 @@ impl Runner {
         }
     }
 
-    /// Gives the report's detections their masks, if the configuration asks for them.
+    /// Gives the report's detections their masks, if the task needs them, and makes segments of them and of stuff.
     fn make_masks(&mut self, part: Crop) {
-        if !self.config.task.masks || !self.engine.pipeline.segments() {
+        if !self.task.needs_masks() {
             return;
         }
         // masks are made of what was looked at, and then laid into the frame
@@ -472,13 +488,20 @@ impl Runner {
         }
         self.report.size = part.size;
         self.report.place((part.x, part.y), size, |_, _| true);
+        let names = &**self.prompts.names();
+        let at = (part.x, part.y);
+        self.task
+            .segments(&self.report, names, at, &mut self.extras);
+        if !self.task.spec().masks {
+            self.report.masks.clear();
+        }
     }
 
     /// Sends the report that was just made; returns its age.
     fn emit(&mut self, picture: &Picture) -> u32 {
         let dropped = self.drops();
         let age = Duration::from_nanos(monotonic_ns().saturating_sub(picture.captured_ns));
-        let (report, prompts) = (&self.report, &self.prompts);
+        let (report, extras, prompts) = (&self.report, &self.extras, &self.prompts);
         let (run, sequence, latency_us) = (self.links.run(), self.sequence, micros(age));
         let new = || Envelope {
             run,
@@ -489,6 +512,7 @@ impl Runner {
             dropped,
             names: Arc::clone(prompts.names()),
             report: Report::new(0, SystemTime::UNIX_EPOCH, Size::new(0, 0)),
+            extras: Extras::default(),
         };
         let envelope = self.envelopes.share(new, |e| {
             e.sequence = sequence;
@@ -498,6 +522,7 @@ impl Runner {
             e.dropped = dropped;
             e.names = Arc::clone(prompts.names());
             e.report.clone_from(report);
+            e.extras.clone_from(extras);
         });
         self.sequence += 1;
         if let Some(printer) = &self.printer {
@@ -741,6 +766,17 @@ impl Runner {
             };
             prompts = Some(made.map_err(|(_, why)| why)?);
         }
+        let mut task = None;
+        if engine.is_some() || new.task != self.config.task {
+            // what a command set stays, unless the configuration's own changed
+            let spec = if new.task == self.config.task {
+                self.task.spec()
+            } else {
+                &new.task
+            };
+            let by = engine.as_mut().unwrap_or(&mut self.engine);
+            task = Some(Task::new(spec, by).map_err(|(_, why)| format!("task: {why}"))?);
+        }
         let restarted = if self.config.source.as_ref() == Some(&source) {
             None
         } else {
@@ -757,6 +793,9 @@ impl Runner {
             self.follower.forget_looks();
             self.lift("pack");
             self.tell_words();
+        }
+        if let Some(task) = task {
+            self.task = task;
         }
         if let Some(prompts) = prompts {
             self.prompts = prompts;

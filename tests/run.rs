@@ -108,6 +108,110 @@ fn with_masks_a_report_has_the_pixels_that_segment_says() {
     assert_eq!(reports[0]["detections"], wanted["detections"]);
 }
 
+/// What another command says of the photo, in JSON.
+fn said(arguments: &[&str]) -> Value {
+    let done = std::process::Command::new(env!("CARGO_BIN_EXE_tarsier"))
+        .current_dir(root())
+        .env_remove("TARSIER_PACK")
+        .args(arguments)
+        .args([PHOTO, "--format", "json"])
+        .output()
+        .expect("it runs");
+    serde_json::from_slice(&done.stdout).expect("JSON")
+}
+
+/// Name, whether it is a thing, pixels.
+fn segments(list: &Value) -> Vec<Value> {
+    let mut all: Vec<Value> = (list.as_array().expect("a list").iter())
+        .map(|s| json!([s["class_id"], s["isthing"], s["area"], s["mask"]]))
+        .collect();
+    all.sort_by_key(Value::to_string);
+    all
+}
+
+#[test]
+fn a_task_gives_what_semantic_ground_and_everything_say_from_the_same_frame() {
+    let folder = Folder::new();
+    let task = "[task]\nsemantic = true\neverything = true\nground = [\"the bowl\", \"a zebra\"]\n";
+    let config = folder.file("c.toml", task);
+    let source = format!("files:{PHOTO}");
+    let (reports, log) = lines_of(
+        &mut command(&["--config", &config, "--source", &source]),
+        b"",
+    );
+    let report = &reports[0];
+    assert_eq!(
+        report["detections"],
+        said(&["detect"])["detections"],
+        "{log}"
+    );
+    let wanted = said(&["semantic"]);
+    assert_eq!(segments(&report["segments"]), segments(&wanted["classes"]));
+    let wanted = said(&["ground", "--sentence", "the bowl", "--sentence", "a zebra"]);
+    assert_eq!(report["groundings"], wanted["groundings"]);
+    assert!(report["groundings"][0]["bbox"].is_object());
+    assert_eq!(report["groundings"][1]["bbox"], Value::Null);
+    assert_eq!(report["objects"], said(&["everything"])["detections"]);
+    // the rest is what it is without a task
+    assert!(report["detections"][0].get("mask").is_none());
+}
+
+#[test]
+fn a_part_of_the_frame_has_its_segments_where_it_lies() {
+    let folder = Folder::new();
+    let text = "[task]\npanoptic = true\neverything = true\n[region]\nx_offset = 60\ny_offset = 0\nwidth = 540\nheight = 400\n";
+    let config = folder.file("c.toml", text);
+    let source = format!("files:{PHOTO}");
+    let (reports, _) = lines_of(
+        &mut command(&["--config", &config, "--source", &source]),
+        b"",
+    );
+    let segments = reports[0]["segments"].as_array().expect("a list");
+    let thing = segments
+        .iter()
+        .find(|s| s["isthing"] == true)
+        .expect("a thing");
+    assert_eq!(
+        thing["class_id"],
+        reports[0]["detections"][0]["results"][0]["class_id"]
+    );
+    assert_eq!(thing["mask"]["size"], json!([400, 600]));
+    let areas: Vec<u64> = segments.iter().map(|s| number(&s["area"])).collect();
+    assert!(areas.is_sorted_by(|a, b| a >= b), "{areas:?}");
+    assert!(areas.iter().sum::<u64>() <= 540 * 400);
+    let objects = reports[0]["objects"].as_array().expect("a list");
+    let left = |o: &Value| o["bbox"]["center"]["x"].as_f64().expect("a number");
+    assert!(!objects.is_empty() && objects.iter().all(|o| left(o) >= 60.0));
+}
+
+#[test]
+fn a_task_is_changed_by_command_and_refused_whole() {
+    let folder = Folder::new();
+    let socket = folder.text("sock");
+    let config = folder.file("c.toml", looping(PHOTO, ""));
+    let _program = Program::start(&["--config", &config, "--socket", &socket]);
+    let mut client = Client::connect(&socket);
+    assert!(client.report().get("segments").is_none());
+    let set = |task: Value| json!({"command": "set_task", "task": task});
+    client.command(set(
+        json!({"panoptic": true, "stuff": ["table", "wall"], "ground": ["the bowl"]}),
+    ));
+    let report = client.report();
+    assert!(report["segments"].is_array(), "{report}");
+    assert_eq!(report["groundings"][0]["sentence"], "the bowl");
+    let both = client.refused(set(json!({"panoptic": true, "semantic": true})));
+    assert_eq!(both.0, "invalid", "{both:?}");
+    let unknown = client.refused(set(json!({"panoptick": true})));
+    assert_eq!(unknown.0, "invalid", "{unknown:?}");
+    assert!(
+        client.report()["segments"].is_array(),
+        "what was before still holds"
+    );
+    client.command(set(json!({})));
+    let report = client.report();
+    assert!(report.get("segments").is_none() && report.get("groundings").is_none());
+}
+
 #[test]
 fn mjpeg_on_a_pipe_is_cut_at_its_markers_and_damage_costs_one_picture() {
     let photo = fs::read(root().join(PHOTO)).expect("a photo");
@@ -548,6 +652,14 @@ fn the_last_reports_masks_are_answered_as_run_lengths_and_older_ones_are_gone() 
             "{answer}, {report}"
         );
         assert_ne!(mask["counts"], "");
+        let mut bits = ask(sequence(&report), 0);
+        bits["bits"] = json!(true);
+        let bits = &client.command(bits)["bits"];
+        assert_eq!(
+            (&bits["size"], &bits["area"]),
+            (&json!([128, 128]), &mask["area"])
+        );
+        assert_eq!(bits["bits"].as_str().expect("a text").len(), 2732);
         assert_eq!(client.refused(ask(sequence(&report) - 1, 0)).0, "invalid");
         assert_eq!(client.refused(ask(sequence(&report), 9999)).0, "invalid");
         client.command(json!({"command": "self_test"}));

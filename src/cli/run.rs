@@ -173,7 +173,7 @@ fn failure(e: RunError) -> Failure {
     let code = match &e {
         RunError::Engine(e) if e.is_missing() => exit::NO_INPUT,
         RunError::Engine(_) => exit::DATA,
-        RunError::Prompts(_) => exit::CONFIG,
+        RunError::Prompts(_) | RunError::Task(_) => exit::CONFIG,
         RunError::NoSource => exit::USAGE,
         RunError::Link(_) => exit::CANNOT_CREATE,
         RunError::Sandbox(_) => exit::UNAVAILABLE,

@@ -50,12 +50,25 @@ impl Pipeline {
         rules: Everything,
         report: &mut Report,
     ) -> Result<Vec<Nearest>, PipelineError> {
-        let letterbox = self.look(frame);
-        let size = frame.size();
-        *report = Report::new(frame.sequence, frame.captured, size);
-        let outputs = self.network(&mut StageTimes::default())?;
-        let outputs = levels_of(&outputs);
-        self.detector.propose(&outputs);
+        self.look(frame);
+        *report = Report::new(frame.sequence, frame.captured, frame.size());
+        self.network(&mut StageTimes::default())?;
+        self.detector.propose(&levels_of(&self.outputs));
+        Ok(self.everything_again(prompts, rules, report))
+    }
+
+    /// The same of the frame that the last [`detect`](Self::detect) looked at, without looking at it again; adds to the report's detections.
+    pub fn everything_again(
+        &self,
+        prompts: &PromptSet,
+        rules: Everything,
+        report: &mut Report,
+    ) -> Vec<Nearest> {
+        let Some(letterbox) = self.letterbox else {
+            return Vec::new();
+        };
+        let size = letterbox.frame;
+        let outputs = levels_of(&self.outputs);
         let form = *self.detector.form();
         let own = form.objectness_at().is_some();
         let mut kept: Vec<(BBox, u32, f32)> = Vec::new();
@@ -130,6 +143,6 @@ impl Pipeline {
                 Err(_) => report.dropped += 1,
             }
         }
-        Ok(nearest)
+        nearest
     }
 }

@@ -20,8 +20,8 @@ impl Pipeline {
         let plane = Arc::make_mut(&mut self.image);
         let letterbox = self.letterboxer.write(frame, plane.as_bytes_mut());
         self.letterbox = None; // what is kept of a frame is no longer that of the last detection
-        let outputs = self.network(&mut StageTimes::default())?;
-        let outputs = levels_of(&outputs);
+        self.network(&mut StageTimes::default())?;
+        let outputs = levels_of(&self.outputs);
         self.detector.propose(&outputs);
         let quant = self.objects;
         let object = |candidate: Candidate<'_>| Object {

@@ -111,19 +111,37 @@ impl Pipeline {
         if self.grounder.is_none() {
             return Err(PipelineError::Lacks("grounding"));
         }
-        let letterbox = self.look(frame);
-        let outputs = self.network(&mut super::StageTimes::default())?;
-        let outputs = super::levels_of(&outputs);
+        self.look(frame);
+        self.network(&mut super::StageTimes::default())?;
+        self.detector.propose(&super::levels_of(&self.outputs));
+        self.ground_again(frame, sentences, gate)
+    }
+
+    /// The same of the frame that the last [`detect`](Self::detect) looked at, without looking at it again; none answered where none
+    /// was looked at.
+    ///
+    /// # Errors
+    ///
+    /// As [`ground`](Self::ground).
+    pub fn ground_again(
+        &mut self,
+        frame: &Frame<'_>,
+        sentences: &[Row],
+        gate: Option<f32>,
+    ) -> Result<Vec<Grounding>, PipelineError> {
         let Some(grounder) = &mut self.grounder else {
             return Err(PipelineError::Lacks("grounding"));
         };
+        let Some(letterbox) = self.letterbox else {
+            return Ok(Vec::new());
+        };
+        let outputs = super::levels_of(&self.outputs);
         let levels: heapless::Vec<(Field, &[u8]), 8> = grounder
             .features
             .iter()
             .zip(&self.features)
             .map(|(field, t)| (*field, t.as_bytes()))
             .collect();
-        self.detector.propose(&outputs);
         let candidates = self.detector.candidates(&outputs);
         grounder
             .scene

@@ -79,6 +79,14 @@ pub enum Command {
         sequence: u64,
         /// Which of its detections, from 0.
         detection: u32,
+        /// Its box as bits instead of run lengths.
+        #[serde(default)]
+        bits: bool,
+    },
+    /// What is made of each frame beside boxes, from the next one on.
+    SetTask {
+        /// All of it: what is not said is not made.
+        task: TaskSpec,
     },
     /// Make a prompt of what a box holds in the next frame: answered with [`Answer::PromptsVersion`] when it has come.
     Enrol {
@@ -101,7 +109,7 @@ const fn page() -> u32 {
 
 impl Command {
     /// Every command's name on the wire.
-    pub const NAMES: [&'static str; 16] = [
+    pub const NAMES: [&'static str; 17] = [
         "hello",
         "get_prompts",
         "set_prompts",
@@ -114,6 +122,7 @@ impl Command {
         "resume",
         "report_once",
         "mask",
+        "set_task",
         "enrol",
         "telemetry",
         "self_test",
@@ -141,6 +150,7 @@ impl Command {
             Self::SetRegion {
                 region: Some(region),
             } => region.check(),
+            Self::SetTask { task } => task.check(),
             Self::Enrol { name, region } => {
                 if name.trim().is_empty() {
                     return Err("name is empty".into());
@@ -190,6 +200,44 @@ impl Region {
             ));
         }
         Ok(())
+    }
+}
+
+/// What is made of each frame beside boxes; of `[task]` and of [`Command::SetTask`]. Only reports in JSON have a place for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TaskSpec {
+    /// Which pixels each detection has, as run lengths.
+    pub masks: bool,
+    /// The pixels of each name: things by their masks, stuff by its own network.
+    pub semantic: bool,
+    /// Every pixel to one thing or region of stuff.
+    pub panoptic: bool,
+    /// Of `panoptic`: whether regions of one stuff that do not touch are segments of their own.
+    pub separate_stuff: bool,
+    /// Names or texts that are stuff, for `semantic` and `panoptic`; none: all stuff of the vocabulary.
+    pub stuff: Vec<String>,
+    /// Sentences that are answered for each frame: the one object that is meant, or none.
+    pub ground: Vec<String>,
+    /// All objects, whatever they are, each with the nearest names of the whole vocabulary.
+    pub everything: bool,
+}
+
+impl TaskSpec {
+    /// Whether its parts can be asked for together.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, for people.
+    pub fn check(&self) -> Result<(), String> {
+        if self.semantic && self.panoptic {
+            return Err("semantic and panoptic both fill segments: ask for one".into());
+        }
+        let empty = |text: &&String| text.trim().is_empty();
+        let mut texts = self.stuff.iter().chain(&self.ground);
+        texts
+            .find(empty)
+            .map_or(Ok(()), |_| Err("a text of stuff or ground is empty".into()))
     }
 }
 
@@ -424,6 +472,15 @@ pub enum Answer {
         offset: [u32; 2],
         /// Run lengths down the columns, as COCO's tools compress them.
         counts: String,
+        /// Pixels inside.
+        area: u64,
+    },
+    /// The pixels of a detection, for slow links.
+    Bits {
+        /// Rows and columns.
+        size: [usize; 2],
+        /// Row by row, eight columns in a byte, the leftmost highest, in base64; over the detection's box.
+        bits: String,
         /// Pixels inside.
         area: u64,
     },

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::{
     command::{Answer, Command, ErrorCode, Reply, Request},
+    extras::{Groundings, Objects, Segments},
     message::{Drops, Envelope, Event, Outgoing},
 };
 use crate::report::json::{Detections, Header};
@@ -42,7 +43,14 @@ pub fn write_report(envelope: &Envelope, out: &mut Vec<u8>) {
         dropped: &'a Drops,
         crowded: u32,
         detections: Detections<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        segments: Option<Segments<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        groundings: Option<Groundings<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        objects: Option<Objects<'a>>,
     }
+    let extras = &envelope.extras;
     let report = &envelope.report;
     append(
         out,
@@ -57,6 +65,9 @@ pub fn write_report(envelope: &Envelope, out: &mut Vec<u8>) {
             dropped: &envelope.dropped,
             crowded: report.dropped,
             detections: Detections::new(&*envelope.names, report),
+            segments: (extras.segments.as_deref()).map(|all| Segments(all, report.size)),
+            groundings: extras.groundings.as_deref().map(Groundings),
+            objects: extras.objects.as_deref().map(Objects),
         },
     );
 }
@@ -172,7 +183,7 @@ pub(super) fn unknown_command(id: u32, name: &str) -> Reply {
 mod tests {
     use super::*;
     use crate::protocol::{
-        command::{PromptKind, PromptSpec, Region},
+        command::{PromptKind, PromptSpec, Region, TaskSpec},
         message::{
             State, Telemetry,
             tests::{envelope, full},
@@ -303,6 +314,14 @@ mod tests {
             Command::Mask {
                 sequence: u64::MAX,
                 detection: 3,
+                bits: true,
+            },
+            Command::SetTask {
+                task: TaskSpec {
+                    semantic: true,
+                    ground: vec!["the red cup".into()],
+                    ..TaskSpec::default()
+                },
             },
             Command::Enrol {
                 name: "mine".into(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::command::Reply;
+use super::{command::Reply, extras::Extras};
 use crate::scene::Report;
 
 /// The names of a prompt set, in the order of [`Detection::prompt`](crate::scene::Detection::prompt).
@@ -31,6 +31,8 @@ pub struct Envelope {
     pub names: SharedNames,
     /// What was found. Its own `sequence` numbers frames of the source and is not sent; its `captured` is wall-clock time.
     pub report: Report,
+    /// What else was asked for of the frame; in JSON only.
+    pub extras: Extras,
 }
 
 /// Frames lost, by cause, since the program started.
@@ -207,6 +209,8 @@ pub(crate) mod tests {
             BBox, Size,
             camera::{Range, Sight},
         },
+        mask::Mask,
+        protocol::extras::{Grounded, Object, Segment},
         scene::{Detection, MAX_DETECTIONS},
     };
     use std::time::{Duration, SystemTime};
@@ -241,6 +245,7 @@ pub(crate) mod tests {
             },
             names: Arc::new(vec!["person".into(), "Öl, 猫".into()]),
             report,
+            extras: Extras::default(),
         }
     }
 
@@ -259,6 +264,39 @@ pub(crate) mod tests {
         };
         let sights = [sight(0.0, -4.25, Some(range)), sight(-28.5, 30.75, None)];
         envelope.report.sights.extend(sights);
+        envelope
+    }
+
+    /// The report of WIRE.md with all that a task can add.
+    pub(crate) fn tasked() -> Envelope {
+        let mut envelope = envelope();
+        let person = BBox::new(270.0, 160.0, 370.0, 320.0);
+        let mut road = Mask::default();
+        (0..3).for_each(|column| road.push(480 * column + 360, 120));
+        road.finish(Size::new(640, 480));
+        let names = vec![("person".into(), 0.625), ("man".into(), 0.5)];
+        let grounded = |sentence: &str, score, bbox| Grounded {
+            sentence: sentence.into(),
+            score,
+            bbox,
+        };
+        envelope.extras = Extras {
+            segments: Some(vec![Segment {
+                class_id: "road".into(),
+                thing: false,
+                score: 0.75,
+                mask: road,
+            }]),
+            groundings: Some(vec![
+                grounded("the person in the middle", 0.9375, Some(person)),
+                grounded("a red bus", 0.0625, None),
+            ]),
+            objects: Some(vec![Object {
+                bbox: person,
+                objectness: 0.9375,
+                names,
+            }]),
+        };
         envelope
     }
 

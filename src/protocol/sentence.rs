@@ -8,7 +8,7 @@
 use std::{fmt::Write as _, io::Write as _};
 
 use super::{
-    command::{Answer, Command, ErrorCode, PromptSpec, Region, Reply, Request},
+    command::{Answer, Command, ErrorCode, PromptSpec, Region, Reply, Request, TaskSpec},
     json::{checked, unknown_command},
     message::{Envelope, Event, State},
 };
@@ -187,7 +187,7 @@ pub fn write_reply(reply: &Reply, out: &mut Vec<u8>) {
                 Answer::PromptsVersion(version) => Some(version.to_string()),
                 Answer::Hello { version, pack, .. } => Some(format!("{version} {pack}")),
                 Answer::Text(text) => Some(text.clone()),
-                Answer::Mask { area, .. } => Some(area.to_string()),
+                Answer::Mask { area, .. } | Answer::Bits { area, .. } => Some(area.to_string()),
                 Answer::Telemetry(telemetry) => {
                     write_telemetry(telemetry, out);
                     None
@@ -324,7 +324,9 @@ fn command(name: &str, values: &[&str]) -> Result<Command, String> {
         ("mask", [sequence, detection]) => Command::Mask {
             sequence: number(sequence)?,
             detection: number(detection)?,
+            bits: false,
         },
+        ("set_task", parts) => Command::SetTask { task: task(parts)? },
         ("enrol", [name, sides @ ..]) => Command::Enrol {
             name: (*name).to_owned(),
             region: region(sides)?,
@@ -339,6 +341,26 @@ fn command(name: &str, values: &[&str]) -> Result<Command, String> {
         _ => return Err(format!("{name} does not take {} values", values.len())),
     };
     Ok(command)
+}
+
+/// The parts of a task that need no text: their names.
+fn task(parts: &[&str]) -> Result<TaskSpec, String> {
+    let mut task = TaskSpec::default();
+    for part in parts.iter().filter(|part| !part.is_empty()) {
+        match *part {
+            "masks" => task.masks = true,
+            "semantic" => task.semantic = true,
+            "panoptic" => task.panoptic = true,
+            "separate_stuff" => task.separate_stuff = true,
+            "everything" => task.everything = true,
+            other => {
+                return Err(format!(
+                    "{other:?} is no part of a task that can be set here"
+                ));
+            }
+        }
+    }
+    Ok(task)
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {

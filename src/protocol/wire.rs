@@ -7,7 +7,7 @@ use super::{
     WIRE_VERSION, binary,
     frame::{Deframer, Framer, Kind},
     json,
-    message::tests::{envelope, tracked},
+    message::tests::{envelope, tasked, tracked},
     sentence::{self, SentenceReader},
 };
 
@@ -186,6 +186,7 @@ fn every_block_of_the_wires_page_is_what_is_written() {
     let expected: BTreeMap<&str, Vec<u8>> = [
         ("report.json", written(|out| write_report(&envelope(), out))),
         ("tracked.json", written(|out| write_report(&tracked(), out))),
+        ("task.json", written(|out| write_report(&tasked(), out))),
         ("hello.json", event(hello())),
         ("state.json", event(state())),
         ("prompts_changed.json", event(prompts_changed())),

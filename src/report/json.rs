@@ -252,14 +252,14 @@ impl Serialize for Presences<'_> {
 
 /// A box as ROS has it: centre and size, in pixels.
 #[derive(Serialize)]
-pub(super) struct BoundingBox2d {
+pub(crate) struct BoundingBox2d {
     center: Point2d,
     size_x: f32,
     size_y: f32,
 }
 
 impl BoundingBox2d {
-    pub(super) fn new(bbox: &BBox) -> Self {
+    pub(crate) fn new(bbox: &BBox) -> Self {
         let (x, y) = bbox.center();
         Self {
             center: Point2d { x: px(x), y: px(y) },

@@ -222,7 +222,7 @@ impl<W: Write> SemanticWriter<W> {
 }
 
 /// Of stuff the sigmoid of the mean logit of its pixels; of a thing the score of its best detection.
-fn mean_score(frame: &Report, map: &LabelMap, prompt: u32) -> f32 {
+pub(crate) fn mean_score(frame: &Report, map: &LabelMap, prompt: u32) -> f32 {
     let best = frame.detections.iter().find(|d| d.prompt == prompt);
     if let Some(best) = best {
         return best.score;

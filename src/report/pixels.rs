@@ -10,13 +10,13 @@ use crate::{
 
 /// A mask as COCO's tools read it: run lengths down the columns, compressed.
 #[derive(Serialize)]
-pub(super) struct Rle {
+pub(crate) struct Rle {
     size: [u32; 2],
     counts: String,
 }
 
 impl Rle {
-    pub(super) fn new(mask: &Mask, size: Size) -> Self {
+    pub(crate) fn new(mask: &Mask, size: Size) -> Self {
         let mut counts = String::new();
         mask.compressed(&mut counts);
         Self {

@@ -17,7 +17,7 @@ use crate::{
     detect::Settings,
     geometry::camera::CameraConfig,
     link::LinkTables,
-    protocol::command::{PromptSpec, Region},
+    protocol::command::{PromptSpec, Region, TaskSpec},
 };
 
 /// Everything that can be set.
@@ -32,7 +32,7 @@ pub struct Config {
     /// What is looked for.
     pub prompts: PromptsConfig,
     /// What is made of each frame beside boxes.
-    pub task: TaskConfig,
+    pub task: TaskSpec,
     /// How often, and where in the frame.
     pub rate: RateConfig,
     /// The part of the frame that is looked at; none: all of it.
@@ -125,14 +125,6 @@ impl Default for PromptsConfig {
             cache: true,
         }
     }
-}
-
-/// `[task]`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TaskConfig {
-    /// JSON reports say which pixels each detection has, as run lengths; the other forms have no place for it.
-    pub masks: bool,
 }
 
 /// `[rate]`.
@@ -320,6 +312,9 @@ impl Config {
                 let why = format!("has \"{}\" with a threshold outside 0 to 1", prompt.text);
                 return wrong(&["prompts", "list"], &why);
             }
+        }
+        if let Err(why) = self.task.check() {
+            return Err((vec!["task"], why));
         }
         if self.rate.fps.is_some_and(|f| !(f > 0.0 && f <= 1000.0)) {
             return wrong(&["rate", "fps"], "must be above 0 and at most 1000");

@@ -1,10 +1,12 @@
 //! What commands do. Every one is answered once, after it was done or refused.
 
-use super::{Runner, engine::Engine, prompts::Refusal, sandbox, settings};
+use super::{Runner, engine::Engine, prompts::Refusal, sandbox, settings, task::Task};
 use crate::{
     capture::picture::Crop,
     geometry::Size,
+    mask::BITS_SIDE,
     protocol::{Answer, Command, ErrorCode, Reply, WIRE_VERSION, command::Region},
+    report::pixels::base64,
     scene::Report,
 };
 
@@ -90,7 +92,12 @@ impl Runner {
             Command::Mask {
                 sequence,
                 detection,
-            } => self.mask(sequence, detection),
+                bits,
+            } => self.mask(sequence, detection, bits),
+            Command::SetTask { task } => {
+                self.task = Task::new(&task, &mut self.engine)?;
+                Ok(Answer::Done)
+            }
             Command::Enrol { .. } => unreachable!("it waits for a frame"),
             Command::Telemetry {} => Ok(Answer::Telemetry(Box::new(self.telemetry()))),
             Command::SelfTest {} => self.self_test(),
@@ -120,7 +127,7 @@ impl Runner {
     }
 
     /// The mask of one detection of the last report, from what the pipeline keeps of its frame.
-    fn mask(&mut self, sequence: u64, detection: u32) -> Result<Answer, Refusal> {
+    fn mask(&mut self, sequence: u64, detection: u32, bits: bool) -> Result<Answer, Refusal> {
         let invalid = |why: String| (ErrorCode::Invalid, why);
         if !self.engine.pipeline.segments() {
             let why = format!("{} makes no masks", self.engine.name());
@@ -148,6 +155,14 @@ impl Runner {
                 "its frame is gone: the pack was tested or replaced".into(),
             ));
         };
+        if bits {
+            let bits = mask.bits(&one.detections[0].bbox, part.size.height);
+            return Ok(Answer::Bits {
+                size: [BITS_SIDE; 2],
+                bits: base64(&bits),
+                area: mask.area(),
+            });
+        }
         let mut counts = String::new();
         mask.compressed(&mut counts);
         Ok(Answer::Mask {
@@ -181,7 +196,9 @@ impl Runner {
         let mut engine = open.map_err(|e| (ErrorCode::Failed, e.to_string()))?;
         engine.adopt(&self.engine);
         let iou = self.config.prompts.iou;
-        self.prompts = self.prompts.made_again(iou, &mut engine)?;
+        let prompts = self.prompts.made_again(iou, &mut engine)?;
+        self.task = Task::new(self.task.spec(), &mut engine)?;
+        self.prompts = prompts;
         self.engine = engine;
         self.follower.forget_looks();
         self.lift("pack");

@@ -246,7 +246,7 @@ fn request(spec: &PromptSpec) -> Request {
     }
 }
 
-const fn code(e: &PromptError) -> ErrorCode {
+pub(super) const fn code(e: &PromptError) -> ErrorCode {
     match e {
         PromptError::Unknown { .. } => ErrorCode::UnknownPrompt,
         _ => ErrorCode::Invalid,

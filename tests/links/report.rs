@@ -37,5 +37,6 @@ pub(crate) fn envelope(run: u32, sequence: u64, detections: usize) -> Envelope {
         },
         names: Arc::new(NAMES.map(str::to_owned).to_vec()),
         report,
+        extras: tarsier::protocol::Extras::default(),
     }
 }

@@ -107,11 +107,13 @@ class Head(nn.Module):
 
 
 class Masks(nn.Module):
-    """Features -> prototypes at stride 8, and per level the coefficients that mix them (YOLACT, Bolya et al. 2019, without its tanh)."""
+    """Features -> prototypes at stride 8, and per level the coefficients that mix them (YOLACT, Bolya et al. 2019, without its tanh).
+
+    The prototypes are made whenever anything is masked: no wider than what they are, they cost half of what 64 channels did."""
 
     def __init__(self, neck=64, count=32):
         super().__init__()
-        self.prototypes = nn.Sequential(Conv(neck, neck, 3), nn.Conv2d(neck, count, 1))
+        self.prototypes = nn.Sequential(Conv(neck, count, 3), nn.Conv2d(count, count, 1))
         self.coefficients = nn.Sequential(Conv(neck, neck), nn.Conv2d(neck, count, 1))
 
     def forward(self, features):
