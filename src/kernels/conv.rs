@@ -26,7 +26,7 @@ use super::{
     bands,
     epilogue::Epilogue,
     isa::{Isa, Level},
-    layout::{GROUP, LANE, Planes, is_narrow},
+    layout::{GROUP, LANE, Magnitude, Planes},
     team::join,
     tile::{Operands, Tiles, tiles_of_level},
 };
@@ -58,9 +58,9 @@ pub struct Conv<'a> {
     pub out: Planes,
     /// `[out_blocks][offsets · groups][16][4]`, none of them -128.
     pub weights: &'a [i8],
-    /// Whether all of them are narrow, as [`is_narrow`] says: some levels are faster then, and wrong
-    /// if it is said of wide ones.
-    pub narrow: bool,
+    /// How large they are, as [`Magnitude::of`] says: some levels are faster with small ones, and wrong
+    /// if that is said of larger ones.
+    pub magnitude: Magnitude,
     /// Per output channel, for unsigned bytes: `bias - zero_point_in · Σ weights`.
     pub bias: &'a [i32],
     /// The same for signed bytes ([`bias_s8`](super::layout::bias_s8)).
@@ -91,11 +91,13 @@ pub struct Conv<'a> {
 pub fn conv(isa: Isa, threads: usize, op: &Conv<'_>, x: &[u8], y: &mut [u8]) {
     op.check(x.len(), y.len());
     // other levels have products of 32 bits, for which all weights are alike
-    let tiles = match (op.narrow, isa.level()) {
+    let tiles = match (op.magnitude, isa.level()) {
         #[cfg(target_arch = "x86_64")]
-        (true, Level::Avx2) => &avx2::NARROW,
+        (Magnitude::Calm, Level::Avx2) => &avx2::CALM,
+        #[cfg(target_arch = "x86_64")]
+        (Magnitude::Narrow, Level::Avx2) => &avx2::NARROW,
         #[cfg(target_arch = "aarch64")]
-        (true, Level::Neon) => &neon::NARROW,
+        (Magnitude::Narrow | Magnitude::Calm, Level::Neon) => &neon::NARROW,
         _ => tiles_of_level!(isa),
     };
     let kind = |step| KINDS.iter().position(|&kind| kind == (op.groups, step));
@@ -124,7 +126,8 @@ impl Conv<'_> {
         self.epilogue.check();
         let steps = self.offsets.len() * self.groups;
         assert_eq!(self.weights.len(), channels * GROUP * steps, "weights");
-        debug_assert!(!self.narrow || is_narrow(self.weights), "a wide weight");
+        let magnitude = || Magnitude::of(self.weights, self.groups);
+        debug_assert!(self.magnitude <= magnitude(), "a large weight");
         let Planes { height, width, .. } = self.out;
         assert!(height > 0 && width > 0, "an empty plane");
         let last_base = (height - 1) * self.row_step + (width - 1) * self.pixel_step;

@@ -300,11 +300,61 @@ pub fn pack_depthwise(weights: &[i8], shape: &DepthwiseShape) -> Vec<i8> {
 /// (`4 · 128 · 63 < 2^15`).
 pub const NARROW: i8 = 63;
 
-/// Whether all weights are narrow: from -[`NARROW`] to [`NARROW`].
+/// What the positive weights of four may add up to, and the negative ones, in calm weights.
+///
+/// Then their products with any unsigned bytes fit 16 bits (`255 · 128 < 2^15`).
+pub const CALM: u8 = 128;
+
+/// How large the weights of a convolution are: how many products fit 16 bits, which decides how fast some levels are.
 ///
 /// This is a property of the numbers, looked up once when a model is loaded; no file is trusted about it.
-#[must_use]
-pub fn is_narrow(weights: &[i8]) -> bool {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Magnitude {
+    /// Some are beyond 63.
+    Wide,
+    /// All lie from -[`NARROW`] to [`NARROW`].
+    Narrow,
+    /// That, and of the weights that one channel has for four inputs, halves of two neighbouring groups at one offset, neither the positive
+    /// nor the negative ones come to more than [`CALM`].
+    Calm,
+}
+
+impl Magnitude {
+    /// That of packed weights with so many groups at an offset.
+    ///
+    /// # Panics
+    ///
+    /// If they are not whole offsets.
+    #[must_use]
+    pub fn of(weights: &[i8], groups: usize) -> Self {
+        if !is_narrow(weights) {
+            return Self::Wide;
+        }
+        let rows = weights.as_chunks::<ROW>().0;
+        assert!(rows.len().is_multiple_of(groups.max(1)), "half an offset");
+        let calm = |offset: &[[i8; ROW]]| offset.as_chunks().0.iter().all(is_calm);
+        if rows.chunks(groups.max(1)).all(calm) {
+            Self::Calm
+        } else {
+            Self::Narrow
+        }
+    }
+}
+
+/// Whether two neighbouring groups at one offset are calm, if they are narrow.
+fn is_calm([a, b]: &[[i8; ROW]; 2]) -> bool {
+    let mut most = 0;
+    for i in 0..ROW / 2 {
+        let four = [a[2 * i], a[2 * i + 1], b[2 * i], b[2 * i + 1]];
+        // four narrow ones come to 252
+        let sum = |sign: i8| four.iter().fold(0, |sum, &w| sum + (w * sign).max(0) as u8);
+        most = most.max(sum(1)).max(sum(-1));
+    }
+    most <= CALM
+}
+
+/// Whether all weights are narrow: from -[`NARROW`] to [`NARROW`].
+fn is_narrow(weights: &[i8]) -> bool {
     let wide = |&weight: &i8| weight.unsigned_abs() > NARROW.unsigned_abs();
     // pieces are looked at without a branch in them, in whole registers; wide weights end the first
     let mut pieces = weights.chunks(4096);
@@ -401,10 +451,38 @@ mod tests {
             for at in [0, 4095, 4096, 9_999] {
                 weights[at] = weight;
                 assert_eq!(is_narrow(&weights), narrow, "{weight} at {at}");
+                let of = Magnitude::of(&weights[..9984], 4);
+                assert_eq!(of == Magnitude::Wide, !narrow && at < 9984);
                 weights[at] = 0;
             }
         }
         assert!(is_narrow(&[]));
+    }
+
+    #[test]
+    fn weights_are_calm_up_to_128_in_four_of_either_sign() {
+        // channel 5, its second half, in groups 2 and 3 of the second offset
+        let at = |group: usize, i: usize| (4 + group) * ROW + 4 * 5 + 2 + i;
+        for (four, calm) in [
+            ([63, 1, 63, 1], true),
+            ([63, 1, 63, 2], false),
+            ([-63, -1, -63, -1], true),
+            ([-63, -2, -63, -1], false),
+            ([63, 63, -63, -63], true),
+        ] {
+            let mut weights = vec![0; 3 * 4 * ROW];
+            for (i, weight) in four.into_iter().enumerate() {
+                weights[at(2 + i / 2, i % 2)] = weight;
+            }
+            let expected = if calm {
+                Magnitude::Calm
+            } else {
+                Magnitude::Narrow
+            };
+            assert_eq!(Magnitude::of(&weights, 4), expected, "{four:?}");
+            // a group alone has two, which are always calm; of three the third is alone
+            assert_eq!(Magnitude::of(&weights, 1), Magnitude::Calm);
+        }
     }
 
     #[test]

@@ -23,7 +23,8 @@
 //! **Narrow weights.** Where a level adds products in 16 bits, how many fit depends on the
 //! weights. Of 7 bits (-63 to 63, [`NARROW`](super::layout::NARROW)) twice as many do as of 8: AVX2 and
 //! plain NEON have functions of their own for them (`narrow`), which a convolution
-//! takes if all its weights are so.
+//! takes if all its weights are so. Where no four of them add up to much
+//! ([`Magnitude::Calm`](super::layout::Magnitude::Calm)), AVX2 adds twice as many again (`calm`).
 //!
 //! **Signed levels.** Arm multiplies signed bytes, so it reads `u` as `u - 128`
 //! by flipping the top bit and starts from `bias + 128·Σw`, which the model

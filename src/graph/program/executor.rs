@@ -14,7 +14,7 @@ use crate::kernels::{
     depthwise::{Depthwise, depthwise},
     gate::{Gate, gate},
     isa::Isa,
-    layout::{GROUP, KernelShape, LANE, is_narrow},
+    layout::{GROUP, KernelShape, LANE, Magnitude},
     permute::{Permutation, Permute, permute},
     pool::{AveragePool, MaxPool, average_pool, max_pool},
     upsample::{upsample, upsample_linear},
@@ -44,8 +44,8 @@ impl fmt::Debug for Executor {
 /// What an operation needs beside its constants, made from its shape when the program is loaded.
 #[derive(Clone)]
 enum Table {
-    /// From an output's base to its inputs, and whether all weights are narrow.
-    Conv(Vec<u32>, bool),
+    /// From an output's base to its inputs, and how large the weights are.
+    Conv(Vec<u32>, Magnitude),
     /// From an output's base to its inputs.
     Offsets(Vec<u32>),
     Permutation(Permutation),
@@ -59,7 +59,8 @@ impl Table {
             Kind::Conv(Window { kernel, pad, .. }, c, _) => {
                 let shape = op.kernel_shape(*kernel);
                 let offsets = shape.offsets(&input, pad.map(|p| p as usize));
-                Self::Conv(offsets, is_narrow(conv_weights(op, &shape, c, weights)))
+                let weights = conv_weights(op, &shape, c, weights);
+                Self::Conv(offsets, Magnitude::of(weights, shape.groups()))
             }
             Kind::Depthwise(Window { kernel, pad, .. }, ..) => {
                 let shape = op.depthwise_shape(*kernel);
@@ -196,7 +197,7 @@ fn run_operation(
     let x = readable.view(&op.input);
     let channels = op.output.blocks() * LANE;
     match (&op.kind, table) {
-        (Kind::Conv(window, c, e), Table::Conv(offsets, narrow)) => {
+        (Kind::Conv(window, c, e), Table::Conv(offsets, magnitude)) => {
             let shape = op.kernel_shape(window.kernel);
             let call = Conv {
                 offsets,
@@ -205,7 +206,7 @@ fn run_operation(
                 row_step: window.stride[0] as usize * shape.row_bytes(&from),
                 out: to,
                 weights: conv_weights(op, &shape, c, weights),
-                narrow: *narrow,
+                magnitude: *magnitude,
                 bias: part(weights, c.bias, channels),
                 bias_s8: part(weights, c.bias_s8, channels),
                 scale: part(weights, c.scale, channels),

@@ -7,7 +7,7 @@ use crate::kernels::{
     epilogue::avx2::{Registers, look_up},
     tile::{
         Tiles,
-        avx2::{narrow, sums},
+        avx2::{calm, narrow, sums},
     },
     x86,
 };
@@ -19,6 +19,10 @@ pub(super) const TILES: Tiles<TileFn> =
 pub(super) const NARROW: Tiles<TileFn> =
     conv_tiles!(narrow_tile, signed: false, blocks: [1], widths: [5, 4, 3, 2, 1]);
 
+/// The same for calm ones.
+pub(super) const CALM: Tiles<TileFn> =
+    conv_tiles!(calm_tile, signed: false, blocks: [1], widths: [3, 2, 1]);
+
 #[target_feature(enable = "avx2")]
 fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     tile: &Tile<'_>,
@@ -28,9 +32,9 @@ fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     for (row, operands) in tile.rows().enumerate() {
         let sums = sums::<P, NB, G, STEP>(&operands);
         if leaky {
-            store::<P, NB, G, STEP, false, true>(tile, &sums, y, row);
+            store::<P, NB, G, STEP, 0, true>(tile, &sums, y, row);
         } else {
-            store::<P, NB, G, STEP, false, false>(tile, &sums, y, row);
+            store::<P, NB, G, STEP, 0, false>(tile, &sums, y, row);
         }
     }
 }
@@ -44,16 +48,32 @@ fn narrow_tile<const P: usize, const NB: usize, const G: usize, const STEP: usiz
     for (row, operands) in tile.rows().enumerate() {
         let sums = narrow::<P, NB, G, STEP>(&operands);
         if leaky {
-            store::<P, NB, G, STEP, true, true>(tile, &sums, y, row);
+            store::<P, NB, G, STEP, 1, true>(tile, &sums, y, row);
         } else {
-            store::<P, NB, G, STEP, true, false>(tile, &sums, y, row);
+            store::<P, NB, G, STEP, 1, false>(tile, &sums, y, row);
+        }
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn calm_tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
+    tile: &Tile<'_>,
+    y: &mut [&mut [u8]; MAX_BLOCKS],
+) {
+    let leaky = tile.epilogue.slope().is_some();
+    for (row, operands) in tile.rows().enumerate() {
+        let sums = calm::<P, NB, G, STEP>(&operands);
+        if leaky {
+            store::<P, NB, G, STEP, 2, true>(tile, &sums, y, row);
+        } else {
+            store::<P, NB, G, STEP, 2, false>(tile, &sums, y, row);
         }
     }
 }
 
 /// Requantises the sums of a row's tile into its planes.
 ///
-/// `G`, `STEP` and `NARROW` change nothing here; with them each caller has a function of
+/// `G`, `STEP` and `KIND` change nothing here; with them each caller has a function of
 /// its own, which is inlined, and sums stay in registers.
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -62,7 +82,7 @@ fn store<
     const NB: usize,
     const G: usize,
     const STEP: usize,
-    const NARROW: bool,
+    const KIND: u8,
     const LEAKY: bool,
 >(
     tile: &Tile<'_>,

@@ -4,7 +4,7 @@ use super::*;
 use crate::kernels::team;
 use crate::kernels::{
     epilogue::Activation,
-    layout::{KernelShape, NARROW, bias_s8, is_narrow, pack_weights},
+    layout::{CALM, KernelShape, Magnitude, NARROW, bias_s8, pack_weights},
     tests::{Function, Random, THREADS, widths},
 };
 
@@ -119,7 +119,7 @@ impl Case {
             row_step: self.stride * shape.row_bytes(from),
             out: self.out(),
             weights: &weights,
-            narrow: is_narrow(&weights),
+            magnitude: Magnitude::of(&weights, shape.groups()),
             bias_s8: &bias_s8(&weights, &bias),
             bias: &bias,
             scale: &scale,
@@ -247,27 +247,28 @@ fn every_level_equals_scalar_at_every_width() {
 }
 
 #[test]
-fn every_level_equals_scalar_with_narrow_weights_at_every_width() {
+fn every_level_equals_scalar_with_narrow_and_calm_weights_at_every_width() {
     let mut random = Random::new(5);
-    for width in widths(33) {
+    for (width, most) in widths(33).flat_map(|width| [(width, NARROW), (width, MOSTLY_CALM)]) {
         for (taps, stride, inputs) in KERNELS {
             let channels = LANE * random.few(3);
             let size = [taps[0] + random.below(3), taps[1].max(width)];
             let case = Case::new(&mut random, shape(taps, inputs, channels), stride, size);
             let mut data = case.data(&mut random);
-            narrow(&mut random, &mut data);
+            small(&mut random, &mut data, most);
             assert_all_equal(&case, &data);
         }
     }
 }
 
 #[test]
-fn narrow_weights_equal_the_definition_and_one_wide_weight_is_noticed() {
+fn small_weights_equal_the_definition_and_one_larger_weight_is_noticed() {
     let mut random = Random::new(6);
-    for (taps, stride, inputs) in KERNELS {
+    let both = [NARROW, MOSTLY_CALM].into_iter();
+    for ((taps, stride, inputs), most) in both.flat_map(|most| KERNELS.map(|k| (k, most))) {
         let case = Case::new(&mut random, shape(taps, inputs, 32), stride, [7, 9]);
         let mut data = case.data(&mut random);
-        narrow(&mut random, &mut data);
+        small(&mut random, &mut data, most);
         // bytes at both ends, so that sums of products are as large as they get
         for x in &mut data.x {
             *x = [0, 128, 255][random.below(3)];
@@ -280,8 +281,8 @@ fn narrow_weights_equal_the_definition_and_one_wide_weight_is_noticed() {
             );
         }
         let last = data.weights.len() - 1;
-        data.weights.fill(NARROW);
-        data.weights[last] = NARROW + 1;
+        data.weights.fill(most);
+        data.weights[last] = most + 1;
         data.x.fill(255);
         for isa in Isa::available() {
             assert_eq!(
@@ -293,14 +294,16 @@ fn narrow_weights_equal_the_definition_and_one_wide_weight_is_noticed() {
     }
 }
 
-/// Replaces weights by narrow ones, a third of them as large as they may be.
-fn narrow(random: &mut Random, data: &mut Data) {
+/// Four of these are as large as four calm weights may be.
+const MOSTLY_CALM: i8 = (CALM / 4) as i8;
+
+/// Replaces weights by smaller ones, a third of them as large as they may be.
+fn small(random: &mut Random, data: &mut Data, most: i8) {
     for weight in &mut data.weights {
-        let most = i16::from(NARROW);
         *weight = match random.below(6) {
-            0 => NARROW,
-            1 => -NARROW,
-            _ => (random.below(127) as i16 - most) as i8,
+            0 => most,
+            1 => -most,
+            _ => (random.below(2 * most as usize + 1) as i16 - i16::from(most)) as i8,
         };
     }
 }
@@ -334,6 +337,8 @@ fn every_level_survives_the_largest_sums() {
         (0, NARROW),
         (0, -NARROW),
         (128, -NARROW),
+        (255, MOSTLY_CALM),
+        (255, -MOSTLY_CALM),
     ];
     for (x, weight) in wide.into_iter().chain(narrow) {
         for (taps, stride, inputs) in KERNELS {
@@ -378,7 +383,7 @@ fn an_input_that_ends_early_is_refused() {
             border: 0,
         },
         weights: &[0; 256],
-        narrow: true,
+        magnitude: Magnitude::Calm,
         bias: &[0; 16],
         bias_s8: &[0; 16],
         scale: &[0.0; 16],
