@@ -199,7 +199,8 @@ def main():
     torch.save({"key": f"{digest} {PHOTOS}", "student": student.state_dict()}, out / "final.measured.pt")
     kinds = {"masks": Masks, "presence": Presence, "stuff": Stuff, "ground": Grounder}
     for name in kinds.keys() & graphs.keys():
-        network = kinds[name]()
+        own = {"width": graphs[name]["masks.prototypes.1"][0].shape[1]} if name == "masks" else {}
+        network = kinds[name](**own)
         with torch.no_grad():
             for term, value in (("log_scale", np.log(manifest[name].get("scale", 1.0))), ("bias", manifest[name].get("bias", 0.0))):
                 if name != "ground" and hasattr(network, term):

@@ -57,8 +57,10 @@ def trained(kind, path):
     """The network with its weights, or None where there are none."""
     if not path.exists():
         return None
-    network = kind()
-    network.load_state_dict(torch.load(path, weights_only=True))
+    state = torch.load(path, weights_only=True)
+    own = {"width": len(state["prototypes.1.weight"][0])} if kind is Masks else {}
+    network = kind(**own)
+    network.load_state_dict(state)
     return network.eval()
 
 

@@ -109,11 +109,11 @@ class Head(nn.Module):
 class Masks(nn.Module):
     """Features -> prototypes at stride 8, and per level the coefficients that mix them (YOLACT, Bolya et al. 2019, without its tanh).
 
-    The prototypes are made whenever anything is masked: no wider than what they are, they cost half of what 64 channels did."""
+    The prototypes are made whenever anything is masked: with `width` 32 they cost half of what they do with 64."""
 
-    def __init__(self, neck=64, count=32):
+    def __init__(self, neck=64, count=32, width=64):
         super().__init__()
-        self.prototypes = nn.Sequential(Conv(neck, count, 3), nn.Conv2d(count, count, 1))
+        self.prototypes = nn.Sequential(Conv(neck, width, 3), nn.Conv2d(width, count, 1))
         self.coefficients = nn.Sequential(Conv(neck, neck), nn.Conv2d(neck, count, 1))
 
     def forward(self, features):

@@ -101,6 +101,7 @@ def main():
     p.add_argument("--pictures", type=int, default=40_000)
     p.add_argument("--batch", type=int, default=16)
     p.add_argument("--lr", type=float, default=2e-3)
+    p.add_argument("--width", type=int, default=32, help="channels before the prototypes")
     p.add_argument("--threads", type=int, default=2)
     a = p.parse_args()
     torch.set_num_threads(a.threads)
@@ -109,7 +110,7 @@ def main():
     split = Split(a.shared / "data/train.json", COCO80)
     store = PhotoStore(split, a.shared / "data/images", out / "photos")
     student = load(out / "final.pt", calibration_photos(split, store, DEPLOYED, 768)).to(memory_format=torch.channels_last)
-    model = Masks().to(memory_format=torch.channels_last)
+    model = Masks(width=a.width).to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(model.parameters(), lr=a.lr, weight_decay=0.01)
     checkpoint, seen = out / "masks.checkpoint.pt", 0
     if checkpoint.exists():
