@@ -148,8 +148,8 @@ impl Bench {
                 .detect(&frame, &prompts, &mut report)
                 .map_err(|e| fail(exit::SOFTWARE, e))?;
             first.get_or_insert_with(|| started.elapsed());
-            let clock = Instant::now();
             if self.masks {
+                let clock = Instant::now();
                 let segmented = opened.pipeline.segment(&mut report);
                 segmented.map_err(|e| fail(exit::SOFTWARE, e))?;
                 if i >= self.frames.div_ceil(10) {

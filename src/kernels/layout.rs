@@ -343,14 +343,15 @@ impl Magnitude {
 
 /// Whether two neighbouring groups at one offset are calm, if they are narrow.
 fn is_calm([a, b]: &[[i8; ROW]; 2]) -> bool {
-    let mut most = 0;
-    for i in 0..ROW / 2 {
-        let four = [a[2 * i], a[2 * i + 1], b[2 * i], b[2 * i + 1]];
+    // whole registers and no branches: this is done for all weights when a model is loaded
+    let most = |sign: i8| {
+        let of = |w: i8| (w * sign).max(0) as u8;
+        let two: [u8; ROW] = std::array::from_fn(|i| of(a[i]) + of(b[i]));
         // four narrow ones come to 252
-        let sum = |sign: i8| four.iter().fold(0, |sum, &w| sum + (w * sign).max(0) as u8);
-        most = most.max(sum(1)).max(sum(-1));
-    }
-    most <= CALM
+        let pairs = two.as_chunks().0.iter().map(|&pair| u16::from_le_bytes(pair));
+        pairs.fold(0, |most, pair| most.max((pair & 0xFF) + (pair >> 8)))
+    };
+    most(1).max(most(-1)) <= u16::from(CALM)
 }
 
 /// Whether all weights are narrow: from -[`NARROW`] to [`NARROW`].
