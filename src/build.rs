@@ -13,6 +13,9 @@
 //! | `tokenizer.txt` | a subword per line |
 //! | `tokens.f32` | f32 little-endian `[subwords, E]` |
 //! | `golden.png` | the self-test's frame |
+//!
+//! What the folder lacks comes from another pack, if one is given ([`base`]): a stage that was trained again, other thresholds
+//! or another vocabulary need none of the rest.
 
 use std::{
     fmt, fs, io,
@@ -41,6 +44,9 @@ use crate::{
 };
 
 pub mod background;
+mod base;
+
+use base::Base;
 
 /// Why a pack could not be built or did not pass its checks.
 #[derive(Debug)]
@@ -119,15 +125,23 @@ impl fmt::Display for BuildError {
 
 impl std::error::Error for BuildError {}
 
-/// Lowers and packs a folder of exported files into `output`, which is replaced by rename; returns its size in bytes.
+/// Lowers and packs a folder of exported files into `output`, which is replaced by rename; returns its size in bytes. What
+/// the folder lacks is taken from `base`, another pack.
 ///
 /// # Errors
 ///
 /// [`BuildError`] naming the file and what is wrong with it. `output` is untouched then.
-pub fn build(folder: &Path, output: &Path) -> Result<u64, BuildError> {
+pub fn build(folder: &Path, base: Option<&Pack>, output: &Path) -> Result<u64, BuildError> {
+    let base = base.map(|pack| Base { pack });
     let read = |name: &str| {
         let path = folder.join(name);
-        fs::read(&path).map_err(|source| BuildError::File { path, source })
+        match fs::read(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let other = base.as_ref().and_then(|base| base.file(name));
+                other.ok_or(BuildError::File { path, source: e })
+            }
+            read => read.map_err(|source| BuildError::File { path, source }),
+        }
     };
     let content = |name: &str, reason: String| BuildError::Content {
         path: folder.join(name),
@@ -160,15 +174,21 @@ pub fn build(folder: &Path, output: &Path) -> Result<u64, BuildError> {
             continue;
         }
         let file = format!("{name}_qdq.onnx");
-        let model =
-            ModelProto::decode(&read(&file)?[..]).map_err(|e| content(&file, e.to_string()))?;
-        let graph = model
-            .graph
-            .ok_or_else(|| content(&file, "has no graph".into()))?;
-        let program = lower(&graph, &mut weights).map_err(|source| BuildError::Lower {
-            path: folder.join(&file),
-            source,
-        })?;
+        let others = base.as_ref().filter(|_| !folder.join(&file).exists());
+        let program = match others {
+            Some(base) => base.program(name, &mut weights)?,
+            None => {
+                let model = ModelProto::decode(&read(&file)?[..])
+                    .map_err(|e| content(&file, e.to_string()))?;
+                let graph = model
+                    .graph
+                    .ok_or_else(|| content(&file, "has no graph".into()))?;
+                lower(&graph, &mut weights).map_err(|source| BuildError::Lower {
+                    path: folder.join(&file),
+                    source,
+                })?
+            }
+        };
         sections.push((
             section,
             model_with(&program, name, "weights.bin").map_err(BuildError::Program)?,
@@ -193,7 +213,9 @@ pub fn build(folder: &Path, output: &Path) -> Result<u64, BuildError> {
             format!("{} floats for {names} names of {dimension}", vectors.len()),
         ));
     }
-    let own = if folder.join("parameters.f32").exists() {
+    // the base's are of the base's names
+    let all_names = folder.join("vocabulary.tsv").exists();
+    let own = if folder.join("parameters.f32").exists() || (base.is_some() && !all_names) {
         floats(&read("parameters.f32")?)
     } else {
         let common = [
@@ -227,6 +249,11 @@ pub fn build(folder: &Path, output: &Path) -> Result<u64, BuildError> {
     let tokens = floats(&read("tokens.f32")?);
     sections.push(("tokens.rows", token_rows(&tokens, sentence.as_ref())));
     sections.push(("golden.png", read("golden.png")?));
+    let same_objects =
+        ["backbone_qdq.onnx", "head_qdq.onnx"].map(|file| !folder.join(file).exists());
+    if let (Some(base), [true, true]) = (&base, same_objects) {
+        sections.extend(base.background());
+    }
 
     manifest.sha256 = sections
         .iter()

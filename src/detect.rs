@@ -35,7 +35,7 @@
 use std::{fmt, ops::Range};
 
 use crate::geometry::{BBox, Letterbox};
-use crate::head::{HeadForm, Objectness};
+use crate::head::{Floor, HeadForm, Objectness};
 use crate::kernels::{
     align::Logits,
     layout::{LANE, Planes},
@@ -153,9 +153,6 @@ pub struct Candidate<'a> {
 pub struct Settings {
     /// How many locations are proposed, at most.
     pub proposals: usize,
-    /// How many of those, the best, are aligned with prompts, at most, however many prompts there are. All are, if the
-    /// prompts are a detector's own classes ([`Objectness`]).
-    pub aligned: usize,
     /// Above which intersection over union the lesser of two boxes is suppressed, `0..=1`.
     pub iou: f32,
     /// Whether one place has one name: boxes suppress one another across prompts, and
@@ -167,7 +164,6 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             proposals: 300,
-            aligned: 150,
             iou: 0.6,
             agnostic: false,
         }
@@ -181,8 +177,6 @@ pub struct Detector {
     levels: Vec<HeadLevel>,
     dimension: usize,
     proposals: Proposals,
-    /// How many of them are aligned, at most.
-    aligned: usize,
     passes: Passes,
     selection: Selection,
 }
@@ -199,22 +193,16 @@ impl Detector {
         dimension: usize,
         settings: Settings,
     ) -> Result<Self, DetectError> {
-        check(levels, settings)?;
+        check(&form, levels, settings)?;
         let locations: usize = levels.iter().map(HeadLevel::locations).sum();
         let objects = settings.proposals.min(locations);
-        // classes as prompts are few, and cost nothing that is worth a lost object
-        let aligned = match form.objectness {
-            Objectness::Ranks => settings.aligned.min(objects),
-            Objectness::Multiplies | Objectness::BestClass => objects,
-        };
         Ok(Self {
             form,
             levels: levels.to_vec(),
             dimension,
             proposals: Proposals::new(locations, objects, dimension),
-            aligned,
-            passes: Passes::new(aligned),
-            selection: Selection::new(aligned, settings),
+            passes: Passes::new(objects),
+            selection: Selection::new(objects, settings),
         })
     }
 
@@ -230,10 +218,11 @@ impl Detector {
         self.proposals.fill(&self.form, &self.levels, outputs)
     }
 
-    /// Finds the pairs of an object and a prompt whose logit is at least the prompt's threshold.
+    /// Finds the pairs of an object and a prompt whose logit is at least the prompt's threshold, and whose object is one of
+    /// those that the threshold allows ([`HeadForm::floor`]).
     ///
     /// `score` writes the logits of some consecutive prompts, whole blocks of 16, and which of them pass, for the
-    /// best objects of the last [`propose`](Self::propose), which it is given; `thresholds` are the least logits that count
+    /// best objects of the last [`propose`](Self::propose), as many as it is given; `thresholds` are the least logits that count
     /// ([`logit`](crate::odds::logit)), one per prompt. Prompts are split for that many threads of the
     /// calling one's [`team`](crate::kernels::team).
     ///
@@ -253,14 +242,16 @@ impl Detector {
             (Objectness::Multiplies, Some(at)) => Some(at),
             _ => None,
         };
-        let locations = &proposals.locations()[..self.aligned.min(self.objects())];
-        let objects = &proposals.objects()[..locations.len() * self.dimension];
-        let scored = |prompts: Range<usize>, logits: &mut Logits<'_>| {
+        let scored = |prompts: Range<usize>, count: usize, logits: &mut Logits<'_>| {
             let row = prompts.len();
-            score(prompts, objects, logits);
+            score(
+                prompts,
+                &proposals.objects()[..count * self.dimension],
+                logits,
+            );
             let Some(at) = weight else { return };
             let rows = logits.values.chunks_exact_mut(row);
-            for (logits, &location) in rows.zip(locations) {
+            for (logits, &location) in rows.zip(proposals.locations()) {
                 let (level, output, index) = decode::locate(&self.levels, outputs, location);
                 let objectness = level.value(output, index, at);
                 for logit in logits {
@@ -269,8 +260,9 @@ impl Detector {
             }
             logits.compare();
         };
-        let count = locations.len();
-        self.passes.fill(threads, count, thresholds, &scored);
+        let form = &self.form;
+        let objects = |threshold| proposals.above(form.least_value(threshold));
+        self.passes.fill(threads, thresholds, &objects, &scored);
     }
 
     /// How the head writes what it found.
@@ -349,7 +341,7 @@ impl Detector {
     ) {
         self.assert_outputs(outputs);
         let (form, levels) = (&self.form, &self.levels);
-        let locations = &self.proposals.locations()[..self.aligned.min(self.objects())];
+        let locations = self.proposals.locations();
         self.selection
             .run(&self.passes, locations, report, |location| {
                 let bbox = decode::bbox(form, levels, outputs, location);
@@ -369,10 +361,17 @@ impl Detector {
     }
 }
 
-fn check(levels: &[HeadLevel], settings: Settings) -> Result<(), DetectError> {
+fn check(form: &HeadForm, levels: &[HeadLevel], settings: Settings) -> Result<(), DetectError> {
     let first = levels.first().ok_or(DetectError::NoLevels)?;
-    if settings.proposals == 0 || settings.aligned == 0 || !(0.0..=1.0).contains(&settings.iou) {
+    if settings.proposals == 0 || !(0.0..=1.0).contains(&settings.iou) {
         return Err(DetectError::Settings(settings));
+    }
+    if let Some(floor) = form.floor {
+        let numbers = floor.scale.is_finite() && floor.scale >= 0.0 && floor.bias.is_finite();
+        // the best class is no logit of there being something
+        if !numbers || form.objectness != Objectness::Ranks {
+            return Err(DetectError::Floor(floor));
+        }
     }
     for (index, level) in levels.iter().enumerate() {
         let scales = [level.embedding.quant.scale, level.geometry.quant.scale];
@@ -418,7 +417,9 @@ pub enum DetectError {
         /// How that level does.
         other: Quant,
     },
-    /// No proposals, none of them aligned, or an IoU outside `0..=1`.
+    /// The objectness that a score needs is no rising line, or the head has no such objectness.
+    Floor(Floor),
+    /// No proposals, or an IoU outside `0..=1`.
     Settings(Settings),
 }
 
@@ -444,10 +445,15 @@ impl fmt::Display for DetectError {
                 "embeddings of level {index} have scale {} and zero point {}, those of level 0 have {} and {}",
                 other.scale, other.zero_point, first.scale, first.zero_point
             ),
+            Self::Floor(floor) => write!(
+                f,
+                "an objectness of at least {} times a threshold plus {} makes no sense in this head",
+                floor.scale, floor.bias
+            ),
             Self::Settings(settings) => write!(
                 f,
-                "cannot detect with {} proposals, {} of them aligned, and an IoU of {}",
-                settings.proposals, settings.aligned, settings.iou
+                "cannot detect with {} proposals and an IoU of {}",
+                settings.proposals, settings.iou
             ),
         }
     }

@@ -15,6 +15,23 @@ pub struct HeadForm {
     pub grid: f32,
     /// What says that there is something at a location.
     pub objectness: Objectness,
+    /// What a score needs of it; nothing, where this was not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<Floor>,
+}
+
+/// The objectness of what scores so high: of pairs with the log odds `l`, 99 in 100 lie where the objectness logit is at
+/// least `scale · l + bias`.
+///
+/// A location below that is not compared with a prompt of the threshold `l`: of hundreds of proposals some dozens are left, the fewer
+/// the less there is to see. `models/recipe/floor.py` measures it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Floor {
+    /// Objectness logits for one of the threshold; not negative.
+    pub scale: f32,
+    /// Added to that.
+    pub bias: f32,
 }
 
 impl Default for HeadForm {
@@ -23,6 +40,7 @@ impl Default for HeadForm {
             boxes: BoxForm::Distances,
             grid: 0.5,
             objectness: Objectness::Ranks,
+            floor: None,
         }
     }
 }
@@ -75,6 +93,16 @@ impl HeadForm {
         }
     }
 
+    /// The least objectness, as the head gives it, of locations that are compared with a prompt whose least logit is `threshold`.
+    #[must_use]
+    pub const fn least_value(&self, threshold: f32) -> f32 {
+        match self.floor {
+            None => f32::NEG_INFINITY,
+            // objectness_logit, turned around
+            Some(floor) => 0.5 * (floor.scale * threshold + floor.bias) + 5.0,
+        }
+    }
+
     /// Channels of the geometry: box and objectness, in whole planes of 16; what is left over has no meaning.
     #[must_use]
     pub const fn channels(&self) -> usize {
@@ -98,6 +126,7 @@ mod tests {
             boxes,
             grid: 0.0,
             objectness,
+            floor: None,
         };
         assert_eq!(
             form(BoxForm::Distribution(8), Objectness::BestClass).channels(),
@@ -115,6 +144,7 @@ mod tests {
             boxes: BoxForm::Distribution(8),
             grid: 0.0,
             objectness: Objectness::BestClass,
+            floor: None,
         };
         let json = serde_json::to_string(&form).expect("JSON");
         assert_eq!(
@@ -125,5 +155,14 @@ mod tests {
             serde_json::from_str::<HeadForm>(&json).expect("a form"),
             form
         );
+    }
+
+    #[test]
+    fn the_floor_is_in_the_heads_terms() {
+        let json = r#"{"boxes":"distances","grid":0.5,"objectness":"ranks","floor":{"scale":0.25,"bias":-0.5}}"#;
+        let form: HeadForm = serde_json::from_str(json).expect("a form");
+        let least = form.least_value(-2.0);
+        assert_eq!(form.objectness_logit(least), 0.25 * -2.0 - 0.5);
+        assert_eq!(HeadForm::default().least_value(9.0), f32::NEG_INFINITY);
     }
 }

@@ -353,7 +353,7 @@ fn same(from: &Port, to: &Port) -> bool {
 }
 
 /// A graph of the pack.
-fn load(pack: &Pack, name: &str, execution: Execution) -> Result<Graph, PipelineError> {
+pub(crate) fn load(pack: &Pack, name: &str, execution: Execution) -> Result<Graph, PipelineError> {
     let onnx = pack.section(&format!("{name}.onnx"))?;
     Ok(Graph::load(
         name,

@@ -851,6 +851,44 @@ fn the_default_pack_is_inspected_and_verified() {
 }
 
 #[test]
+fn a_pack_is_built_from_another_and_what_a_folder_has_that_is_different() {
+    let work = Folder::new();
+    let base = path_text(&root().join("models/tarsier-s.tarsier"));
+    let manifest = |pack: &str| -> Value {
+        let file = fs::File::open(pack).expect("a pack");
+        let mut sections = zip::ZipArchive::new(file).expect("a ZIP");
+        let section = sections.by_name("manifest.json").expect("a manifest");
+        serde_json::from_reader(section).expect("JSON")
+    };
+    let folder = work.path("parts");
+    fs::create_dir(&folder).expect("a folder");
+    let (copy, other) = (work.path("copy.tarsier"), work.path("other.tarsier"));
+    // of nothing else, the same again: not the places of weights, but what everything does
+    tarsier(&["pack", "build", &folder, "--base", &base, "-o", &copy]).succeeds();
+    let (old, new) = (manifest(&base), manifest(&copy));
+    for same in ["golden", "name", "alignment_scale", "ground", "presence", "stuff"] {
+        assert_eq!(old[same], new[same], "{same}");
+    }
+    for same in ["vocabulary.rows", "tokens.rows", "tokenizer.txt", "objects.statistics"] {
+        assert_eq!(old["sha256"][same], new["sha256"][same], "{same}");
+    }
+    let with = |pack: &str| {
+        let all = ["--masks", "--sentence", "a person on the left", "--format", "json"];
+        let photo = sample("astronaut.jpg");
+        tarsier(&[&["detect", "--pack", pack, &photo], &all[..]].concat()).succeeds()
+    };
+    assert_eq!(with(&base), with(&copy));
+    // and with another manifest
+    let mut changed = old.clone();
+    changed["name"] = "another".into();
+    fs::write(Path::new(&folder).join("manifest.json"), changed.to_string()).expect("written");
+    tarsier(&["pack", "build", &folder, "--base", &base, "-o", &other]).succeeds();
+    assert_eq!(manifest(&other)["name"], "another");
+    // without the other pack everything is missed
+    tarsier(&["pack", "build", &folder, "-o", &other]).fails(66, &["backbone_qdq.onnx"]);
+}
+
+#[test]
 fn bench_times_every_stage_and_operator() {
     let text = tarsier(&["bench", "--frames", "3", "--ops"]).succeeds();
     let stages = [

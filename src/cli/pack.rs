@@ -20,6 +20,9 @@ pub(crate) enum Pack {
     Build {
         /// The folder with manifest.json, the QDQ graphs, the vocabulary and the tokenizer.
         folder: PathBuf,
+        /// Take what the folder lacks from this pack: a stage that was trained again, or other thresholds, need none of the rest.
+        #[arg(long, value_name = "PACK")]
+        base: Option<PathBuf>,
         /// The pack to write.
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
@@ -67,8 +70,13 @@ impl Pack {
     pub(crate) fn run(&self) -> Result<u8, Failure> {
         let mut lines = Lines::new();
         match self {
-            Self::Build { folder, output } => {
-                let bytes = build::build(folder, output).map_err(failure)?;
+            Self::Build {
+                folder,
+                base,
+                output,
+            } => {
+                let base = base.as_deref().map(open_pack).transpose()?;
+                let bytes = build::build(folder, base.as_ref(), output).map_err(failure)?;
                 lines.line(format!("{}: {bytes} bytes", output.display()))?;
             }
             Self::Background {

@@ -131,6 +131,7 @@ mod tests {
             boxes: BoxForm::LogDistances,
             grid: 0.0,
             objectness: Objectness::BestClass,
+            floor: None,
         };
         let b = decoded(form, &[0, 0, 0, -128]);
         let (height, least) = (8.0, 8.0 * (-64.0_f32).exp());
@@ -143,6 +144,7 @@ mod tests {
             boxes: BoxForm::Distribution(4),
             grid: 0.0,
             objectness: Objectness::BestClass,
+            floor: None,
         };
         // left and right: all on 2; top and bottom: even between 1 and 3
         let (sure, even) = ([-128, -128, 127, -128], [-128, 127, -128, 127]);
@@ -156,6 +158,7 @@ mod tests {
             boxes: BoxForm::CentreAndSize,
             grid: 0.0,
             objectness: Objectness::Multiplies,
+            floor: None,
         };
         let b = decoded(form, &[1, 2, 0, 0]);
         assert_eq!(b, BBox::new(8.0, 4.0, 16.0, 12.0));

@@ -1,9 +1,10 @@
 //! Which (object, prompt) pairs reach their prompt's threshold.
 //!
-//! 150 objects × 10,000 prompts are 1.5 million logits, 6 MB: written to memory and
+//! 300 objects × 10,000 prompts are 3 million logits, 12 MB: written to memory and
 //! read again they cost as much as the products themselves. So prompts are taken
 //! a [`CHUNK`] at a time, whose logits stay in a near cache, and only what passes is
-//! kept, prompt by prompt. Threads take prompts, not objects: each reads its own share
+//! kept, prompt by prompt. Objects come best first, and a prompt is compared with no more of
+//! them than its threshold allows: what scores high is object-like. Threads take prompts, not objects: each reads its own share
 //! of the table and has its own [`Part`] of the result.
 //!
 //! What was measured and is not done: passing over groups of near prompts by an upper
@@ -15,7 +16,7 @@ use std::ops::Range;
 
 use crate::kernels::{align::Logits, layout::LANE, team::join};
 
-/// Prompts whose logits are computed together: 19 KB for 150 objects.
+/// Prompts whose logits are computed together: 38 KB for 300 objects.
 const CHUNK: usize = 32;
 
 /// A pair of the prompt that it is listed under.
@@ -51,14 +52,15 @@ impl Passes {
 
     /// Finds them, in as many parts as there are threads.
     ///
-    /// `score` writes the logits of all objects for some prompts and says which of them pass; it is
-    /// asked for whole blocks of prompts.
+    /// `objects` says how many of the objects, from the first on, a prompt with some threshold may be a pair with. `score`
+    /// writes the logits of some prompts and so many objects and says which of them pass; it is asked for whole blocks of
+    /// prompts.
     pub(super) fn fill(
         &mut self,
         threads: usize,
-        objects: usize,
         thresholds: &[f32],
-        score: &(impl Fn(Range<usize>, &mut Logits<'_>) + Sync),
+        objects: &(impl Fn(f32) -> usize + Sync),
+        score: &(impl Fn(Range<usize>, usize, &mut Logits<'_>) + Sync),
     ) {
         let blocks = thresholds.len().div_ceil(LANE);
         self.used = threads.min(blocks);
@@ -71,7 +73,7 @@ impl Passes {
             part.prompts = edge(i)..edge(i + 1);
         }
         split(&mut self.parts[..self.used], &|part: &mut Part| {
-            part.fill(objects, thresholds, score);
+            part.fill(thresholds, objects, score);
         });
     }
 
@@ -137,9 +139,9 @@ impl Part {
 
     fn fill(
         &mut self,
-        objects: usize,
         thresholds: &[f32],
-        score: &impl Fn(Range<usize>, &mut Logits<'_>),
+        objects: &impl Fn(f32) -> usize,
+        score: &impl Fn(Range<usize>, usize, &mut Logits<'_>),
     ) {
         self.pairs.clear();
         // As many as can get here: no frame allocates later. Memory that is not written is not used.
@@ -147,32 +149,38 @@ impl Part {
         self.ends.clear();
         self.ends.reserve(self.prompts.len());
         self.seen.clear();
-        self.seen.resize(objects, false);
+        self.seen.resize(self.limit, false);
+        let mut last = (f32::NAN, 0);
         for first in self.prompts.clone().step_by(CHUNK) {
             let prompts = first..self.prompts.end.min(first + CHUNK);
             let row = prompts.len().next_multiple_of(LANE);
             // nothing reaches what is not a number
             let mut least = [f32::NAN; CHUNK];
             least[..prompts.len()].copy_from_slice(&thresholds[prompts.clone()]);
+            let mut allowed = [0; CHUNK];
+            for (allowed, &threshold) in allowed.iter_mut().zip(&thresholds[prompts.clone()]) {
+                // most prompts have the same threshold
+                if threshold != last.0 {
+                    last = (threshold, objects(threshold));
+                }
+                *allowed = last.1;
+            }
+            let count = allowed.into_iter().max().unwrap_or(0);
             let mut logits = Logits {
-                values: &mut self.logits[..objects * row],
+                values: &mut self.logits[..count * row],
                 thresholds: &least[..row],
-                passing: &mut self.passing[..objects * row / LANE],
+                passing: &mut self.passing[..count * row / LANE],
             };
-            score(first..first + row, &mut logits);
-            for block in 0..row / LANE {
-                self.block(
-                    row,
-                    block,
-                    objects,
-                    (prompts.len() - block * LANE).min(LANE),
-                );
+            score(first..first + row, count, &mut logits);
+            let prompts = allowed[..prompts.len()].chunks(LANE);
+            for (block, allowed) in prompts.enumerate() {
+                self.block(row, block, count, allowed);
             }
         }
     }
 
-    /// The pairs of one block of `count` prompts in a chunk with rows of `row` logits.
-    fn block(&mut self, row: usize, block: usize, objects: usize, count: usize) {
+    /// The pairs of one block in a chunk with rows of `row` logits: with how many objects, `allowed` says of each of its prompts.
+    fn block(&mut self, row: usize, block: usize, objects: usize, allowed: &[usize]) {
         let mut lengths = [0; LANE];
         for (object, &bits) in self.passing[block * objects..][..objects]
             .iter()
@@ -181,12 +189,15 @@ impl Part {
             if bits == 0 {
                 continue;
             }
-            self.seen[object] = true;
             let logits = &self.logits[object * row..].as_chunks::<LANE>().0[block];
             let mut bits = bits;
             while bits != 0 {
                 let prompt = bits.trailing_zeros() as usize;
                 bits &= bits - 1;
+                if object >= allowed[prompt] {
+                    continue;
+                }
+                self.seen[object] = true;
                 self.lists[prompt * self.limit + lengths[prompt]] = Passing {
                     logit: logits[prompt],
                     object: object as u32,
@@ -195,7 +206,7 @@ impl Part {
             }
         }
         let lists = self.lists.chunks_exact(self.limit).zip(lengths);
-        for (list, length) in lists.take(count) {
+        for (list, length) in lists.take(allowed.len()) {
             self.pairs.extend_from_slice(&list[..length]);
             self.ends.push(self.pairs.len());
         }

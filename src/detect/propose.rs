@@ -1,6 +1,6 @@
 //! The best locations of all levels, and their embeddings side by side.
 
-use super::{HeadLevel, HeadOutput, decode::locate, descending};
+use super::{HeadLevel, HeadOutput, ascending, decode::locate, descending};
 use crate::{head::HeadForm, kernels::layout::LANE};
 
 /// Buffers for the locations of one frame.
@@ -28,6 +28,12 @@ impl Proposals {
     /// The kept locations, best first.
     pub(super) fn locations(&self) -> &[u32] {
         &self.locations
+    }
+
+    /// How many of them have at least this objectness, as the head gives it.
+    pub(super) fn above(&self, least: f32) -> usize {
+        let reaches = |&key: &u64| ascending((key >> 32) as u32) >= least;
+        self.keys.partition_point(reaches)
     }
 
     /// Their embeddings, side by side.

@@ -81,6 +81,14 @@ impl Head {
         Detector::new(HeadForm::default(), &self.levels, D, settings).expect("a sound head")
     }
 
+    fn detector_with_floor(&self, scale: f32, bias: f32) -> Result<Detector, DetectError> {
+        let form = HeadForm {
+            floor: Some(Floor { scale, bias }),
+            ..HeadForm::default()
+        };
+        Detector::new(form, &self.levels, D, Settings::default())
+    }
+
     fn set_objectness(&mut self, level: usize, index: usize, q: i8) {
         self.geometry[level][index * GEOMETRY + OBJECTNESS] = q.cast_unsigned() ^ 0x80;
     }
@@ -131,10 +139,11 @@ fn align(
 ) {
     let locations = detector.proposals.locations().to_vec();
     let score = |prompts: Range<usize>, objects: &[u8], logits: &mut Logits<'_>| {
-        assert_eq!(objects.len(), locations.len() * D);
+        let count = objects.len() / D;
+        assert!(objects.len().is_multiple_of(D) && count <= locations.len());
         assert!(prompts.start.is_multiple_of(LANE) && prompts.end.is_multiple_of(LANE));
         let rows = logits.values.chunks_exact_mut(prompts.len());
-        assert_eq!(rows.len(), locations.len());
+        assert_eq!(rows.len(), count);
         for (row, &location) in rows.zip(&locations) {
             for (value, prompt) in row.iter_mut().zip(prompts.clone()) {
                 // behind the last prompt is rubbish that must not be looked at
@@ -488,4 +497,40 @@ fn suppression_equals_plain_greedy_suppression_of_sorted_pairs() {
     let expected: Vec<_> = expected.iter().map(|&(_, l, p)| (l, p)).collect();
     assert_eq!(found(&report), expected);
     assert_eq!(report.dropped as usize, dropped);
+}
+
+#[test]
+fn a_prompt_is_compared_with_what_is_object_like_enough_for_its_threshold() {
+    let mut head = Head::new();
+    // logits of 1, 0 and -1 of there being something
+    for (index, q) in [(0, 22), (9, 20), (18, 18)] {
+        head.set_objectness(0, index, q);
+    }
+    let outputs = head.outputs();
+    let mut detector = head.detector_with_floor(1.0, 0.0).expect("a floor");
+    // with many prompts between them, so that neither chunks nor threads change anything
+    let mut thresholds = vec![f32::INFINITY; 100];
+    thresholds[3] = 0.5;
+    thresholds[40] = -0.5;
+    thresholds[41] = -1.0;
+    thresholds[99] = f32::NAN;
+    for threads in [1, 3] {
+        detector.propose(&outputs);
+        align(&mut detector, &outputs, threads, &thresholds, &|_, _| 3.0);
+        let mut report = report();
+        detector.select(&outputs, &letterbox(), &mut report);
+        let mut found = found(&report);
+        found.sort_unstable();
+        let expected = [(0, 3), (0, 40), (0, 41), (9, 40), (9, 41), (18, 41)];
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn a_floor_that_falls_or_is_no_number_is_refused() {
+    let head = Head::new();
+    for (scale, bias) in [(-0.1, 0.0), (f32::NAN, 0.0), (0.1, f32::INFINITY)] {
+        let refused = head.detector_with_floor(scale, bias).expect_err("refused");
+        assert!(matches!(refused, DetectError::Floor(_)), "{refused}");
+    }
 }

@@ -56,7 +56,8 @@ impl WeightsWriter {
         &self.bytes
     }
 
-    fn put(&mut self, part: &[u8]) -> u32 {
+    /// Adds a part, unless one like it is there, and says where it starts.
+    pub(crate) fn put(&mut self, part: &[u8]) -> u32 {
         if let Some(&at) = self.known.get(part) {
             return at;
         }

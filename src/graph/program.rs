@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::kernels::layout::{DepthwiseShape, KernelShape, LANE, Planes};
 
 mod check;
+mod constants;
 mod cut;
 mod executor;
 

@@ -15,8 +15,8 @@
 
 use super::{
     each::each,
-    isa::Isa,
-    layout::LANE,
+    isa::{Isa, Level},
+    layout::{GROUP, LANE, Magnitude},
     tile::{Operands, Tiles, tiles_of_level},
 };
 
@@ -42,6 +42,8 @@ pub struct Align<'a> {
     pub embedding: usize,
     /// `[blocks][embedding / 4][16][4]`, 16 prompts a block, none of them -128.
     pub weights: &'a [i8],
+    /// How large they are, as [`Magnitude::of`] says; as in a [`Conv`](super::conv::Conv).
+    pub magnitude: Magnitude,
     /// Per prompt, for unsigned bytes: `-zero_point · Σ weights` of the objects' zero point.
     pub sum_bias: &'a [i32],
     /// The same for signed bytes ([`bias_s8`](super::layout::bias_s8)).
@@ -111,7 +113,14 @@ fn passing(values: &[f32; LANE], thresholds: &[f32; LANE]) -> u16 {
 /// (Shen et al., arXiv:2312.02153).
 pub fn align(isa: Isa, op: &Align<'_>, objects: &[u8], logits: &mut Logits<'_>) {
     op.check(objects.len(), logits);
-    let tiles = tiles_of_level!(isa);
+    // other levels have products of 32 bits, for which all weights are alike
+    let tiles = match (op.magnitude, isa.level()) {
+        #[cfg(target_arch = "x86_64")]
+        (Magnitude::Calm, Level::Avx2) => &avx2::CALM,
+        #[cfg(target_arch = "aarch64")]
+        (Magnitude::Narrow | Magnitude::Calm, Level::Neon) => &neon::NARROW,
+        _ => tiles_of_level!(isa),
+    };
     let kind = KINDS.iter().position(|&step| step == op.embedding);
     let pass = Pass {
         op,
@@ -136,6 +145,7 @@ impl<'a> Align<'a> {
         Self {
             embedding: self.embedding,
             weights: &self.weights[some.start * self.embedding..some.end * self.embedding],
+            magnitude: self.magnitude,
             sum_bias: &self.sum_bias[some.clone()],
             sum_bias_s8: &self.sum_bias_s8[some.clone()],
             scale: &self.scale[some.clone()],
@@ -152,6 +162,10 @@ impl<'a> Align<'a> {
             "an embedding of {embedding} bytes"
         );
         assert_eq!(self.weights.len(), prompts * embedding, "weights");
+        debug_assert!(
+            self.magnitude <= Magnitude::of(self.weights, LANE / GROUP),
+            "a large weight"
+        );
         assert_eq!(self.bias.len(), prompts, "one bias per prompt");
         assert_eq!(self.sum_bias.len(), prompts, "one bias of sums per prompt");
         assert_eq!(
@@ -212,8 +226,8 @@ const KINDS: [usize; 3] = [128, 256, 0];
 
 /// [`tiles`](super::tile::tiles) for [`KINDS`].
 macro_rules! align_tiles {
-    (signed: $signed:literal, blocks: $blocks:tt, widths: $widths:tt) => {
-        $crate::kernels::tile::tiles!(tile, signed: $signed, blocks: $blocks,
+    ($tile:ident, signed: $signed:literal, blocks: $blocks:tt, widths: $widths:tt) => {
+        $crate::kernels::tile::tiles!($tile, signed: $signed, blocks: $blocks,
             kinds: [(4, 128), (4, 256), (4, 0)], widths: $widths)
     };
 }

@@ -348,7 +348,11 @@ fn is_calm([a, b]: &[[i8; ROW]; 2]) -> bool {
         let of = |w: i8| (w * sign).max(0) as u8;
         let two: [u8; ROW] = std::array::from_fn(|i| of(a[i]) + of(b[i]));
         // four narrow ones come to 252
-        let pairs = two.as_chunks().0.iter().map(|&pair| u16::from_le_bytes(pair));
+        let pairs = two
+            .as_chunks()
+            .0
+            .iter()
+            .map(|&pair| u16::from_le_bytes(pair));
         pairs.fold(0, |most, pair| most.max((pair & 0xFF) + (pair >> 8)))
     };
     most(1).max(most(-1)) <= u16::from(CALM)

@@ -1,16 +1,10 @@
 //! What a run relies on: everything that kernels take for granted about places, shapes and constants.
 
-use std::ops::Range;
-
 use super::{
     Activation, Epilogue, Kind, MAX_PORTS, Operation, Place, Port, Program, ProgramError, View,
-    Window,
+    Window, constants,
 };
-use crate::kernels::{
-    depthwise,
-    layout::{LANE, ROW},
-    pool,
-};
+use crate::kernels::{depthwise, layout::LANE, pool};
 
 /// Dimensions and counts above this are refused, so that no product below overflows.
 const MAX_DIMENSION: u32 = 1 << 12;
@@ -292,35 +286,9 @@ fn check_window(op: &Operation, window: &Window, most: u32) -> Result<(), Progra
     Ok(())
 }
 
-/// The parts of a convolution's constants, and the bytes they occupy.
-fn constants(op: &Operation) -> Vec<(&'static str, Range<usize>)> {
-    let range = |at: u32, bytes: usize| at as usize..(at as usize).saturating_add(bytes);
-    let channels = op.output.blocks() * LANE;
-    match &op.kind {
-        Kind::Conv(w, c, _) => {
-            let rows = op.output.blocks() * op.kernel_shape(w.kernel).steps();
-            vec![
-                ("weights", range(c.weights, rows * ROW)),
-                ("biases", range(c.bias, channels * 4)),
-                ("signed biases", range(c.bias_s8, channels * 4)),
-                ("scales", range(c.scale, channels * 4)),
-            ]
-        }
-        Kind::Depthwise(w, c, _) => vec![
-            (
-                "weights",
-                range(c.weights, op.depthwise_shape(w.kernel).taps() * channels),
-            ),
-            ("biases", range(c.bias, channels * 4)),
-            ("scales", range(c.scale, channels * 4)),
-        ],
-        _ => vec![],
-    }
-}
-
 fn check_constants(op: &Operation, weights: &[u8]) -> Result<(), ProgramError> {
     let fail = |reason: String| Err(invalid(&op.name, reason));
-    for (what, range) in constants(op) {
+    for (what, range) in constants::of_convolution(op) {
         let end = range.end;
         let Some(part) = weights.get(range) else {
             return fail(format!(

@@ -5,11 +5,19 @@ use std::arch::x86_64::*;
 use super::{Tile, TileFn, align_tiles};
 use crate::kernels::{
     each::each,
-    tile::{Tiles, avx2::sums},
+    tile::{
+        Tiles,
+        avx2::{calm, sums},
+    },
     x86,
 };
 
-pub(super) const TILES: Tiles<TileFn> = align_tiles!(signed: false, blocks: [1], widths: [3, 2, 1]);
+pub(super) const TILES: Tiles<TileFn> =
+    align_tiles!(tile, signed: false, blocks: [1], widths: [3, 2, 1]);
+
+/// The same for calm weights.
+pub(super) const CALM: Tiles<TileFn> =
+    align_tiles!(calm_tile, signed: false, blocks: [1], widths: [3, 2, 1]);
 
 #[target_feature(enable = "avx2")]
 fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
@@ -17,7 +25,37 @@ fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     logits: &mut [f32],
     passing: &mut [u16],
 ) {
-    let sums = sums::<P, NB, G, STEP>(&tile.operands);
+    store(
+        tile,
+        &sums::<P, NB, G, STEP>(&tile.operands),
+        logits,
+        passing,
+    );
+}
+
+#[target_feature(enable = "avx2")]
+fn calm_tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
+    tile: &Tile<'_>,
+    logits: &mut [f32],
+    passing: &mut [u16],
+) {
+    store(
+        tile,
+        &calm::<P, NB, G, STEP>(&tile.operands),
+        logits,
+        passing,
+    );
+}
+
+/// Scales a tile's sums to logits.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn store<const P: usize, const NB: usize>(
+    tile: &Tile<'_>,
+    sums: &[[[__m256i; 2]; NB]; P],
+    logits: &mut [f32],
+    passing: &mut [u16],
+) {
     for b in 0..NB {
         let [scale, bias, thresholds] = each(tile.line(b), |values| values.as_chunks().0);
         let passing = tile.passing::<P>(passing, b);

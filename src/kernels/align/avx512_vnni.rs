@@ -10,7 +10,7 @@ use crate::kernels::{
 };
 
 pub(super) const TILES: Tiles<TileFn> = align_tiles!(
-    signed: false, blocks: [1, 2], widths: [14, 12, 10, 8, 6, 5, 4, 3, 2, 1]);
+    tile, signed: false, blocks: [1, 2], widths: [14, 12, 10, 8, 6, 5, 4, 3, 2, 1]);
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(

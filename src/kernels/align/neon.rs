@@ -6,10 +6,18 @@ use super::{Tile, TileFn, align_tiles};
 use crate::kernels::{
     arm,
     each::each,
-    tile::{Tiles, neon::sums},
+    tile::{
+        Tiles,
+        neon::{narrow, sums},
+    },
 };
 
-pub(super) const TILES: Tiles<TileFn> = align_tiles!(signed: true, blocks: [1], widths: [2, 1]);
+pub(super) const TILES: Tiles<TileFn> =
+    align_tiles!(tile, signed: true, blocks: [1], widths: [2, 1]);
+
+/// The same for narrow weights.
+pub(super) const NARROW: Tiles<TileFn> =
+    align_tiles!(narrow_tile, signed: true, blocks: [1], widths: [2, 1]);
 
 #[target_feature(enable = "neon")]
 fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
@@ -20,6 +28,20 @@ fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     store(
         tile,
         &sums::<P, NB, G, STEP>(&tile.operands, tile.operands.biases()),
+        logits,
+        passing,
+    );
+}
+
+#[target_feature(enable = "neon")]
+fn narrow_tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
+    tile: &Tile<'_>,
+    logits: &mut [f32],
+    passing: &mut [u16],
+) {
+    store(
+        tile,
+        &narrow::<P, NB, G, STEP>(&tile.operands, tile.operands.biases()),
         logits,
         passing,
     );

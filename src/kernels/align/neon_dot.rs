@@ -4,7 +4,7 @@ use super::{Tile, TileFn, align_tiles, neon::store};
 use crate::kernels::tile::{Tiles, neon_dot::sums};
 
 pub(super) const TILES: Tiles<TileFn> =
-    align_tiles!(signed: true, blocks: [1], widths: [5, 4, 3, 2, 1]);
+    align_tiles!(tile, signed: true, blocks: [1], widths: [5, 4, 3, 2, 1]);
 
 #[target_feature(enable = "neon,dotprod")]
 fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(

@@ -4,7 +4,7 @@ use super::{Tile, TileFn, align_tiles, neon::store};
 use crate::kernels::tile::{Tiles, neon_i8mm::sums};
 
 pub(super) const TILES: Tiles<TileFn> =
-    align_tiles!(signed: true, blocks: [1], widths: [6, 4, 2, 1]);
+    align_tiles!(tile, signed: true, blocks: [1], widths: [6, 4, 2, 1]);
 
 #[target_feature(enable = "neon,dotprod,i8mm")]
 fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(

@@ -3,7 +3,7 @@
 use super::{Tile, TileFn, align_tiles, passing};
 use crate::kernels::tile::{Tiles, scalar::sums};
 
-pub(super) const TILES: Tiles<TileFn> = align_tiles!(signed: false, blocks: [1], widths: [1]);
+pub(super) const TILES: Tiles<TileFn> = align_tiles!(tile, signed: false, blocks: [1], widths: [1]);
 
 fn tile<const P: usize, const NB: usize, const G: usize, const STEP: usize>(
     tile: &Tile<'_>,

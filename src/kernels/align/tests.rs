@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::kernels::{
-    layout::{KernelShape, bias_s8, pack_weights},
+    layout::{CALM, KernelShape, NARROW, bias_s8, pack_weights},
     tests::Random,
 };
 
@@ -38,6 +38,20 @@ impl Case {
         }
     }
 
+    /// With rows of values up to this, a third of them that large, and objects with bytes at both ends.
+    fn small(mut self, random: &mut Random, most: i8) -> Self {
+        for value in &mut self.rows {
+            *value = match random.below(3) {
+                0 => most * [1, -1][random.below(2)],
+                _ => (random.below(2 * most as usize + 1) as i32 - i32::from(most)) as i8,
+            };
+        }
+        for byte in &mut self.objects {
+            *byte = [0, 128, 255, *byte][random.below(4)];
+        }
+        self
+    }
+
     fn run(&self, isa: Isa) -> Vec<u32> {
         let shape = KernelShape {
             out_channels: self.scale.len(),
@@ -50,6 +64,7 @@ impl Case {
         let op = Align {
             embedding: self.embedding,
             weights: &weights,
+            magnitude: Magnitude::of(&weights, LANE / GROUP),
             sum_bias: &self.sum_bias,
             sum_bias_s8: &bias_s8(&weights, &self.sum_bias),
             scale: &self.scale,
@@ -107,11 +122,20 @@ fn every_level_equals_the_formula_bit_for_bit() {
     for &embedding in embeddings {
         for &objects in counts {
             let prompts = LANE * random.few(4);
-            let case = Case::new(&mut random, objects, prompts, embedding);
-            let expected = case.naive();
-            for isa in Isa::available() {
-                let equal = case.run(isa) == expected;
-                assert!(equal, "{isa}, {objects} × {prompts} × {embedding}");
+            // wide, narrow, and calm: four of those are as large as four may be
+            for most in [None, Some(NARROW), Some((CALM / 4) as i8)] {
+                let mut case = Case::new(&mut random, objects, prompts, embedding);
+                if let Some(most) = most {
+                    case = case.small(&mut random, most);
+                }
+                let expected = case.naive();
+                for isa in Isa::available() {
+                    let equal = case.run(isa) == expected;
+                    assert!(
+                        equal,
+                        "{isa}, {objects} × {prompts} × {embedding}, {most:?}"
+                    );
+                }
             }
         }
     }
