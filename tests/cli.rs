@@ -866,14 +866,32 @@ fn a_pack_is_built_from_another_and_what_a_folder_has_that_is_different() {
     // of nothing else, the same again: not the places of weights, but what everything does
     tarsier(&["pack", "build", &folder, "--base", &base, "-o", &copy]).succeeds();
     let (old, new) = (manifest(&base), manifest(&copy));
-    for same in ["golden", "name", "alignment_scale", "ground", "presence", "stuff"] {
+    for same in [
+        "golden",
+        "name",
+        "alignment_scale",
+        "ground",
+        "presence",
+        "stuff",
+    ] {
         assert_eq!(old[same], new[same], "{same}");
     }
-    for same in ["vocabulary.rows", "tokens.rows", "tokenizer.txt", "objects.statistics"] {
+    for same in [
+        "vocabulary.rows",
+        "tokens.rows",
+        "tokenizer.txt",
+        "objects.statistics",
+    ] {
         assert_eq!(old["sha256"][same], new["sha256"][same], "{same}");
     }
     let with = |pack: &str| {
-        let all = ["--masks", "--sentence", "a person on the left", "--format", "json"];
+        let all = [
+            "--masks",
+            "--sentence",
+            "a person on the left",
+            "--format",
+            "json",
+        ];
         let photo = sample("astronaut.jpg");
         tarsier(&[&["detect", "--pack", pack, &photo], &all[..]].concat()).succeeds()
     };
@@ -881,7 +899,11 @@ fn a_pack_is_built_from_another_and_what_a_folder_has_that_is_different() {
     // and with another manifest
     let mut changed = old.clone();
     changed["name"] = "another".into();
-    fs::write(Path::new(&folder).join("manifest.json"), changed.to_string()).expect("written");
+    fs::write(
+        Path::new(&folder).join("manifest.json"),
+        changed.to_string(),
+    )
+    .expect("written");
     tarsier(&["pack", "build", &folder, "--base", &base, "-o", &other]).succeeds();
     assert_eq!(manifest(&other)["name"], "another");
     // without the other pack everything is missed

@@ -9,7 +9,7 @@
 | detector_constant.pt | the detector of a training that goes on (build/detector/checkpoint.pt), for `detector/train.py --weights` |
 | masks.pt, presence.pt, stuff.pt, ground.pt | the stages on top of it |
 | text.pt | the sentence encoder |
-| numbers.json | thresholds and gates that belong to the weights, and the calibration |
+| numbers.json | thresholds, gates and the floor of objectness that belong to the weights, and the calibration |
 """
 
 import argparse
@@ -21,7 +21,7 @@ import torch
 
 HERE = Path(__file__).resolve().parent
 STAGES = ("masks", "presence", "stuff", "ground")
-NUMBERS = ("ground", "stuff", "calibration")
+NUMBERS = ("ground", "stuff", "calibration", "floor")
 PHOTOS = 768  # what export.py normalises over by default
 
 

@@ -1,7 +1,7 @@
 """Golden outputs by onnxruntime: every int8 tensor of the detector, masks, presence and stuff on one frame, of the sentence encoder on one
 sentence, and of grounding on random bytes.
 
-    python golden.py        # build/pack/*_qdq.onnx -> ../golden/tensors.tsv
+    python golden.py        # build/pack/*_qdq.onnx -> ../golden/tensors.tsv; lines of graphs that are not there (pack.py --base) are kept
 
 Each line: graph, node, height x width x channels, SHA-256 of the s8 tensor as [H, W, C]. tests/golden.rs compares the pack's
 programs with them, operation by operation.
@@ -128,17 +128,25 @@ def main():
     image = frame.astype(np.float32).transpose(2, 0, 1)[None] / 255
     lines, worst, differing, total = [], 0, 0, 0
 
-    ids = Tokenizer.read(a.build / "text/tokenizer.txt").encode(a.sentence)
-    table = np.load(a.build / "text/token_table.npy")
-    padded = (list(ids) + [0] * 32)[:32]
-    ground = onnx.load(folder / "ground_qdq.onnx")
-    scale, zero = (constants(ground)[n] for n in next(n for n in ground.graph.node if n.op_type == "QuantizeLinear" and n.input[0] == "objects").input[1:3])
-    shape = [d.dim_value for d in ground.graph.input[0].type.tensor_type.shape.dim]
-    objects = (random_bytes(int(np.prod(shape))).reshape(shape).astype(np.float32) - 128 - int(zero)) * np.float32(scale)
-    feeds = {"objects": objects, "image": image, "tokens": table[padded].T[None, :, None].astype(np.float32)}
+    old = (a.golden / "tensors.tsv").read_text().splitlines() if (a.golden / "tensors.tsv").exists() else []
+    feeds = {"image": image}
+    if (folder / "sentence_qdq.onnx").exists():
+        ids = Tokenizer.read(a.build / "text/tokenizer.txt").encode(a.sentence)
+        table = np.load(a.build / "text/token_table.npy")
+        padded = (list(ids) + [0] * 32)[:32]
+        feeds["tokens"] = table[padded].T[None, :, None].astype(np.float32)
+        head = [f"# sentence: {a.sentence}", f"# ids: {' '.join(map(str, ids))}"]
+    else:
+        head = [line for line in old if line.startswith("#")]
+    if (folder / "ground_qdq.onnx").exists():
+        ground = onnx.load(folder / "ground_qdq.onnx")
+        scale, zero = (constants(ground)[n] for n in next(n for n in ground.graph.node if n.op_type == "QuantizeLinear" and n.input[0] == "objects").input[1:3])
+        shape = [d.dim_value for d in ground.graph.input[0].type.tensor_type.shape.dim]
+        feeds["objects"] = (random_bytes(int(np.prod(shape))).reshape(shape).astype(np.float32) - 128 - int(zero)) * np.float32(scale)
     graphs = (("backbone", ["image"]), ("head", FEATURES), ("masks", FEATURES), ("presence", FEATURES[1:]), ("stuff", FEATURES), ("ground", ["objects"]), ("sentence", ["tokens"]))
     for name, wanted in graphs:
-        if name == "stuff" and not (folder / "stuff_qdq.onnx").exists():
+        if not (folder / f"{name}_qdq.onnx").exists():
+            lines += [line for line in old if line.startswith(f"{name}\t")]
             continue
         given = {k: feeds[k] for k in wanted}
         model, theirs = run(folder / f"{name}_qdq.onnx", given)
@@ -149,7 +157,7 @@ def main():
             worst, differing, total = max(worst, most), differing + count, total + expected.size
             hwc = np.ascontiguousarray(expected[0].transpose(1, 2, 0))
             lines.append(f"{name}\t{node}\t{'x'.join(map(str, hwc.shape))}\t{hashlib.sha256(hwc.tobytes()).hexdigest()}\t{note}")
-    (a.golden / "tensors.tsv").write_text(f"# sentence: {a.sentence}\n# ids: {' '.join(map(str, ids))}\n" + "\n".join(lines) + "\n")
+    (a.golden / "tensors.tsv").write_text("\n".join(head + lines) + "\n")
     print(f"{len(lines)} tensors; onnxruntime {ort.__version__} differs from exact arithmetic in {differing} of {total} elements, by at most {worst}")
 
 

@@ -1,6 +1,7 @@
 """Gathers what the stages made into one folder and has `tarsier pack build` make the pack.
 
     python pack.py --tarsier ../../target/release/tarsier --output ../tarsier-s.tarsier
+    python pack.py --base ../tarsier-s.tarsier      # what this build folder lacks (the sentence encoder, say) is taken from that pack
 
 Vocabulary rows are the text teacher's embeddings of the names (the sentence encoder imitates the same space on the device).
 """
@@ -22,6 +23,7 @@ def main():
     p.add_argument("--build", default=HERE.parent / "build", type=Path)
     p.add_argument("--tarsier", default=HERE.parents[1] / "target/release/tarsier", type=Path)
     p.add_argument("--output", default=HERE.parent / "tarsier-s.tarsier", type=Path)
+    p.add_argument("--base", type=Path, help="a pack that has what the build folder lacks")
     p.add_argument("--golden", default=HERE.parent / "golden/frame.png", type=Path)
     p.add_argument("--version", default="0.1.0")
     p.add_argument("--threshold", type=float, default=0.3, help="of names and sentences without a calibration of their own")
@@ -29,16 +31,27 @@ def main():
     p.add_argument("--metrics", type=Path, help="JSON object of measured numbers")
     a = p.parse_args()
     folder = a.build / "pack"
-    folder.mkdir(parents=True, exist_ok=True)
-    for part in ("backbone", "head"):
-        shutil.copy(a.build / "detector" / f"{part}_qdq.onnx", folder)
-    there = [part for part in ("masks", "presence", "stuff", "ground") if (a.build / "detector" / f"{part}_qdq.onnx").exists()]
-    for part in there:
-        shutil.copy(a.build / "detector" / f"{part}_qdq.onnx", folder)
-    shutil.copy(a.build / "text/encoder_qdq.onnx", folder / "sentence_qdq.onnx")
-    shutil.copy(a.build / "text/tokenizer.txt", folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+    def take(file, name):
+        """Whether the pack has a part: copied from the build folder, or left to the base."""
+        if (a.build / file).exists():
+            shutil.copy(a.build / file, folder / name)
+        elif not a.base:
+            return False
+        return True
+
+    there = [part for part in ("backbone", "head", "masks", "presence", "stuff", "ground") if take(f"detector/{part}_qdq.onnx", f"{part}_qdq.onnx")]
+    # the table is in the encoder's terms
+    text = [take("text/encoder_qdq.onnx", "sentence_qdq.onnx"), take("text/tokenizer.txt", "tokenizer.txt")]
+    if (a.build / "text/token_table.npy").exists():
+        np.load(a.build / "text/token_table.npy").astype("<f4").tofile(folder / "tokens.f32")
+    elif not a.base:
+        text.append(False)
+    if not (all(text) and {"backbone", "head"} <= set(there)):
+        p.error("the build folder lacks graphs or the tokenizer, and there is no --base to take them from")
     shutil.copy(a.golden, folder / "golden.png")
-    np.load(a.build / "text/token_table.npy").astype("<f4").tofile(folder / "tokens.f32")
 
     z = np.load(a.build / "text/prompts.npz", allow_pickle=False)
     name_row = {}
@@ -85,15 +98,19 @@ def main():
         if "presence" in there:
             optional["presence"] = calibration.get("presence", optional["presence"])
         alignment = {"scale": common["factor"] * alignment["scale"], "bias": common["factor"] * alignment["bias"] + common["shift"]}
+    # what calibration learns from must not be cut off
+    known = a.build / "detector/floor.json"
+    floor = {"floor": json.load(open(known))} if known.exists() and not a.uncalibrated else {}
     manifest = {
         "format": 2, "name": "tarsier-s", "version": a.version, "built_by": "", "input_px": 320, "embedding": int(rows.shape[1]),
-        "strides": [8, 16, 32, 64], "alignment_scale": alignment["scale"], "alignment_bias": alignment["bias"],
+        "strides": [8, 16, 32, 64], "head": {"boxes": "distances", "grid": 0.5, "objectness": "ranks", **floor}, "alignment_scale": alignment["scale"], "alignment_bias": alignment["bias"],
         "threshold": a.threshold, **optional, "licence": "MIT OR Apache-2.0",
         "training_data": "6,609 photos from COCO val2017 and 23 smaller public sets, distilled from NanoDet-Plus-m and all-MiniLM-L6-v2; see models/README.md",
         "metrics": json.load(open(a.metrics)) if a.metrics else {}, "golden": "", "sha256": {},
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2))
-    subprocess.run([a.tarsier, "pack", "build", folder, "--output", a.output], check=True)
+    base = ["--base", a.base] if a.base else []
+    subprocess.run([a.tarsier, "pack", "build", folder, *base, "--output", a.output], check=True)
 
 
 if __name__ == "__main__":
