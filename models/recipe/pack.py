@@ -16,6 +16,23 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
+LEAST = 0.5  # cosine from which a name leans on one that was in training photos
+
+
+def lean(rows, trained):
+    """Rows of unit length of which those that no training photo shows lean on the nearest one that some do; and on which, and how much.
+
+    The detector has learnt the directions of the names in its photos. A name beside them points where it learnt nothing: "puppy" found two
+    thirds of what "dog" finds, "motorbike" a third of "motorcycle". So a name whose nearest trained one has the cosine c becomes the mean
+    of both, weighted by (c - LEAST) / (1 - LEAST). On 700 training photos, over eleven such pairs, the AP of the synonym by that of the name went from
+    0.74 to 0.95; leaning more (up to 1.01) would leave less of the difference between the two.
+    """
+    known = np.flatnonzero(trained)
+    near = rows @ rows[known].T
+    on, cosine = known[near.argmax(1)], near.max(1)
+    weight = np.where(trained, 0, np.clip((cosine - LEAST) / (1 - LEAST), 0, 1)).astype(np.float32)
+    leaning = (1 - weight)[:, None] * rows + weight[:, None] * rows[on]
+    return leaning / np.linalg.norm(leaning, axis=1, keepdims=True), on, weight
 
 
 def main():
@@ -74,7 +91,9 @@ def main():
             f.write(f"{c['name']}\t{c['kind']}\t{'|'.join(synonyms)}\n")
     rows = z["embedding"][[name_row[i] for i, _ in vocabulary]].astype("<f4")
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    rows.tofile(folder / "vocabulary.f32")
+    trained = np.array(["training" in c["sets"] for _, c in vocabulary])
+    rows, on, weight = lean(rows, trained)
+    rows.astype("<f4").tofile(folder / "vocabulary.f32")
 
     alignment = json.load(open(a.build / "detector/alignment.json"))
     # grounding compares logits as they were in its training: before any calibration
@@ -92,7 +111,9 @@ def main():
     if not a.uncalibrated:
         calibration = json.load(open(a.build / "detector/calibration.json"))
         # sigmoid(factor (scale dot + bias) + shift)
-        own = [{**calibration["common"], "threshold": a.threshold, **calibration["names"].get(c["name"], {})} for _, c in vocabulary]
+        own = [{**calibration["common"], "threshold": a.threshold, **(calibration["names"].get(c["name"], {}) if known else {})} for (_, c), known in zip(vocabulary, trained)]
+        # what leans on a name has as much of its calibration
+        own = [{k: float((1 - w) * o[k] + w * own[i][k]) for k in o} for o, i, w in zip(own, on, weight)]
         np.array([[o["factor"] * alignment["scale"], o["factor"] * alignment["bias"] + o["shift"], o["threshold"]] for o in own], "<f4").tofile(parameters)
         common = calibration["common"]
         if "presence" in there:
