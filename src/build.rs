@@ -14,7 +14,7 @@
 //! | `tokens.f32` | f32 little-endian `[subwords, E]` |
 //! | `golden.png` | the self-test's frame |
 //!
-//! What the folder lacks comes from another pack, if one is given ([`base`]): a stage that was trained again, other thresholds
+//! What the folder lacks comes from another pack, if one is given: a stage that was trained again, other thresholds
 //! or another vocabulary need none of the rest.
 
 use std::{
