@@ -229,7 +229,11 @@ fn assert_all_equal(case: &Case, data: &Data) {
 fn every_level_equals_scalar_at_every_width() {
     let mut random = Random::new(2);
     for width in widths(33) {
-        for (taps, stride, inputs) in KERNELS {
+        for (i, (taps, stride, inputs)) in KERNELS.into_iter().enumerate() {
+            // under an interpreter each kernel has some width, and each width some kernels
+            if cfg!(miri) && !(width + i).is_multiple_of(4) {
+                continue;
+            }
             let size = [random.few(4), width];
             if size
                 .iter()
@@ -250,7 +254,10 @@ fn every_level_equals_scalar_at_every_width() {
 fn every_level_equals_scalar_with_narrow_and_calm_weights_at_every_width() {
     let mut random = Random::new(5);
     for (width, most) in widths(33).flat_map(|width| [(width, NARROW), (width, MOSTLY_CALM)]) {
-        for (taps, stride, inputs) in KERNELS {
+        for (i, (taps, stride, inputs)) in KERNELS.into_iter().enumerate() {
+            if cfg!(miri) && !(width + i).is_multiple_of(4) {
+                continue;
+            }
             let channels = LANE * random.few(3);
             let size = [taps[0] + random.below(3), taps[1].max(width)];
             let case = Case::new(&mut random, shape(taps, inputs, channels), stride, size);
