@@ -101,6 +101,15 @@ mod tests {
         pub(super) fn weight(&mut self) -> i8 {
             (self.below(255) as i16 - 127) as i8
         }
+
+        /// A weight up to `most`, a third of them that large.
+        pub(super) fn small_weight(&mut self, most: i8) -> i8 {
+            match self.below(6) {
+                0 => most,
+                1 => -most,
+                _ => (self.below(2 * most as usize + 1) as i16 - i16::from(most)) as i8,
+            }
+        }
     }
 
     /// An activation that owns its table.

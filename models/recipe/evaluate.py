@@ -30,6 +30,7 @@ import plots  # noqa: E402
 from teacher import COCO80  # noqa: E402
 
 STRIDES = (8, 16, 32, 64)
+PROPOSALS = 300
 
 
 SYNONYMS = {"couch": "sofa", "dog": "puppy", "bicycle": "bike", "car": "automobile", "motorcycle": "motorbike", "airplane": "plane", "tv": "television", "cell phone": "mobile phone"}
@@ -78,35 +79,48 @@ def nms(boxes, scores, limit):
     return kept
 
 
-def through_fp32(a, files):
-    """The same stages in floats: letterbox, network, 300 proposals by objectness, alignment, selection."""
+def proposals(a, files):
+    """What the fp32 export proposes: for each photo (photo [H,W,3], letterbox (scale, left, top), embeddings [300,128], boxes [300,4] in input pixels, stored objectness [300]).
+
+    Best object first, as the runtime ranks them; stored values are clipped as int8 clips them.
+    """
     import cv2
     import onnxruntime as ort
 
     from data import letterbox
-    from prompts import PromptBank
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = a.threads
     session = ort.InferenceSession(str(a.onnx), options, providers=["CPUExecutionProvider"])
     names = [f"{k}_{s}" for s in STRIDES for k in ("embedding", "geometry")]
-    rows = PromptBank(a.build / "text/prompts.npz", COCO80).names().numpy()
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    alignment = json.load(open(a.build / "detector/alignment.json"))
-    results = []
+    grid = np.concatenate([np.stack([(np.tile(np.arange(320 // s), 320 // s) + 0.5) * s, (np.repeat(np.arange(320 // s), 320 // s) + 0.5) * s, np.full((320 // s) ** 2, s)], 1) for s in STRIDES])
     for file in files:
         photo = cv2.imread(str(file))[:, :, ::-1]
         x, s, left, top = letterbox(photo, 320)
         out = session.run(names, {"image": x.transpose(2, 0, 1)[None].astype(np.float32) / 255})
         embedding = np.concatenate([e[0].reshape(128, -1).T for e in out[0::2]])
-        geometry = np.concatenate([g[0].reshape(16, -1).T for g in out[1::2]])
-        grid = np.concatenate([np.stack([(np.tile(np.arange(320 // s), 320 // s) + 0.5) * s, (np.repeat(np.arange(320 // s), 320 // s) + 0.5) * s, np.full((320 // s) ** 2, s)], 1) for s in STRIDES])
-        top300 = np.argsort(-np.clip(geometry[:, 4], 0, 8), kind="stable")[:300]
-        d = np.clip(geometry[top300, :4], 0, 8) * grid[top300, 2:]
-        p = grid[top300, :2]
-        boxes = (np.concatenate([p - d[:, :2], p + d[:, 2:]], 1) - [left, top, left, top]) / s
-        boxes = boxes.clip(0, [photo.shape[1], photo.shape[0]] * 2)
-        scores = 1 / (1 + np.exp(-(alignment["scale"] * embedding[top300] @ rows.T + alignment["bias"])))
+        geometry = np.concatenate([g[0].reshape(16, -1).T for g in out[1::2]]).clip(0, 8)
+        best = np.argsort(-geometry[:, 4], kind="stable")[:PROPOSALS]
+        d, p = geometry[best, :4] * grid[best, 2:], grid[best, :2]
+        yield photo, (s, left, top), embedding[best], np.concatenate([p - d[:, :2], p + d[:, 2:]], 1), geometry[best, 4]
+
+
+def unit_rows(a, names):
+    """The names' rows [N,128] in the space of prompts, of unit length."""
+    from prompts import PromptBank
+
+    rows = PromptBank(a.build / "text/prompts.npz", names).names().numpy()
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def through_fp32(a, files):
+    """The same stages in floats: letterbox, network, 300 proposals by objectness, alignment, selection."""
+    rows = unit_rows(a, COCO80)
+    alignment = json.load(open(a.build / "detector/alignment.json"))
+    results = []
+    for file, (photo, (s, left, top), embedding, boxes, _) in zip(files, proposals(a, files)):
+        boxes = ((boxes - [left, top, left, top]) / s).clip(0, [photo.shape[1], photo.shape[0]] * 2)
+        scores = 1 / (1 + np.exp(-(alignment["scale"] * embedding @ rows.T + alignment["bias"])))
         for c in range(80):
             at = np.nonzero(scores[:, c] > a.threshold)[0]
             for i in at[nms(boxes[at], scores[at, c], 0.6)]:

@@ -12,58 +12,36 @@ Photos are the COCO photos of the training split, like those of calibrate.py.
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE / "detector"))
-from evaluate import STRIDES, nms  # noqa: E402
-from teacher import COCO80  # noqa: E402
+from evaluate import COCO80, PROPOSALS, nms, proposals, unit_rows
 
-PROPOSALS = 300
+HERE = Path(__file__).resolve().parent
 SHARE = 0.01  # of the pairs above a threshold that may lie below
 THRESHOLDS = np.arange(-5, 1.01, 0.5)  # logits: beyond, there are few pairs
 
 
 def pairs(a, files, names):
     """[(logit, objectness logit)] of what NMS leaves in each photo, and the objectness logits of all proposals."""
-    import cv2
-    import onnxruntime as ort
-
-    from data import letterbox
-    from prompts import PromptBank
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = a.threads
-    session = ort.InferenceSession(str(a.build / "detector/detector_fp32.onnx"), options, providers=["CPUExecutionProvider"])
-    outputs = [f"{k}_{s}" for s in STRIDES for k in ("embedding", "geometry")]
-    rows = PromptBank(a.build / "text/prompts.npz", names).names().numpy()
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    rows = unit_rows(a, names)
     alignment = json.load(open(a.build / "detector/alignment.json"))
     calibration = json.load(open(a.build / "detector/calibration.json"))
     own = [{**calibration["common"], **calibration["names"].get(n, {})} for n in names]
     factor, shift = (np.array([o[k] for o in own]) for k in ("factor", "shift"))
-    grid = np.concatenate([np.stack([(np.tile(np.arange(320 // s), 320 // s) + 0.5) * s, (np.repeat(np.arange(320 // s), 320 // s) + 0.5) * s, np.full((320 // s) ** 2, s)], 1) for s in STRIDES])
-    found, proposals = [], []
-    for done, file in enumerate(files):
-        x = letterbox(cv2.imread(str(file))[:, :, ::-1], 320)[0]
-        out = session.run(outputs, {"image": x.transpose(2, 0, 1)[None].astype(np.float32) / 255})
-        embedding = np.concatenate([e[0].reshape(128, -1).T for e in out[0::2]])
-        geometry = np.concatenate([g[0].reshape(16, -1).T for g in out[1::2]])
-        best = np.argsort(-geometry[:, 4], kind="stable")[:PROPOSALS]
-        d, p = geometry[best, :4].clip(0, 8) * grid[best, 2:], grid[best, :2]
-        boxes, objectness = np.concatenate([p - d[:, :2], p + d[:, 2:]], 1), 2 * (geometry[best, 4] - 5)
-        logits = factor * (alignment["scale"] * embedding[best] @ rows.T + alignment["bias"]) + shift
+    found, every = [], []
+    for done, (_, _, embedding, boxes, stored) in enumerate(proposals(a, files)):
+        objectness = 2 * (stored - 5)
+        logits = factor * (alignment["scale"] * embedding @ rows.T + alignment["bias"]) + shift
         for c in range(len(names)):
             at = np.nonzero(logits[:, c] >= THRESHOLDS[0])[0]
             kept = at[nms(boxes[at], logits[at, c], 0.6)]
             found.append(np.stack([logits[kept, c], objectness[kept]], 1))
-        proposals.append(objectness)
+        every.append(objectness)
         if done % 200 == 199:
             print(f"{done + 1} of {len(files)} photos", flush=True)
-    return np.concatenate(found), np.array(proposals)
+    return np.concatenate(found), np.array(every)
 
 
 def line(found):
@@ -83,14 +61,15 @@ def main():
     a = p.parse_args()
     truth = json.load(open(a.shared / "data/train.json"))
     files = [a.shared / "data/images" / im["file_name"] for im in truth["images"] if im["source"] == "coco"][: a.limit]
-    found, proposals = pairs(a, files, COCO80)
+    a.onnx = a.build / "detector/detector_fp32.onnx"
+    found, every = pairs(a, files, COCO80)
     scale, bias, rows = line(found)
     print("threshold  objectness of 99 %   floor   pairs")
     for threshold, least, count in rows:
         print(f"{threshold:9.2f} {least:19.2f} {scale * threshold + bias:7.2f} {count:7}")
     for score in (0.001, 0.05, 0.3, 0.5):
         l = np.log(score / (1 - score))
-        print(f"threshold {score}: {(proposals >= scale * l + bias).sum(1).mean():.0f} of {PROPOSALS} proposals a photo")
+        print(f"threshold {score}: {(every >= scale * l + bias).sum(1).mean():.0f} of {PROPOSALS} proposals a photo")
     (a.build / "detector/floor.json").write_text(json.dumps({"scale": round(float(scale), 4), "bias": round(float(bias), 4)}) + "\n")
 
 

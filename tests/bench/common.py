@@ -59,6 +59,11 @@ def tarsier(*arguments, threads=1, frames=None, binary=TARSIER):
     return json.loads(out.stdout)
 
 
+def frame_times(found):
+    """Milliseconds of each frame, without decoding, of what `tarsier` returned."""
+    return [sum(frame) for frame in zip(*(found["ms"][name] for name in STAGES))]
+
+
 def machine():
     """CPU, cores and system in one line."""
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import common
 
-OBJECTS = (1, 5, 20)
+OBJECTS = (5, 20)
 THRESHOLDS = (0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.12, 0.1, 0.09, 0.08, 0.07, 0.06, 0.055, 0.05, 0.045, 0.04, 0.03, 0.02, 0.01)
 PICTURE = common.ROOT / "models/golden/frame.png"
 
@@ -19,7 +19,7 @@ PICTURE = common.ROOT / "models/golden/frame.png"
 def measure(binary, pack, threshold, frames):
     """(objects, milliseconds of masks, of the frame without decoding) by frame."""
     found = common.tarsier("--pack", pack, "--image", PICTURE, "--masks", "--threshold", threshold, frames=frames, binary=binary)
-    return found["objects"], found["masks_ms"], [sum(frame) for frame in zip(*(found["ms"][name] for name in common.STAGES))]
+    return found["objects"], found["masks_ms"], common.frame_times(found)
 
 
 def section(binary, pack, rounds, frames):

@@ -40,13 +40,12 @@ def section(binary, pack, rounds, frames):
                     for count in COUNTS:
                         prompts = ["--prompts", Path(folder) / str(count), "--encode-unknown", "--image", picture]
                         found = common.tarsier("--pack", pack, *prompts, frames=frames, binary=binary)
-                        stages = {name: found["ms"][name] for name in common.STAGES}
-                        times[count].append([sum(frame) for frame in zip(*stages.values())])
-                        for name, values in stages.items():
-                            parts[count].setdefault(name, []).extend(values)
+                        times[count] += common.frame_times(found)
+                        for name in common.STAGES:
+                            parts[count].setdefault(name, []).extend(found["ms"][name])
                         facts[count] = found
             for count in COUNTS:
-                middle, low, high = common.quartiles([ms for r in times[count] for ms in r])
+                middle, low, high = common.quartiles(times[count])
                 lines.append([group, f"{facts[count]['prompts']:,}", f"{middle:.2f}", f"{low:.2f}-{high:.2f}", *(f"{statistics.median(v):.2f}" for v in parts[count].values()),
                               f"{facts[count]['start_to_prompts_ms']:.0f}", f"{facts[count]['peak_rss_kb'] * 1024 / 1e6:.0f}"])
             # stage by stage: a guest of the machine that takes a part of some frames' time moves a median of parts less than one of wholes

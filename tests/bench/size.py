@@ -58,7 +58,7 @@ def section(binary, pack, starts, arm=None):
         rss.append(peak_rss_mb(binary, pack, photo))
         found = common.tarsier("--pack", pack, frames=20, binary=binary)
         first.append(found["start_to_first_detection_ms"])
-        frame.append(statistics.median(sum(f) for f in zip(*(found["ms"][name] for name in common.STAGES))))
+        frame.append(statistics.median(common.frame_times(found)))
     arm = arm or aarch64.build("board")
     numbers = {
         "outside": statistics.median(runs), "inside": statistics.median(first), "frame": statistics.median(frame),

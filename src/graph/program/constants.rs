@@ -17,9 +17,11 @@ impl Program {
     #[must_use]
     pub fn moved(mut self, weights: &[u8], mut put: impl FnMut(&[u8]) -> u32) -> Self {
         for op in &mut self.operations {
-            for (_, at, bytes) in all(op) {
+            let mut kind = op.kind;
+            for (_, at, bytes) in all(op, &mut kind) {
                 *at = put(&weights[*at as usize..][..bytes]);
             }
+            op.kind = kind;
         }
         self
     }
@@ -27,8 +29,8 @@ impl Program {
 
 /// The parts of a convolution's constants, and the bytes they occupy.
 pub(super) fn of_convolution(op: &Operation) -> Vec<(&'static str, Range<usize>)> {
-    let mut op = op.clone();
-    let parts = all(&mut op).into_iter().map(|(what, at, bytes)| {
+    let mut kind = op.kind;
+    let parts = all(op, &mut kind).into_iter().map(|(what, at, bytes)| {
         let at = *at as usize;
         (what, at..at.saturating_add(bytes))
     });
@@ -37,14 +39,15 @@ pub(super) fn of_convolution(op: &Operation) -> Vec<(&'static str, Range<usize>)
         .collect()
 }
 
-fn all(op: &mut Operation) -> Vec<Constant<'_>> {
+/// All that an operation refers to, in a copy of its kind.
+fn all<'k>(op: &Operation, kind: &'k mut Kind) -> Vec<Constant<'k>> {
     let channels = op.output.blocks() * LANE;
     let rows = match op.kind {
         Kind::Conv(w, ..) => op.output.blocks() * op.kernel_shape(w.kernel).steps() * ROW,
         Kind::Depthwise(w, ..) => op.depthwise_shape(w.kernel).taps() * channels,
         _ => 0,
     };
-    let (mut parts, epilogue): (Vec<Constant<'_>>, Option<&mut Epilogue>) = match &mut op.kind {
+    let (mut parts, epilogue): (Vec<Constant<'_>>, Option<&mut Epilogue>) = match kind {
         Kind::Conv(_, c, epilogue) => {
             let ConvWeights {
                 weights,

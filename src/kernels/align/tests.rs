@@ -41,10 +41,7 @@ impl Case {
     /// With rows of values up to this, a third of them that large, and objects with bytes at both ends.
     fn small(mut self, random: &mut Random, most: i8) -> Self {
         for value in &mut self.rows {
-            *value = match random.below(3) {
-                0 => most * [1, -1][random.below(2)],
-                _ => (random.below(2 * most as usize + 1) as i32 - i32::from(most)) as i8,
-            };
+            *value = random.small_weight(most);
         }
         for byte in &mut self.objects {
             *byte = [0, 128, 255, *byte][random.below(4)];

@@ -188,6 +188,13 @@ const KERNELS: [([usize; 2], usize, usize); 9] = [
     ([6, 6], 2, 4),
 ];
 
+/// Those that are run at a width: all, or under an interpreter some, so that each kernel has some width.
+fn kernels(width: usize) -> impl Iterator<Item = ([usize; 2], usize, usize)> {
+    let wanted = move |i: usize| !cfg!(miri) || (width + i).is_multiple_of(4);
+    let all = KERNELS.into_iter().enumerate();
+    all.filter_map(move |(i, kernel)| wanted(i).then_some(kernel))
+}
+
 fn shape(taps: [usize; 2], in_channels: usize, out_channels: usize) -> KernelShape {
     KernelShape {
         out_channels,
@@ -229,11 +236,7 @@ fn assert_all_equal(case: &Case, data: &Data) {
 fn every_level_equals_scalar_at_every_width() {
     let mut random = Random::new(2);
     for width in widths(33) {
-        for (i, (taps, stride, inputs)) in KERNELS.into_iter().enumerate() {
-            // under an interpreter each kernel has some width, and each width some kernels
-            if cfg!(miri) && !(width + i).is_multiple_of(4) {
-                continue;
-            }
+        for (taps, stride, inputs) in kernels(width) {
             let size = [random.few(4), width];
             if size
                 .iter()
@@ -254,10 +257,7 @@ fn every_level_equals_scalar_at_every_width() {
 fn every_level_equals_scalar_with_narrow_and_calm_weights_at_every_width() {
     let mut random = Random::new(5);
     for (width, most) in widths(33).flat_map(|width| [(width, NARROW), (width, MOSTLY_CALM)]) {
-        for (i, (taps, stride, inputs)) in KERNELS.into_iter().enumerate() {
-            if cfg!(miri) && !(width + i).is_multiple_of(4) {
-                continue;
-            }
+        for (taps, stride, inputs) in kernels(width) {
             let channels = LANE * random.few(3);
             let size = [taps[0] + random.below(3), taps[1].max(width)];
             let case = Case::new(&mut random, shape(taps, inputs, channels), stride, size);
@@ -307,11 +307,7 @@ const MOSTLY_CALM: i8 = (CALM / 4) as i8;
 /// Replaces weights by smaller ones, a third of them as large as they may be.
 fn small(random: &mut Random, data: &mut Data, most: i8) {
     for weight in &mut data.weights {
-        *weight = match random.below(6) {
-            0 => most,
-            1 => -most,
-            _ => (random.below(2 * most as usize + 1) as i16 - i16::from(most)) as i8,
-        };
+        *weight = random.small_weight(most);
     }
 }
 
