@@ -1,9 +1,10 @@
 //! From coefficients and prototypes to masks.
 //!
-//! An object's mask logit is the sum of the prototypes, each times the object's coefficient for it (YOLACT, Bolya et al. 2019); above
-//! zero, inside the object's box, is mask. Only selected objects get here, and only the prototypes' pixels around the box are summed:
-//! integers, on the prototypes' grid. Between its points the logit is interpolated linearly (half-pixel centres, as torch's bilinear
-//! `align_corners=False`) at the frame's pixels.
+//! An object's coefficients are the weights of a small network of its own (CondInst, Tian et al. 2020). Each of its hidden units sees the
+//! prototypes at a point and where in the object's box that point lies; the mask logit is the sum of the units that are above zero, each
+//! times its weight. Above zero, inside the object's box, is mask. Only selected objects get here, and only the prototypes' points around
+//! the box are computed. Between these the logit is interpolated linearly (half-pixel centres, as torch's bilinear `align_corners=False`)
+//! at the frame's pixels.
 //!
 //! Runs go down the frame's columns, as COCO's run-length code does. A cell of the grid whose four corners are all inside is one run in
 //! each of its columns, one whose corners are all outside is nothing, and in the others a column crosses zero once: there the pixel is
@@ -26,8 +27,12 @@ pub(crate) use axis::{Axis, Stretch};
 #[derive(Debug, Default)]
 pub struct Segmenter {
     /// The object's logits on the grid around its box, `[rows, columns]`, times an unknown positive factor.
-    grid: Vec<i32>,
-    /// Its coefficients around zero.
+    grid: Vec<f32>,
+    /// The prototypes there, around zero: for each point, all of them.
+    points: Vec<[i16; LANE]>,
+    /// Where in the box the grid's columns lie: -1 at its left edge, 1 at its right.
+    across: Vec<f32>,
+    /// The object's coefficients around zero.
     coefficients: Vec<i16>,
     columns: Vec<Stretch>,
     rows: Vec<Stretch>,
@@ -47,7 +52,12 @@ pub struct Prototypes<'a> {
     pub size: (usize, usize),
     /// Column and row of the grid at which the planes begin.
     pub origin: (usize, usize),
+    /// What a step of the coefficients is worth beside the box and the constant; beside the prototypes it is 1.
+    pub unit: f32,
 }
+
+/// Coefficients that a hidden unit has besides one for each prototype: across, down, constant, out.
+pub const BESIDES: usize = 4;
 
 /// The columns and rows of a grid of `size` that the masks in some boxes need.
 #[must_use]
@@ -86,11 +96,12 @@ enum Piece {
 impl Segmenter {
     /// Writes the mask of one object.
     ///
-    /// `coefficients` are the object's, as many as there are prototypes, as bytes around `zero`; `bbox` is in frame space.
+    /// `coefficients` are the object's, as bytes around `zero`: for each hidden unit one for each prototype, then for each hidden unit
+    /// those [`BESIDES`]. `bbox` is in frame space.
     ///
     /// # Panics
     ///
-    /// If the coefficients are not as many as the prototypes, or the window of these does not hold [what the box needs](points).
+    /// If the coefficients are not those of whole units, or the window of the prototypes does not hold [what the box needs](points).
     pub fn run(
         &mut self,
         prototypes: &Prototypes<'_>,
@@ -103,7 +114,10 @@ impl Segmenter {
         mask.clear();
         let planes = prototypes.field.planes;
         let count = prototypes.bytes.len() / planes.bytes() * LANE;
-        assert_eq!(coefficients.len(), count, "coefficients");
+        assert!(
+            coefficients.len().is_multiple_of(count + BESIDES),
+            "coefficients"
+        );
         let [x, y] = axes(letterbox, prototypes.stride, prototypes.size, bbox);
         let (left, top) = prototypes.origin;
         assert!(
@@ -116,7 +130,7 @@ impl Segmenter {
         self.coefficients.clear();
         let centred = coefficients.iter().map(|&c| i16::from(c) - i16::from(zero));
         self.coefficients.extend(centred);
-        self.sum(prototypes, &x, &y);
+        self.logits(prototypes, bbox, &x, &y);
         x.stretches(&mut self.columns);
         y.stretches(&mut self.rows);
         let height = letterbox.frame.height;
@@ -142,32 +156,56 @@ impl Segmenter {
         mask.finish(letterbox.frame);
     }
 
-    /// The logits on the grid, from integers.
-    fn sum(&mut self, prototypes: &Prototypes<'_>, x: &Axis, y: &Axis) {
-        let Field { planes, quant } = prototypes.field;
-        let shift: i32 = self.coefficients.iter().map(|&c| i32::from(c)).sum();
+    /// The logits on the grid.
+    ///
+    /// Sums over prototypes are integers; what follows is `f32`, in the order that is written here, which gives the same on every machine.
+    fn logits(&mut self, prototypes: &Prototypes<'_>, bbox: &BBox, x: &Axis, y: &Axis) {
+        self.gather(prototypes, x, y);
+        let (left, right) = (x.point_at(bbox.x0), x.point_at(bbox.x1));
+        let (top, bottom) = (y.point_at(bbox.y0), y.point_at(bbox.y1));
+        self.across.clear();
+        self.across
+            .extend((x.low..=x.high).map(|p| within(p, left, right)));
         self.grid.clear();
-        self.grid.resize(
-            x.points() * y.points(),
-            -shift * i32::from(quant.zero_point),
-        );
-        let planes_of = prototypes.bytes.chunks_exact(planes.bytes());
-        for (plane, coefficients) in planes_of.zip(self.coefficients.as_chunks::<LANE>().0) {
-            let rows = self
-                .grid
-                .chunks_exact_mut(x.points())
-                .zip(y.low - prototypes.origin.1..);
-            for (sums, row) in rows {
-                let at = planes.origin()
-                    + row * planes.row_bytes()
-                    + (x.low - prototypes.origin.0) * LANE;
-                let pixels = plane[at..].as_chunks::<LANE>().0;
-                for (sum, pixel) in sums.iter_mut().zip(pixels) {
-                    let products = pixel.iter().zip(coefficients);
-                    *sum += products
-                        .map(|(&p, &c)| i32::from(p) * i32::from(c))
-                        .sum::<i32>();
+        self.grid.resize(x.points() * y.points(), 0.0);
+        let blocks = self.points.len() / self.grid.len();
+        let count = blocks * LANE;
+        let scale = prototypes.field.quant.scale;
+        let units = self.coefficients.len() / (count + BESIDES);
+        let (weights, besides) = self.coefficients.split_at(units * count);
+        let units = weights.chunks_exact(count).zip(besides.as_chunks().0);
+        for (weights, besides) in units {
+            let weights = weights.as_chunks::<LANE>().0;
+            let [across, down, constant, out]: [f32; BESIDES] = besides.map(f32::from);
+            let points = self.points.chunks_exact(blocks * x.points());
+            let rows = self.grid.chunks_exact_mut(x.points()).zip(points);
+            for ((logits, points), row) in rows.zip(y.low..) {
+                let base = down * within(row, top, bottom) + constant;
+                let points = points.chunks_exact(blocks).zip(&self.across);
+                for (logit, (point, &at)) in logits.iter_mut().zip(points) {
+                    let sum: i32 = point.iter().zip(weights).map(|(p, w)| dot(p, w)).sum();
+                    let hidden = sum as f32 * scale + (across * at + base) * prototypes.unit;
+                    *logit += out * hidden.max(0.0);
                 }
+            }
+        }
+    }
+
+    /// The prototypes around the box, point by point.
+    fn gather(&mut self, prototypes: &Prototypes<'_>, x: &Axis, y: &Axis) {
+        let Field { planes, quant } = prototypes.field;
+        let (left, top) = prototypes.origin;
+        let zero = i16::from(quant.zero_point);
+        self.points.clear();
+        for row in y.low - top..=y.high - top {
+            for column in x.low - left..=x.high - left {
+                let at = planes.origin() + row * planes.row_bytes() + column * LANE;
+                let of = |plane: &[u8]| {
+                    let bytes = plane[at..].as_chunks::<LANE>().0[0];
+                    bytes.map(|byte| i16::from(byte) - zero)
+                };
+                let all = prototypes.bytes.chunks_exact(planes.bytes());
+                self.points.extend(all.map(of));
             }
         }
     }
@@ -183,17 +221,29 @@ impl Segmenter {
                 [row[column], row[next]]
             });
             let corners = [top[0], top[1], low[0], low[1]];
-            if corners.iter().all(|&c| c > 0) {
+            if corners.iter().all(|&c| c > 0.0) {
                 match self.pieces.last_mut() {
                     Some(Piece::Inside(_, end)) if *end == rows.first => *end = rows.end,
                     _ => self.pieces.push(Piece::Inside(rows.first, rows.end)),
                 }
-            } else if corners.iter().any(|&c| c > 0) {
-                let corners = corners.map(|c| c as f32);
+            } else if corners.iter().any(|&c| c > 0.0) {
                 self.pieces.push(Piece::Outline(rows, corners));
             }
         }
     }
+}
+
+fn dot(a: &[i16; LANE], b: &[i16; LANE]) -> i32 {
+    let products = a.iter().zip(b).map(|(&a, &b)| i32::from(a) * i32::from(b));
+    products.sum()
+}
+
+/// Where a point of the grid lies between two places: -1 at `low`, 1 at `high`, and as far again beyond them at most.
+///
+/// Half a box is half a cell at the least.
+fn within(point: usize, low: f32, high: f32) -> f32 {
+    let half = ((high - low) / 2.0).max(0.5);
+    ((point as f32 - (low + high) / 2.0) / half).clamp(-2.0, 2.0)
 }
 
 /// The pixels above zero of a stretch, from the values at its two ends; an empty run at its start if there are none.

@@ -412,11 +412,11 @@ fn a_manifest_that_contradicts_the_rest_is_refused() {
     let json = text(&original);
     let changes: [(&str, &str, &[&str]); 9] = [
         (
-            "\"format\": 2",
+            "\"format\": 3",
             "\"format\": 1",
-            &["layout version 1", "reads 2"],
+            &["layout version 1", "reads 3"],
         ),
-        ("\"format\": 2", "\"form\": 2", &["format"]),
+        ("\"format\": 3", "\"form\": 3", &["format"]),
         ("\"name\":", "\"title\":", &["manifest.json"]),
         ("\"input_px\": 320", "\"input_px\": 0", &["320", "0"]),
         (

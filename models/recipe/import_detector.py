@@ -134,7 +134,7 @@ def run(a):
     width = -(-len(names) // 16) * 16
     np.eye(len(names), width, dtype="<f4").tofile(folder / "vocabulary.f32")
     manifest = {
-        "format": 2, "name": a.output.stem, "version": "1", "built_by": "", "input_px": a.size, "embedding": width, "strides": strides,
+        "format": 3, "name": a.output.stem, "version": "1", "built_by": "", "input_px": a.size, "embedding": width, "strides": strides,
         "fit": family.fit, "shrink": "linear", "border": family.border, "head": form, "text": text, "alignment_scale": 1.0, "alignment_bias": 0.0,
         "threshold": a.threshold, "licence": "see the detector's own", "training_data": "see the detector's own", "metrics": {}, "golden": "", "sha256": {},
     }

@@ -103,7 +103,7 @@ def main():
     if "presence" in there:
         optional["presence"] = {"scale": alignment["presence_scale"], "object": 0.0, "bias": alignment["presence_bias"], "threshold": 0.5}
     if "masks" in there:
-        optional["masks"] = {"stride": 8}
+        optional["masks"] = {"stride": 8, "unit": alignment["mask_unit"]}
     if "stuff" in there:
         optional["stuff"] = {"stride": 8, **json.load(open(a.build / "detector/stuff.json"))}
     parameters = folder / "parameters.f32"
@@ -123,7 +123,7 @@ def main():
     known = a.build / "detector/floor.json"
     floor = {"floor": json.load(open(known))} if known.exists() and not a.uncalibrated else {}
     manifest = {
-        "format": 2, "name": "tarsier-s", "version": a.version, "built_by": "", "input_px": 320, "embedding": int(rows.shape[1]),
+        "format": 3, "name": "tarsier-s", "version": a.version, "built_by": "", "input_px": 320, "embedding": int(rows.shape[1]),
         "strides": [8, 16, 32, 64], "head": {"boxes": "distances", "grid": 0.5, "objectness": "ranks", **floor}, "alignment_scale": alignment["scale"], "alignment_bias": alignment["bias"],
         "threshold": a.threshold, **optional, "licence": "MIT OR Apache-2.0",
         "training_data": "6,609 photos from COCO val2017 and 23 smaller public sets, distilled from NanoDet-Plus-m and all-MiniLM-L6-v2; see models/README.md",

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The version of the pack's layout that this crate reads and writes.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// `manifest.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -81,11 +81,13 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// What the mask network's outputs are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Masks {
     /// Input pixels between neighbouring points of a prototype.
     pub stride: u32,
+    /// What a step of the coefficients is worth beside the box and the constant ([`Prototypes`](crate::segment::Prototypes)).
+    pub unit: f32,
 }
 
 /// Presence logit of a prompt: `scale · (unit prompt · presence vector) + object · (its best object's logit) + bias`.

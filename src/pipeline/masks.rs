@@ -8,9 +8,9 @@ use crate::{
     graph::program::Port,
     kernels::layout::LANE,
     mask::Mask,
-    pack::Pack,
+    pack::{Pack, manifest::Masks},
     scene::Report,
-    segment::{self, Prototypes, Segmenter},
+    segment::{self, BESIDES, Prototypes, Segmenter},
 };
 
 mod parts;
@@ -19,7 +19,7 @@ mod parts;
 #[derive(Debug)]
 pub(super) struct Masker {
     graph: Graph,
-    stride: u32,
+    form: Masks,
     segmenter: Segmenter,
     /// The network in parts, if it can be taken apart; else all of it is run.
     parts: Option<Parts>,
@@ -43,8 +43,12 @@ impl Masker {
             [prototypes, coefficients @ ..] => {
                 let places = |port: &Port| (port.view.height, port.view.width);
                 let count = prototypes.view.channels;
+                let each = coefficients.first().map_or(0, |c| c.view.channels);
                 form.stride > 0
+                    && form.unit.is_finite()
                     && count.is_multiple_of(LANE as u32)
+                    && each > 0
+                    && each.is_multiple_of(count + BESIDES as u32)
                     && program.inputs.len() == features.len()
                     && program
                         .inputs
@@ -57,7 +61,7 @@ impl Masker {
                         .zip(features)
                         .all(|(c, f)| places(c) == places(f))
                     && coefficients.iter().all(|c| {
-                        c.view.channels == count
+                        c.view.channels == each
                             && c.view.zero_point == coefficients[0].view.zero_point
                     })
             }
@@ -65,7 +69,7 @@ impl Masker {
         };
         if !fits {
             return Err(PipelineError::Mismatch(
-                "the mask network does not take the features to prototypes and coefficients".into(),
+                "the mask network does not take the features to prototypes and coefficients of hidden units over them".into(),
             ));
         }
         Ok(Some(Self {
@@ -73,7 +77,7 @@ impl Masker {
             places: Vec::new(),
             coefficients: Vec::new(),
             graph,
-            stride: form.stride,
+            form,
             segmenter: Segmenter::default(),
         }))
     }
@@ -101,7 +105,7 @@ impl Pipeline {
         };
         let Masker {
             graph,
-            stride,
+            form,
             segmenter,
             parts,
             places,
@@ -111,13 +115,13 @@ impl Pipeline {
         let all = report.detections.iter();
         places.extend(all.map(|d| self.detector.place(d.location)));
         let ports = &graph.program().outputs;
-        let count = ports[0].view.channels as usize;
+        let count = ports[1].view.channels as usize;
         let size = (ports[0].view.width as usize, ports[0].view.height as usize);
         let zero = ports[1].view.zero_point;
         coefficients.clear();
 
         let boxes = report.detections.iter().map(|d| &d.bbox);
-        let (columns, rows) = segment::points(letterbox, *stride, size, boxes);
+        let (columns, rows) = segment::points(letterbox, form.stride, size, boxes);
         let features: heapless::Vec<&[u8], 8> =
             self.features.iter().map(|t| t.as_bytes()).collect();
         let window = match parts {
@@ -148,9 +152,10 @@ impl Pipeline {
         let prototypes = Prototypes {
             field: window.field,
             bytes: window.bytes,
-            stride: *stride,
+            stride: form.stride,
             size,
             origin: (window.column, window.row),
+            unit: form.unit,
         };
         let own = coefficients.chunks_exact(count);
         for (detection, coefficients) in report.detections.iter().zip(own) {

@@ -66,6 +66,11 @@ impl Axis {
         ]
     }
 
+    /// A place of the frame, in pixels from its edge, on the grid: 0 at the first point, counted from the whole grid's.
+    pub(crate) fn point_at(&self, place: f32) -> f32 {
+        self.scale * (place - 0.5) + self.shift
+    }
+
     /// Points that the pixels need.
     pub(crate) const fn points(&self) -> usize {
         self.high - self.low + 1

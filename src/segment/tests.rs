@@ -30,6 +30,16 @@ fn prototypes(of: impl Fn(usize, usize) -> i32) -> Vec<u8> {
     bytes
 }
 
+/// Two hidden units, of which the first prototype's value times `step` comes out as it is: one for what is positive of it, one for the rest.
+fn as_it_is(step: i32) -> [u8; 2 * (LANE + BESIDES)] {
+    let mut own = [128; 2 * (LANE + BESIDES)];
+    own[0] = (128 + step) as u8;
+    own[LANE] = (128 - step) as u8;
+    let outs = [2 * LANE, 2 * LANE + BESIDES].map(|unit| unit + 3);
+    (own[outs[0]], own[outs[1]]) = (129, 127);
+    own
+}
+
 /// The mask by its definition, pixel by pixel, in f64.
 fn plain(of: impl Fn(usize, usize) -> i32, bbox: &BBox, letterbox: &Letterbox) -> Vec<bool> {
     let (frame, resized, offset) = (letterbox.frame, letterbox.resized(), letterbox.offset());
@@ -93,9 +103,9 @@ fn masks_equal_their_definition_at_any_scale() {
                     stride: 8,
                     size: (SIDE, SIDE),
                     origin: (0, 0),
+                    unit: 1.0,
                 };
-                let mut coefficients = [128; 16];
-                coefficients[0] = 131;
+                let coefficients = as_it_is(3);
                 let mut mask = Mask::default();
                 Segmenter::default().run(
                     &prototypes,
@@ -133,12 +143,12 @@ fn a_negative_coefficient_turns_inside_out() {
         stride: 8,
         size: (SIDE, SIDE),
         origin: (0, 0),
+        unit: 1.0,
     };
     let size = Size::new(80, 80);
     let letterbox = Letterbox::new(size, size);
-    let area = |coefficient: u8| {
-        let mut coefficients = [128; 16];
-        coefficients[0] = coefficient;
+    let area = |coefficient: i32| {
+        let coefficients = as_it_is(coefficient);
         let mut mask = Mask::default();
         let whole = BBox::new(0.0, 0.0, 80.0, 80.0);
         Segmenter::default().run(
@@ -151,7 +161,58 @@ fn a_negative_coefficient_turns_inside_out() {
         );
         (mask.area(), mask.runs().next().map(|r| r.start))
     };
-    assert_eq!(area(130), (40 * 80, Some(0)));
-    assert_eq!(area(126), (40 * 80, Some(40 * 80)));
-    assert_eq!(area(128), (0, None));
+    assert_eq!(area(2), (40 * 80, Some(0)));
+    assert_eq!(area(-2), (40 * 80, Some(40 * 80)));
+    assert_eq!(area(0), (0, None));
+}
+
+/// One hidden unit that knows nothing but where in the box it is.
+#[test]
+fn a_unit_knows_where_in_the_box_it_is() {
+    let bytes = prototypes(|_, _| 0);
+    let prototypes = Prototypes {
+        field: field(),
+        bytes: &bytes,
+        stride: 8,
+        size: (SIDE, SIDE),
+        origin: (0, 0),
+        unit: 0.5,
+    };
+    // the input is half of the frame and twice as high as the picture in it
+    let letterbox = Letterbox::new(Size::new(160, 80), Size::new(80, 80));
+    let bbox = BBox::new(32.0, 8.0, 128.0, 72.0);
+    let runs = |[across, down, constant]: [u8; 3]| -> Vec<(u32, u32)> {
+        let mut coefficients = [128; LANE + BESIDES];
+        coefficients[LANE..].copy_from_slice(&[across, down, constant, 129]);
+        let mut mask = Mask::default();
+        Segmenter::default().run(
+            &prototypes,
+            &coefficients,
+            128,
+            &bbox,
+            &letterbox,
+            &mut mask,
+        );
+        let all = mask.runs().map(|run| (run.start / 80, run.start % 80));
+        all.collect()
+    };
+    // everything: every column of the box, from its top
+    let whole: Vec<_> = (32..128).map(|column| (column, 8)).collect();
+    assert_eq!(runs([128, 128, 129]), whole);
+    assert_eq!(runs([128, 128, 127]), []);
+    // the right half: from between the last point that is not right of the middle and the next, of which every pixel is above zero
+    let right = runs([131, 128, 128]);
+    assert_eq!(right, whole[right[0].0 as usize - 32..]);
+    assert!((72..=80).contains(&right[0].0), "{}", right[0].0);
+    // the lower half
+    let low = runs([128, 131, 128]);
+    assert_eq!(low.len(), 96);
+    assert!(
+        low.iter()
+            .all(|&(_, row)| row == low[0].1 && (32..=40).contains(&row)),
+        "{low:?}"
+    );
+    // a constant moves the edge: twice as far to the right as the box's quarter
+    let quarter = runs([132, 128, 126]);
+    assert!((96..=104).contains(&quarter[0].0), "{}", quarter[0].0);
 }

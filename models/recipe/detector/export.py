@@ -164,6 +164,8 @@ def main():
     onnx.checker.check_model(model)
     terms = {"": student, "presence_": parts["presence"]}
     alignment = {f"{k}{name}": value for k, m in terms.items() if m for name, value in (("scale", m.log_scale.exp().item()), ("bias", m.bias.item()))}
+    if parts["masks"]:
+        alignment["mask_unit"] = parts["masks"].UNIT
     (out / "alignment.json").write_text(json.dumps(alignment) + "\n")
 
     ground = trained(Grounder, out / "ground.pt")

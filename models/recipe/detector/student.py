@@ -17,7 +17,7 @@ Chosen for int8 on small cores (DESIGN: the network is ours too):
 Beside the head, on the same features, each a graph of its own that runs only where it is asked for (trained after the detector, which
 stays as it is: `train_masks.py`, `train_presence.py`, `train_stuff.py`):
 
-      -> masks: prototypes [N,32,S/8,S/8], coefficients [N,32,h,w] per level; mask logit of an object = coefficients . prototypes
+      -> masks: prototypes [N,16,S/8,S/8], coefficients [N,160,h,w] per level: the weights of an object's own network over them
       -> presence [N,128]: what is in the picture at all, compared with prompt rows like an object
       -> stuff [N,128,S/8,S/8]: what each cell is of, compared with prompt rows like an object
 """
@@ -107,17 +107,37 @@ class Head(nn.Module):
 
 
 class Masks(nn.Module):
-    """Features -> prototypes at stride 8, and per level the coefficients that mix them (YOLACT, Bolya et al. 2019, without its tanh).
+    """Features -> prototypes at stride 8, and per level the weights of each object's own small network over them (CondInst, Tian et al. 2020).
 
-    The prototypes are made whenever anything is masked: with `width` 32 they cost half of what they do with 64."""
+    A network has `hidden` units; each sees the prototypes and where in the object's box a point lies, so that two neighbours of a kind need
+    not differ in their prototypes. Coefficients [N,hidden*(count+4),h,w]: `count` weights of prototypes for each unit, then for each unit
+    (across, down, constant, out), the first three in steps of `UNIT`, which makes all of them about as large: they share one int8 scale.
+    """
 
-    def __init__(self, neck=64, count=32, width=64):
+    UNIT = 2.0
+
+    def __init__(self, neck=64, count=16, width=32, hidden=8):
         super().__init__()
+        self.count, self.hidden = count, hidden
         self.prototypes = nn.Sequential(Conv(neck, width, 3), nn.Conv2d(width, count, 1))
-        self.coefficients = nn.Sequential(Conv(neck, neck), nn.Conv2d(neck, count, 1))
+        self.coefficients = nn.Sequential(Conv(neck, 2 * neck), nn.Conv2d(2 * neck, hidden * (count + 4), 1))
+        nn.init.normal_(self.coefficients[-1].weight, std=0.02)
 
     def forward(self, features):
         return self.prototypes(features[0]), [self.coefficients(f) for f in features]
+
+    def logits(self, prototypes, coefficients, boxes):
+        """[count,h,w], [n,hidden*(count+4)] and boxes [n,4] in input pixels -> mask logits [n,h,w] on the prototypes' grid, of which the
+        sign is what counts: the runtime leaves the scales of both factors out."""
+        n, (h, w) = len(coefficients), prototypes.shape[-2:]
+        stride = STRIDES[0]
+        place = lambda points, low, high: ((torch.arange(points, device=boxes.device) + 0.5) * stride - (low + high)[:, None] / 2) / ((high - low)[:, None] / 2).clamp(min=stride / 2)  # noqa: E731
+        across, down = (p.clamp(-2, 2) for p in (place(w, boxes[:, 0], boxes[:, 2]), place(h, boxes[:, 1], boxes[:, 3])))
+        weights, rest = coefficients.split((self.hidden * self.count, self.hidden * 4), 1)
+        rest = rest.reshape(n, self.hidden, 4, 1, 1)
+        x = torch.einsum("nkc,chw->nkhw", weights.reshape(n, self.hidden, self.count), prototypes)
+        x = x + self.UNIT * (rest[:, :, 0] * across[:, None, None] + rest[:, :, 1] * down[:, None, :, None] + rest[:, :, 2])
+        return (rest[:, :, 3] * x.relu()).sum(1)
 
 
 def pooled(features):

@@ -1,10 +1,11 @@
 """Trains the mask branch on the frozen detector: final.pt -> masks.pt.
 
-    python train_masks.py --pictures 40000      # run again to continue after an interruption
+    python train_masks.py --pictures 36000      # run again to continue after an interruption
 
-Only photos with instance masks are used. At every location that is responsible for a masked object, the object's mask logit is made of
-its coefficients and the prototypes, at stride 8, enlarged to stride 4 as the runtime does, and compared inside the object's box:
-binary cross entropy over the box's area + Dice.
+Only photos with instance masks are used. At every location that is responsible for a masked object and finds about its box, the mask
+logit is made by the network that the location's coefficients are, over the prototypes and that box, at stride 8, enlarged to stride 4 as
+the runtime does. Inside the found box, because there the runtime draws, it is compared with the object's mask: binary cross entropy over
+the box's area + Dice.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import torch.nn.functional as F
 
 from data import DEPLOYED, GREY, PhotoStore, Pictures, Split, jitter_colour
 from export import calibration_photos, load
-from loss import assign, grid
+from loss import assign, boxes_from_geometry, giou, grid
 from pixels import decode
 from precision import autocast
 from student import STRIDES, Masks
@@ -27,7 +28,8 @@ from teacher import COCO80
 
 HERE = Path(__file__).resolve().parent
 MASK_STRIDE = 4  # of the targets; the prototypes' is 8
-PER_PICTURE = 48  # locations that learn, at most
+PER_PICTURE = 16  # locations that learn, at most
+LEAST_IOU = 0.4  # of a location's box with the object's
 
 
 class MaskedPictures(Pictures):
@@ -70,26 +72,27 @@ def inside(boxes, side):
     return (y[:, :, None] & x[:, None, :]).float()
 
 
-def mask_loss(prototypes, coefficients, boxes, masks, points, steps):
-    """Loss of a batch and the mean IoU of what it drew. Lists over pictures; coefficients [B,L,32]."""
+def mask_loss(model, prototypes, coefficients, found, boxes, masks, points, steps):
+    """Loss of a batch and the mean IoU of what it drew. Lists over pictures; coefficients [B,L,160], found boxes [B,L,4]."""
     losses, overlaps = [], []
-    for p, c, b, m in zip(prototypes, coefficients, boxes, masks):
+    for p, c, f, b, m in zip(prototypes, coefficients, found, boxes, masks):
         at, label = assign(b, points, steps)
+        good = giou(f[at], b[label, :4])[1] >= LEAST_IOU
+        at, label = at[good], label[good]
         if not len(at):
             continue
         if len(at) > PER_PICTURE:
             some = torch.randperm(len(at))[:PER_PICTURE]
             at, label = at[some], label[some]
-        logits = torch.einsum("nk,khw->nhw", c[at], p)
+        logits = model.logits(p, c[at], f[at])
         logits = F.interpolate(logits[:, None], scale_factor=2, mode="bilinear", align_corners=False)[:, 0]
-        where, target = inside(b, m.shape[-1])[label], m[label]
+        where, target = inside(f[at], m.shape[-1]), m[label]
         area = where.sum((1, 2)).clamp(min=1)
         bce = (F.binary_cross_entropy_with_logits(logits, target, reduction="none") * where).sum((1, 2)) / area
         s = logits.sigmoid() * where
-        both, t = (s * target).sum((1, 2)), target * where
-        dice = 1 - (2 * both + 1) / ((s * s).sum((1, 2)) + (t * t).sum((1, 2)) + 1)
+        dice = 1 - (2 * (s * target).sum((1, 2)) + 1) / ((s * s).sum((1, 2)) + (target * target).sum((1, 2)) + 1)
         losses.append(bce + dice)
-        hard, truth = (logits > 0) & (where > 0), t > 0.5
+        hard, truth = (logits > 0) & (where > 0), target > 0.5
         overlaps.append((hard & truth).sum((1, 2)) / (hard | truth).sum((1, 2)).clamp(min=1))
     return torch.cat(losses).mean(), torch.cat(overlaps).mean().item()
 
@@ -98,7 +101,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--shared", default=HERE.parents[3] / "shared", type=Path)
     p.add_argument("--build", default=HERE.parents[1] / "build", type=Path)
-    p.add_argument("--pictures", type=int, default=40_000)
+    p.add_argument("--pictures", type=int, default=36_000)
     p.add_argument("--batch", type=int, default=16)
     p.add_argument("--lr", type=float, default=2e-3)
     p.add_argument("--width", type=int, default=32, help="channels before the prototypes")
@@ -131,9 +134,11 @@ def main():
         with autocast():
             with torch.no_grad():
                 features = student.backbone(x)
+                geometry = torch.cat([student.head.where(f).float().flatten(2).transpose(1, 2) for f in features], 1)
+                found = boxes_from_geometry(geometry, points, steps).clamp(0, DEPLOYED)
             prototypes, coefficients = model(features)
         coefficients = torch.cat([c.float().flatten(2).transpose(1, 2) for c in coefficients], 1)
-        loss, overlap = mask_loss(prototypes.float(), coefficients, boxes, masks, points, steps)
+        loss, overlap = mask_loss(model, prototypes.float(), coefficients, found, boxes, masks, points, steps)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
