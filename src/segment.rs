@@ -23,17 +23,20 @@ mod axis;
 
 pub(crate) use axis::{Axis, Stretch};
 
+/// Hidden units that are computed together.
+const UNITS: usize = 8;
+
 /// Makes masks; its buffers are kept.
 #[derive(Debug, Default)]
 pub struct Segmenter {
     /// The object's logits on the grid around its box, `[rows, columns]`, times an unknown positive factor.
     grid: Vec<f32>,
     /// The prototypes there, around zero: for each point, all of them.
-    points: Vec<[i16; LANE]>,
+    points: Vec<[f32; LANE]>,
     /// Where in the box the grid's columns lie: -1 at its left edge, 1 at its right.
     across: Vec<f32>,
-    /// The object's coefficients around zero.
-    coefficients: Vec<i16>,
+    /// The object's network: see [`Segmenter::arrange`].
+    units: Vec<[f32; UNITS]>,
     columns: Vec<Stretch>,
     rows: Vec<Stretch>,
     pieces: Vec<Piece>,
@@ -127,9 +130,7 @@ impl Segmenter {
                 && y.high < top + planes.height,
             "prototypes of another window than the box"
         );
-        self.coefficients.clear();
-        let centred = coefficients.iter().map(|&c| i16::from(c) - i16::from(zero));
-        self.coefficients.extend(centred);
+        self.arrange(coefficients, zero, count);
         self.logits(prototypes, bbox, &x, &y);
         x.stretches(&mut self.columns);
         y.stretches(&mut self.rows);
@@ -158,7 +159,7 @@ impl Segmenter {
 
     /// The logits on the grid.
     ///
-    /// Sums over prototypes are integers; what follows is `f32`, in the order that is written here, which gives the same on every machine.
+    /// All in `f32`, in the order that is written here, which gives the same on every machine.
     fn logits(&mut self, prototypes: &Prototypes<'_>, bbox: &BBox, x: &Axis, y: &Axis) {
         self.gather(prototypes, x, y);
         let (left, right) = (x.point_at(bbox.x0), x.point_at(bbox.x1));
@@ -167,27 +168,48 @@ impl Segmenter {
         self.across
             .extend((x.low..=x.high).map(|p| within(p, left, right)));
         self.grid.clear();
-        self.grid.resize(x.points() * y.points(), 0.0);
-        let blocks = self.points.len() / self.grid.len();
-        let count = blocks * LANE;
+        let blocks = self.points.len() / (x.points() * y.points());
         let scale = prototypes.field.quant.scale;
-        let units = self.coefficients.len() / (count + BESIDES);
-        let (weights, besides) = self.coefficients.split_at(units * count);
-        let units = weights.chunks_exact(count).zip(besides.as_chunks().0);
-        for (weights, besides) in units {
-            let weights = weights.as_chunks::<LANE>().0;
-            let [across, down, constant, out]: [f32; BESIDES] = besides.map(f32::from);
-            let points = self.points.chunks_exact(blocks * x.points());
-            let rows = self.grid.chunks_exact_mut(x.points()).zip(points);
-            for ((logits, points), row) in rows.zip(y.low..) {
-                let base = down * within(row, top, bottom) + constant;
-                let points = points.chunks_exact(blocks).zip(&self.across);
-                for (logit, (point, &at)) in logits.iter_mut().zip(points) {
-                    let sum: i32 = point.iter().zip(weights).map(|(p, w)| dot(p, w)).sum();
-                    let hidden = sum as f32 * scale + (across * at + base) * prototypes.unit;
-                    *logit += out * hidden.max(0.0);
-                }
+        for (row, points) in (y.low..).zip(self.points.chunks_exact(blocks * x.points())) {
+            let down = within(row, top, bottom);
+            for (point, &across) in points.chunks_exact(blocks).zip(&self.across) {
+                let units = self.units.chunks_exact(blocks * LANE + BESIDES);
+                let logit = units.fold(0.0, |logit, units| {
+                    let (weights, besides) = units.split_at(blocks * LANE);
+                    let sums = sums(point.as_flattened(), weights);
+                    let lanes = (0..UNITS).map(|unit| {
+                        let [by_across, by_down, constant, out] =
+                            [0, 1, 2, 3].map(|i| besides[i][unit]);
+                        let place = by_across * across + (by_down * down + constant);
+                        let hidden = sums[unit] * scale + place * prototypes.unit;
+                        out * hidden.max(0.0)
+                    });
+                    lanes.fold(logit, |logit, out| logit + out)
+                });
+                self.grid.push(logit);
             }
+        }
+    }
+
+    /// The object's coefficients around zero, unit beside unit: for each [`UNITS`] of them, which the last of the object's fill up with
+    /// zeros, one row for each prototype and then for each of those [`BESIDES`].
+    fn arrange(&mut self, coefficients: &[u8], zero: u8, count: usize) {
+        let units = coefficients.len() / (count + BESIDES);
+        let (weights, besides) = coefficients.split_at(units * count);
+        self.units.clear();
+        for first in (0..units).step_by(UNITS) {
+            let mut rows = |of: &[u8], each: usize| {
+                for i in 0..each {
+                    let own = (first..first + UNITS).map(|unit| of.get(unit * each + i));
+                    let mut row = [0.0; UNITS];
+                    for (to, own) in row.iter_mut().zip(own) {
+                        *to = own.map_or(0.0, |&c| f32::from(c) - f32::from(zero));
+                    }
+                    self.units.push(row);
+                }
+            };
+            rows(weights, count);
+            rows(besides, BESIDES);
         }
     }
 
@@ -195,14 +217,14 @@ impl Segmenter {
     fn gather(&mut self, prototypes: &Prototypes<'_>, x: &Axis, y: &Axis) {
         let Field { planes, quant } = prototypes.field;
         let (left, top) = prototypes.origin;
-        let zero = i16::from(quant.zero_point);
+        let zero = f32::from(quant.zero_point);
         self.points.clear();
         for row in y.low - top..=y.high - top {
             for column in x.low - left..=x.high - left {
                 let at = planes.origin() + row * planes.row_bytes() + column * LANE;
                 let of = |plane: &[u8]| {
                     let bytes = plane[at..].as_chunks::<LANE>().0[0];
-                    bytes.map(|byte| i16::from(byte) - zero)
+                    bytes.map(|byte| f32::from(byte) - zero)
                 };
                 let all = prototypes.bytes.chunks_exact(planes.bytes());
                 self.points.extend(all.map(of));
@@ -233,9 +255,15 @@ impl Segmenter {
     }
 }
 
-fn dot(a: &[i16; LANE], b: &[i16; LANE]) -> i32 {
-    let products = a.iter().zip(b).map(|(&a, &b)| i32::from(a) * i32::from(b));
-    products.sum()
+/// For each unit the sum of the prototypes at a point, each times the unit's weight. Exact: these are integers, far below 2^24.
+fn sums(point: &[f32], weights: &[[f32; UNITS]]) -> [f32; UNITS] {
+    let mut sums = [0.0; UNITS];
+    for (&value, weights) in point.iter().zip(weights) {
+        for (sum, weight) in sums.iter_mut().zip(weights) {
+            *sum += value * weight;
+        }
+    }
+    sums
 }
 
 /// Where a point of the grid lies between two places: -1 at `low`, 1 at `high`, and as far again beyond them at most.
