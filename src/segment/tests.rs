@@ -30,6 +30,27 @@ fn prototypes(of: impl Fn(usize, usize) -> i32) -> Vec<u8> {
     bytes
 }
 
+/// The mask of an object by these prototypes, alone and over the whole grid.
+fn masked(
+    bytes: &[u8],
+    unit: f32,
+    coefficients: &[u8],
+    bbox: &BBox,
+    letterbox: &Letterbox,
+) -> Mask {
+    let prototypes = Prototypes {
+        field: field(),
+        bytes,
+        stride: 8,
+        size: (SIDE, SIDE),
+        origin: (0, 0),
+        unit,
+    };
+    let mut mask = Mask::default();
+    Segmenter::default().run(&prototypes, coefficients, 128, bbox, letterbox, &mut mask);
+    mask
+}
+
 /// Two hidden units, of which the first prototype's value times `step` comes out as it is: one for what is positive of it, one for the rest.
 fn as_it_is(step: i32) -> [u8; 2 * (LANE + BESIDES)] {
     let mut own = [128; 2 * (LANE + BESIDES)];
@@ -96,25 +117,7 @@ fn masks_equal_their_definition_at_any_scale() {
                 ("blob", &blob as &dyn Fn(usize, usize) -> i32),
                 ("waves", &waves),
             ] {
-                let bytes = prototypes(of);
-                let prototypes = Prototypes {
-                    field: field(),
-                    bytes: &bytes,
-                    stride: 8,
-                    size: (SIDE, SIDE),
-                    origin: (0, 0),
-                    unit: 1.0,
-                };
-                let coefficients = as_it_is(3);
-                let mut mask = Mask::default();
-                Segmenter::default().run(
-                    &prototypes,
-                    &coefficients,
-                    128,
-                    &bbox,
-                    &letterbox,
-                    &mut mask,
-                );
+                let mask = masked(&prototypes(of), 1.0, &as_it_is(3), &bbox, &letterbox);
                 let mut found = vec![false; size.pixels() as usize];
                 for run in mask.runs() {
                     found[run.start as usize..run.end as usize].fill(true);
@@ -137,28 +140,11 @@ fn masks_equal_their_definition_at_any_scale() {
 fn a_negative_coefficient_turns_inside_out() {
     let half = |_: usize, column: usize| if column < 5 { 20 } else { -20 };
     let bytes = prototypes(half);
-    let prototypes = Prototypes {
-        field: field(),
-        bytes: &bytes,
-        stride: 8,
-        size: (SIDE, SIDE),
-        origin: (0, 0),
-        unit: 1.0,
-    };
     let size = Size::new(80, 80);
     let letterbox = Letterbox::new(size, size);
     let area = |coefficient: i32| {
-        let coefficients = as_it_is(coefficient);
-        let mut mask = Mask::default();
         let whole = BBox::new(0.0, 0.0, 80.0, 80.0);
-        Segmenter::default().run(
-            &prototypes,
-            &coefficients,
-            128,
-            &whole,
-            &letterbox,
-            &mut mask,
-        );
+        let mask = masked(&bytes, 1.0, &as_it_is(coefficient), &whole, &letterbox);
         (mask.area(), mask.runs().next().map(|r| r.start))
     };
     assert_eq!(area(2), (40 * 80, Some(0)));
@@ -170,29 +156,13 @@ fn a_negative_coefficient_turns_inside_out() {
 #[test]
 fn a_unit_knows_where_in_the_box_it_is() {
     let bytes = prototypes(|_, _| 0);
-    let prototypes = Prototypes {
-        field: field(),
-        bytes: &bytes,
-        stride: 8,
-        size: (SIDE, SIDE),
-        origin: (0, 0),
-        unit: 0.5,
-    };
     // the input is half of the frame and twice as high as the picture in it
     let letterbox = Letterbox::new(Size::new(160, 80), Size::new(80, 80));
     let bbox = BBox::new(32.0, 8.0, 128.0, 72.0);
     let runs = |[across, down, constant]: [u8; 3]| -> Vec<(u32, u32)> {
         let mut coefficients = [128; LANE + BESIDES];
         coefficients[LANE..].copy_from_slice(&[across, down, constant, 129]);
-        let mut mask = Mask::default();
-        Segmenter::default().run(
-            &prototypes,
-            &coefficients,
-            128,
-            &bbox,
-            &letterbox,
-            &mut mask,
-        );
+        let mask = masked(&bytes, 0.5, &coefficients, &bbox, &letterbox);
         let all = mask.runs().map(|run| (run.start / 80, run.start % 80));
         all.collect()
     };

@@ -4,7 +4,7 @@ import torch
 
 from data import DEPLOYED, PhotoStore, Split
 from export import calibration_photos, load
-from loss import boxes_from_geometry, grid
+from loss import boxes_from_geometry, by_location, grid
 from precision import autocast
 from student import STRIDES
 from teacher import COCO80
@@ -40,8 +40,8 @@ class Frozen:
         location [B,K]."""
         with autocast():
             outputs = self.student.head(features)
-        embedding = torch.cat([e.float().flatten(2).transpose(1, 2) for e, _ in outputs], 1)
-        geometry = torch.cat([g.float().flatten(2).transpose(1, 2) for _, g in outputs], 1).clamp(0, 8)
+        embedding, geometry = (by_location(maps) for maps in zip(*outputs))
+        geometry = geometry.clamp(0, 8)
         objectness, at = geometry[..., 4].topk(count, dim=1)
         pick = lambda t: t.gather(1, at[..., None].expand(-1, -1, t.shape[-1]))  # noqa: E731
         boxes = boxes_from_geometry(geometry, self.points, self.steps)

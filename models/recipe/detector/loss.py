@@ -28,6 +28,11 @@ def grid(size, strides, device=None):
     return torch.cat(points), torch.cat(steps)
 
 
+def by_location(maps):
+    """Maps [B,c,h,w], one for each level -> [B,L,c]."""
+    return torch.cat([m.float().flatten(2).transpose(1, 2) for m in maps], 1)
+
+
 def boxes_from_geometry(geometry, points, steps):
     """[...,L,4] distances in strides -> boxes x0 y0 x1 y1 in pixels."""
     d = geometry[..., :4] * steps[:, None]
@@ -105,8 +110,7 @@ quality_focal = QualityFocal.apply
 def detection_loss(outputs, prompts, student, strides, size, teacher_out, labels, photos, seams, exhaustive):
     """Loss terms as a dict. `prompts` [C,128], the first 80 are the teacher's names; `labels` [B,n,6], padded with zeros."""
     b = len(labels)
-    embedding = torch.cat([e.float().flatten(2).transpose(1, 2) for e, _ in outputs], 1)
-    geometry = torch.cat([g.float().flatten(2).transpose(1, 2) for _, g in outputs], 1)
+    embedding, geometry = (by_location(maps) for maps in zip(*outputs))
     # of the names beyond the teacher's, only those that this batch labels or lists as absent can be valid
     asked = exhaustive[photos].any(1).any(0)
     asked[labels[..., 4][labels[..., 5] > 0].long()] = True

@@ -126,13 +126,17 @@ class Masks(nn.Module):
     def forward(self, features):
         return self.prototypes(features[0]), [self.coefficients(f) for f in features]
 
+    @staticmethod
+    def within(points, low, high, stride=STRIDES[0]):
+        """Where the prototypes' points lie between [n] and [n], in input pixels: -1 at the one, 1 at the other, [n,points]; as the runtime has it."""
+        place, low, high = (torch.arange(points, device=low.device) + 0.5) * stride, low[:, None], high[:, None]
+        return ((place - (low + high) / 2) / ((high - low) / 2).clamp(min=stride / 2)).clamp(-2, 2)
+
     def logits(self, prototypes, coefficients, boxes):
         """[count,h,w], [n,hidden*(count+4)] and boxes [n,4] in input pixels -> mask logits [n,h,w] on the prototypes' grid, of which the
         sign is what counts: the runtime leaves the scales of both factors out."""
         n, (h, w) = len(coefficients), prototypes.shape[-2:]
-        stride = STRIDES[0]
-        place = lambda points, low, high: ((torch.arange(points, device=boxes.device) + 0.5) * stride - (low + high)[:, None] / 2) / ((high - low)[:, None] / 2).clamp(min=stride / 2)  # noqa: E731
-        across, down = (p.clamp(-2, 2) for p in (place(w, boxes[:, 0], boxes[:, 2]), place(h, boxes[:, 1], boxes[:, 3])))
+        across, down = self.within(w, boxes[:, 0], boxes[:, 2]), self.within(h, boxes[:, 1], boxes[:, 3])
         weights, rest = coefficients.split((self.hidden * self.count, self.hidden * 4), 1)
         rest = rest.reshape(n, self.hidden, 4, 1, 1)
         x = torch.einsum("nkc,chw->nkhw", weights.reshape(n, self.hidden, self.count), prototypes)

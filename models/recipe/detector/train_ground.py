@@ -24,6 +24,7 @@ from data import DEPLOYED, letterbox
 from expressions import absent, area, colour_name, present
 from frozen import Frozen
 from ground import CHANNELS, OBJECTS, Grounder, describe, thin
+from loss import by_location
 from precision import autocast
 from prompts import PromptBank
 from teacher import COCO80
@@ -81,7 +82,7 @@ def scenes(frozen, cache):
         rgb = torch.from_numpy(np.stack([b["x"] for b in batch])).permute(0, 3, 1, 2)
         features = frozen.features(rgb)
         embedding, boxes, objectness, at = frozen.objects(features)
-        flat = torch.cat([f.float().flatten(2).transpose(1, 2) for f in features], 1)
+        flat = by_location(features)
         for n, b in enumerate(batch):
             kept = thin(boxes[n], objectness[n])
             h, w = b["photo"].shape[:2]

@@ -18,13 +18,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from data import DEPLOYED, GREY, PhotoStore, Pictures, Split, jitter_colour
-from export import calibration_photos, load
-from loss import assign, boxes_from_geometry, giou, grid
+from data import DEPLOYED, GREY, Pictures, jitter_colour
+from frozen import Frozen
+from loss import assign, boxes_from_geometry, by_location, giou
 from pixels import decode
 from precision import autocast
-from student import STRIDES, Masks
-from teacher import COCO80
+from student import Masks
 
 HERE = Path(__file__).resolve().parent
 MASK_STRIDE = 4  # of the targets; the prototypes' is 8
@@ -110,9 +109,7 @@ def main():
     torch.set_num_threads(a.threads)
     torch.manual_seed(0)
     out = a.build / "detector"
-    split = Split(a.shared / "data/train.json", COCO80)
-    store = PhotoStore(split, a.shared / "data/images", out / "photos")
-    student = load(out / "final.pt", calibration_photos(split, store, DEPLOYED, 768)).to(memory_format=torch.channels_last)
+    frozen = Frozen(a.shared, a.build)
     model = Masks(width=a.width).to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(model.parameters(), lr=a.lr, weight_decay=0.01)
     checkpoint, seen = out / "masks.checkpoint.pt", 0
@@ -121,8 +118,8 @@ def main():
         model.load_state_dict(c["model"])
         optimiser.load_state_dict(c["optimiser"])
         seen = c["seen"]
-    points, steps = grid(DEPLOYED, STRIDES)
-    pictures = MaskedPictures(split, store, a.batch, DEPLOYED, seen)
+    points, steps = frozen.points, frozen.steps
+    pictures = MaskedPictures(frozen.split, frozen.store, a.batch, DEPLOYED, seen)
     print(f"{len(pictures.pool)} photos with masks, continuing at picture {seen}", flush=True)
     sums, began = np.zeros(3), time.time()
     for rgb, boxes, masks in torch.utils.data.DataLoader(pictures, batch_size=None, num_workers=1, prefetch_factor=4):
@@ -130,15 +127,13 @@ def main():
             break
         for g in optimiser.param_groups:
             g["lr"] = a.lr * min(1, seen / 500 + 0.05) * max(0.0, 1 - seen / a.pictures)
-        x = rgb.float().div(255).contiguous(memory_format=torch.channels_last)
+        features = frozen.features(rgb)
         with autocast():
             with torch.no_grad():
-                features = student.backbone(x)
-                geometry = torch.cat([student.head.where(f).float().flatten(2).transpose(1, 2) for f in features], 1)
-                found = boxes_from_geometry(geometry, points, steps).clamp(0, DEPLOYED)
+                geometry = by_location(map(frozen.student.head.where, features))
             prototypes, coefficients = model(features)
-        coefficients = torch.cat([c.float().flatten(2).transpose(1, 2) for c in coefficients], 1)
-        loss, overlap = mask_loss(model, prototypes.float(), coefficients, found, boxes, masks, points, steps)
+        found = boxes_from_geometry(geometry, points, steps).clamp(0, DEPLOYED)
+        loss, overlap = mask_loss(model, prototypes.float(), by_location(coefficients), found, boxes, masks, points, steps)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
