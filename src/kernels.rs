@@ -29,6 +29,12 @@
 //!
 //! Nothing here knows about models, images or prompts.
 
+// CPUs that have the scalar level only leave the names of the others unused
+#![cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(unused_imports, dead_code)
+)]
+
 pub mod add;
 pub mod align;
 #[cfg(target_arch = "aarch64")]
