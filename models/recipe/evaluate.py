@@ -113,20 +113,51 @@ def unit_rows(a, names):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+def alignment(a, names, calibrated):
+    """Maps embeddings [...,128] to the names' logits [...,N]: as the network gives them, or calibrated as in the pack."""
+    rows, common = unit_rows(a, names), json.load(open(a.build / "detector/alignment.json"))
+    logits = lambda embedding: common["scale"] * embedding @ rows.T + common["bias"]  # noqa: E731
+    if not calibrated:
+        return logits
+    calibration = json.load(open(a.build / "detector/calibration.json"))
+    own = [{**calibration["common"], **calibration["names"].get(n, {})} for n in names]
+    factor, shift = (np.array([o[k] for o in own]) for k in ("factor", "shift"))
+    return lambda embedding: factor * logits(embedding) + shift
+
+
+def in_photo(boxes, placed, photo):
+    """Boxes [n,4] in input pixels of a letterbox (scale, left, top) in pixels of its photo, cut at its edges."""
+    s, left, top = placed
+    return ((boxes - [left, top, left, top]) / s).clip(0, [photo.shape[1], photo.shape[0]] * 2)
+
+
+def selected(boxes, scores, threshold):
+    """COCO80's names, boxes x y w h and scores of what NMS leaves of each name; boxes [n,4], or [80,n,4] where a name has its own; scores [n,80]."""
+    boxes = np.broadcast_to(boxes, (len(COCO80), *boxes.shape[-2:]))
+    for c, name in enumerate(COCO80):
+        at = np.nonzero(scores[:, c] > threshold)[0]
+        for i in at[nms(boxes[c, at], scores[at, c], 0.6)]:
+            b = boxes[c, i]
+            yield {"category_name": name, "bbox": [b[0], b[1], b[2] - b[0], b[3] - b[1]], "score": float(scores[i, c])}
+
+
 def through_fp32(a, files):
     """The same stages in floats: letterbox, network, 300 proposals by objectness, alignment, selection."""
-    rows = unit_rows(a, COCO80)
-    alignment = json.load(open(a.build / "detector/alignment.json"))
-    results = []
-    for file, (photo, (s, left, top), embedding, boxes, _) in zip(files, proposals(a, files)):
-        boxes = ((boxes - [left, top, left, top]) / s).clip(0, [photo.shape[1], photo.shape[0]] * 2)
-        scores = 1 / (1 + np.exp(-(alignment["scale"] * embedding @ rows.T + alignment["bias"])))
-        for c in range(80):
-            at = np.nonzero(scores[:, c] > a.threshold)[0]
-            for i in at[nms(boxes[at], scores[at, c], 0.6)]:
-                b = boxes[i]
-                results.append({"file_name": file.name, "category_name": COCO80[c], "bbox": [b[0], b[1], b[2] - b[0], b[3] - b[1]], "score": float(scores[i, c])})
+    logits, results = alignment(a, COCO80, calibrated=False), []
+    for file, (photo, placed, embedding, boxes, _) in zip(files, proposals(a, files)):
+        scores = 1 / (1 + np.exp(-logits(embedding)))
+        results += [{"file_name": file.name, **r} for r in selected(in_photo(boxes, placed, photo), scores, a.threshold)]
     return results
+
+
+def coco_truth(annotations, source, limit):
+    """A COCO-format file's photos of a source (`any`: all; only the first `limit`), the boxes of COCO80's names in them, and those names' ids."""
+    truth = json.load(open(annotations))
+    truth["images"] = [im for im in truth["images"] if source in ("any", im.get("source"))][:limit]
+    chosen = {im["id"] for im in truth["images"]}
+    ids = {c["name"]: c["id"] for c in truth["categories"] if c["name"] in COCO80}
+    truth["annotations"] = [n for n in truth["annotations"] if n["image_id"] in chosen and n["category_id"] in ids.values()]
+    return truth, ids
 
 
 def mask_ap(a, files, truth, found, by_file, ids, evaluated):
@@ -203,11 +234,8 @@ def main():
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    truth = json.load(open(a.annotations))
-    truth["images"] = [im for im in truth["images"] if a.source in ("any", im.get("source"))][: a.limit]
+    truth, ids = coco_truth(a.annotations, a.source, a.limit)
     chosen = {im["id"] for im in truth["images"]}
-    ids = {c["name"]: c["id"] for c in truth["categories"] if c["name"] in COCO80}
-    truth["annotations"] = [n for n in truth["annotations"] if n["image_id"] in chosen and n["category_id"] in ids.values()]
     by_file = {Path(im["file_name"]).name: im["id"] for im in truth["images"]}
     files = [a.images / im["file_name"] for im in truth["images"]]
     print(f"{len(files)} photos, {len(truth['annotations'])} boxes, {'fp32 onnxruntime' if a.fp32 else a.pack}", flush=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluate import COCO80, nms, proposals, unit_rows
+from evaluate import COCO80, alignment, coco_truth, in_photo, proposals, selected
 
 HERE = Path(__file__).resolve().parent
 LEAST = 0.001
@@ -36,25 +36,24 @@ def ious(a, b):
 
 
 def mended(boxes, scores, real, names):
-    """Proposals [n,4] with scores [n,80] and labels [m,4] of names [m] -> {kind: (boxes for a name's index, scores)}."""
+    """Proposals [n,4] with scores [n,80] and labels [m,4] of names [m] -> {kind: (boxes, scores)}; boxes [80,n,4] where a name has its own."""
     there = np.isin(np.arange(len(COCO80)), names)
-    out = {"nothing": (lambda c: boxes, scores), "presence": (lambda c: boxes, scores * there)}
-    if not len(real):
-        return out | {"class": out["nothing"], "box": out["nothing"]}
-    overlap = ious(boxes, real)
-    on = overlap.max(1) >= ON
-    known = scores.copy()
-    known[on] = 0
-    known[on, names[overlap.argmax(1)[on]]] = scores[on].max(1)
-
-    def exact(c):
-        own = np.flatnonzero(names == c)
-        if not len(own):
-            return boxes
-        o = overlap[:, own]
-        return np.where((o.max(1) > TOUCHES)[:, None], real[own[o.argmax(1)]], boxes)
-
-    return out | {"class": (lambda c: boxes, known), "box": (exact, scores)}
+    out = dict.fromkeys(("nothing", "presence", "class", "box"), (boxes, scores))
+    out["presence"] = boxes, scores * there
+    if len(real):
+        overlap = ious(boxes, real)
+        on = overlap.max(1) >= ON
+        known = scores.copy()
+        known[on] = 0
+        known[on, names[overlap.argmax(1)[on]]] = scores[on].max(1)
+        out["class"] = boxes, known
+        exact = np.tile(boxes, (len(COCO80), 1, 1))
+        for c in np.flatnonzero(there):
+            o = overlap[:, names == c]
+            touches = o.max(1) > TOUCHES
+            exact[c, touches] = real[names == c][o.argmax(1)[touches]]
+        out["box"] = exact, scores
+    return out
 
 
 def main():
@@ -68,45 +67,33 @@ def main():
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    truth = json.load(open(a.shared / "data/val.json"))
-    truth["images"] = [im for im in truth["images"] if im["source"] == "coco"][: a.limit]
-    chosen = {im["id"] for im in truth["images"]}
-    ids = {c["name"]: c["id"] for c in truth["categories"] if c["name"] in COCO80}
+    truth, ids = coco_truth(a.shared / "data/val.json", "coco", a.limit)
+    chosen = sorted(im["id"] for im in truth["images"])
     index = {ids[n]: c for c, n in enumerate(COCO80)}
-    truth["annotations"] = [n for n in truth["annotations"] if n["image_id"] in chosen and n["category_id"] in index]
     labels = {i: [] for i in chosen}
     for n in truth["annotations"]:
         if not n.get("iscrowd"):
             x, y, w, h = n["bbox"]
             labels[n["image_id"]].append((x, y, x + w, y + h, index[n["category_id"]]))
-    rows, alignment = unit_rows(a, COCO80), json.load(open(a.build / "detector/alignment.json"))
-    calibration = json.load(open(a.build / "detector/calibration.json"))
-    own = [{**calibration["common"], **calibration["names"].get(n, {})} for n in COCO80]
-    factor, shift = (np.array([o[k] for o in own]) for k in ("factor", "shift"))
-    results = {}
+    logits, results = alignment(a, COCO80, calibrated=True), {}
     files = [a.shared / "data/images" / im["file_name"] for im in truth["images"]]
-    for done, (im, (photo, (s, left, top), embedding, boxes, _)) in enumerate(zip(truth["images"], proposals(a, files))):
-        to_json = np.array([im["width"] / photo.shape[1], im["height"] / photo.shape[0]] * 2)
-        boxes = ((boxes - [left, top, left, top]) / s).clip(0, [photo.shape[1], photo.shape[0]] * 2) * to_json
-        scores = 1 / (1 + np.exp(-(factor * (alignment["scale"] * embedding @ rows.T + alignment["bias"]) + shift)))
+    for done, (im, (photo, placed, embedding, boxes, _)) in enumerate(zip(truth["images"], proposals(a, files))):
+        scores = 1 / (1 + np.exp(-logits(embedding)))
         label = np.array(labels[im["id"]]).reshape(-1, 5)
-        for kind, (boxes_for, values) in mended(boxes, scores, label[:, :4], label[:, 4].astype(int)).items():
-            for c in np.flatnonzero((values > LEAST).any(0)):
-                at = np.flatnonzero(values[:, c] > LEAST)
-                of = boxes_for(c)[at]
-                for i in nms(of, values[at, c], 0.6):
-                    x0, y0, x1, y1 = of[i]
-                    results.setdefault(kind, []).append({"image_id": im["id"], "category_id": ids[COCO80[c]], "bbox": [x0, y0, x1 - x0, y1 - y0], "score": float(values[at[i], c])})
+        for kind, mend in mended(in_photo(boxes, placed, photo), scores, label[:, :4], label[:, 4].astype(int)).items():
+            found = [{"image_id": im["id"], "category_id": ids[r["category_name"]], **r} for r in selected(*mend, LEAST)]
+            results.setdefault(kind, []).extend(found)
         if done % 50 == 49:
             print(f"{done + 1} of {len(files)} photos", flush=True)
     coco = COCO()
     coco.dataset = truth
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
     print("mended      AP   AP50   AP75  small medium  large")
     for kind, found in results.items():
         with contextlib.redirect_stdout(io.StringIO()):
-            coco.createIndex()
             e = COCOeval(coco, coco.loadRes(found), "bbox")
-            e.params.imgIds, e.params.catIds = sorted(chosen), sorted(ids.values())
+            e.params.imgIds, e.params.catIds = chosen, sorted(ids.values())
             e.evaluate(), e.accumulate(), e.summarize()
         print(f"{kind:9}" + "".join(f"{100 * v:7.2f}" for v in e.stats[:6]), flush=True)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluate import COCO80, PROPOSALS, nms, proposals, unit_rows
+from evaluate import COCO80, PROPOSALS, alignment, nms, proposals
 
 HERE = Path(__file__).resolve().parent
 SHARE = 0.01  # of the pairs above a threshold that may lie below
@@ -25,15 +25,11 @@ THRESHOLDS = np.arange(-5, 1.01, 0.5)  # logits: beyond, there are few pairs
 
 def pairs(a, files, names):
     """[(logit, objectness logit)] of what NMS leaves in each photo, and the objectness logits of all proposals."""
-    rows = unit_rows(a, names)
-    alignment = json.load(open(a.build / "detector/alignment.json"))
-    calibration = json.load(open(a.build / "detector/calibration.json"))
-    own = [{**calibration["common"], **calibration["names"].get(n, {})} for n in names]
-    factor, shift = (np.array([o[k] for o in own]) for k in ("factor", "shift"))
+    to_logits = alignment(a, names, calibrated=True)
     found, every = [], []
     for done, (_, _, embedding, boxes, stored) in enumerate(proposals(a, files)):
         objectness = 2 * (stored - 5)
-        logits = factor * (alignment["scale"] * embedding @ rows.T + alignment["bias"]) + shift
+        logits = to_logits(embedding)
         for c in range(len(names)):
             at = np.nonzero(logits[:, c] >= THRESHOLDS[0])[0]
             kept = at[nms(boxes[at], logits[at, c], 0.6)]
