@@ -4,8 +4,8 @@
     python bundle.py unpack --pieces ../../build/bundle --output /tmp/tarsier         # there, when all pieces have arrived
 
 Unpacked, `--output` has shared/ (data/train.json, data/val.json, data/images, teachers/) and build/ (text/prompts.npz, detector/*.pt): what
-`train.py --shared ... --build ...` reads. Photos are shrunk to what training keeps of them (data.LONGEST) and saved as JPEG; labels stay in the pixels
-of the original. Every piece can be unpacked alone, a list of all of them is in each, and unpacking says what is missing.
+`train.py --shared ... --build ...` reads. Photos are shrunk to what training keeps of them (data.LONGEST) and saved as WebP under their own names (the
+content says what they are); labels stay in the pixels of the original. Of the prompts, those that training asks for: noun phrases stay behind. Every piece can be unpacked alone, a list of all of them is in each, and unpacking says what is missing.
 """
 
 import argparse
@@ -18,8 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
+import numpy as np
 
-from data import LONGEST
+from data import stored
 
 HERE = Path(__file__).resolve().parent
 PIECE = 58 << 20  # bytes of a piece at most
@@ -28,30 +29,35 @@ WEIGHTS = ("detector.pt", "detector_constant.pt")
 
 
 def photo(path, quality):
-    """The JPEG of a photo that is no longer than LONGEST on its longer side."""
-    x = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if x is None:
-        raise FileNotFoundError(f"{path} cannot be read")
-    scale = min(1.0, LONGEST / max(x.shape[:2]))
-    if scale < 1:
-        x = cv2.resize(x, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return cv2.imencode(".jpg", x, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    """The WebP of a photo that is no longer than LONGEST on its longer side."""
+    x = cv2.cvtColor(stored(path), cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".webp", x, [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()
+
+
+def prompts(path):
+    """`prompts.npz` without its noun phrases, which training does not ask for."""
+    with np.load(path, allow_pickle=False) as z:
+        kept = z["kind"] != "phrase"
+        rows = {k: v[kept] if v.shape[:1] == kept.shape else v for k, v in z.items()}
+    out = io.BytesIO()
+    np.savez_compressed(out, **rows)
+    return out.getvalue()
 
 
 def contents(a):
     """Yields (name in the bundle, bytes)."""
-    for split in ("train", "val"):
+    for split in a.splits:
         yield f"shared/data/{split}.json", (a.shared / f"data/{split}.json").read_bytes()
     for name in TEACHER:
         yield f"shared/teachers/{name}", (a.shared / "teachers" / name).read_bytes()
-    yield "build/text/prompts.npz", (a.build / "text/prompts.npz").read_bytes()
+    yield "build/text/prompts.npz", prompts(a.build / "text/prompts.npz")
     for name in WEIGHTS:
         if (a.weights / name).exists():
             yield f"build/detector/{name}", (a.weights / name).read_bytes()
-    files = [im["file_name"] for s in ("train", "val") for im in json.load(open(a.shared / f"data/{s}.json"))["images"]]
+    files = [im["file_name"] for s in a.splits for im in json.load(open(a.shared / f"data/{s}.json"))["images"]]
     with ThreadPoolExecutor(a.threads) as pool:
-        for name, jpeg in zip(files, pool.map(lambda f: photo(a.shared / "data/images" / f, a.quality), files)):
-            yield f"shared/data/images/{name}", jpeg
+        for name, webp in zip(files, pool.map(lambda f: photo(a.shared / "data/images" / f, a.quality), files)):
+            yield f"shared/data/images/{name}", webp
 
 
 def pack(a):
@@ -100,7 +106,8 @@ def main():
     p.add_argument("--weights", default=HERE.parents[1] / "checkpoints", type=Path)
     p.add_argument("--pieces", default=HERE.parents[1] / "build/bundle", type=Path)
     p.add_argument("--output", default=HERE.parents[1] / "build/bundle", type=Path)
-    p.add_argument("--quality", type=int, default=88, help="of the JPEGs")
+    p.add_argument("--quality", type=int, default=78, help="of the photos")
+    p.add_argument("--splits", nargs="+", default=["train", "val"])
     p.add_argument("--threads", type=int, default=2)
     a = p.parse_args()
     {"pack": pack, "unpack": unpack}[a.what](a)

@@ -7,6 +7,7 @@ track of which photo each location came from, so that the rule holds per locatio
 
 import json
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -98,6 +99,17 @@ def iou(a, b):
     return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
+def stored(path):
+    """A photo as RGB, no longer than LONGEST."""
+    x = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if x is None:
+        raise FileNotFoundError(f"{path} cannot be read")
+    scale = min(1.0, LONGEST / max(x.shape[:2]))
+    if scale < 1:
+        x = cv2.resize(x, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return cv2.cvtColor(x, cv2.COLOR_BGR2RGB)
+
+
 class PhotoStore:
     """Decoded photos in one mapped file, made at first use."""
 
@@ -107,20 +119,15 @@ class PhotoStore:
         if not index_path.exists():
             cache.parent.mkdir(parents=True, exist_ok=True)
             index, at = [], 0
-            with open(data_path, "wb") as f:
-                for n, im in enumerate(split.images):
-                    x = cv2.imread(str(Path(image_root) / im["file_name"]), cv2.IMREAD_COLOR)
-                    if x is None:
-                        raise FileNotFoundError(f"{im['file_name']} cannot be read")
-                    scale = min(1.0, LONGEST / max(x.shape[:2]))
-                    if scale < 1:
-                        x = cv2.resize(x, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-                    # boxes are in the pixels of the JSON's width and height
-                    index.append((at, x.shape[0], x.shape[1], x.shape[1] / im["width"], x.shape[0] / im["height"]))
-                    f.write(np.ascontiguousarray(x[:, :, ::-1]).tobytes())
-                    at += x.size
-                    if n % 500 == 0:
-                        print(f"storing photos {n}/{len(split.images)}", flush=True)
+            with open(data_path, "wb") as f, ThreadPoolExecutor() as pool:
+                for first in range(0, len(split.images), 256):
+                    some = split.images[first : first + 256]
+                    for im, x in zip(some, pool.map(lambda im: stored(Path(image_root) / im["file_name"]), some)):
+                        # boxes are in the pixels of the JSON's width and height
+                        index.append((at, x.shape[0], x.shape[1], x.shape[1] / im["width"], x.shape[0] / im["height"]))
+                        f.write(x.tobytes())
+                        at += x.size
+                    print(f"storing photos {len(index)}/{len(split.images)}", flush=True)
             index_path.write_text(json.dumps(index))
         self.index = json.loads(index_path.read_text())
         self.map = np.memmap(data_path, np.uint8, "r")
@@ -130,11 +137,12 @@ class PhotoStore:
         return self.map[at : at + h * w * 3].reshape(h, w, 3), sx, sy
 
 
-def jitter_colour(x, rng):
-    """Brightness, contrast, saturation and tint, as one affine map of colours; uint8 in, uint8 out."""
+def colour_change(rng):
+    """Brightness, contrast, saturation and tint, as one affine map of colours: a matrix [3,3] and an offset [3] in units of the picture's
+    mean red."""
     m = np.eye(3) * rng.uniform(0.7, 1.3)
     k = rng.uniform(-0.25, 0.25)  # towards the mean brightness
-    offset = k * cv2.mean(x)[0] * m[0, 0]
+    offset = np.full(3, k * m[0, 0])
     m *= 1 - k
     if rng.random() < 0.5:
         k = 1.0 if rng.random() < 0.06 else rng.uniform(-0.4, 0.5)  # towards grey
@@ -142,7 +150,26 @@ def jitter_colour(x, rng):
     if rng.random() < 0.4:
         tint = np.array([[rng.uniform(0.9, 1.1)] for _ in range(3)])
         m, offset = tint * m, tint[:, 0] * offset
-    return cv2.transform(x, np.column_stack([m, np.broadcast_to(offset, 3)]).astype(np.float32))
+    return m, offset
+
+
+def jitter_colour(x, rng):
+    """A picture with its colours changed; uint8 in, uint8 out."""
+    m, offset = colour_change(rng)
+    return cv2.transform(x, np.column_stack([m, offset * cv2.mean(x)[0]]).astype(np.float32))
+
+
+def halvings(m, width):
+    """How often to halve a photo before it is drawn with the map `m`, lest it alias: until bilinear sampling uses every pixel."""
+    times, side = 0, abs(m[0, 0]) * width
+    while side < 0.6 * width:
+        width, times = width // 2, times + 1
+    return times
+
+
+def halved(photo):
+    """Half as large, each pixel the mean of four."""
+    return cv2.resize(photo, (photo.shape[1] // 2, photo.shape[0] // 2), interpolation=cv2.INTER_AREA)
 
 
 class Pictures(torch.utils.data.IterableDataset):
@@ -158,15 +185,13 @@ class Pictures(torch.utils.data.IterableDataset):
         # everyday scenes with many kinds of things teach most: they are drawn three times as often
         self.pool = [i for i, im in enumerate(split.images) for _ in range(3 if im["source"] in EVERYDAY else 1)]
 
-    def paste(self, canvas, region, i, rng, longest, boxes_out):
-        """Puts photo `i`, its longer side scaled to between `longest[0]` and `longest[1]` pixels, into a region of the canvas,
-        shifted at random, and appends its visible boxes.
+    def place(self, region, i, rng, longest):
+        """Where photo `i` goes: its longer side scaled to between `longest[0]` and `longest[1]` pixels, shifted at random in its region.
 
-        Returns which of the photo's boxes those are, and the map [2,3] from the photo's JSON pixels to the canvas.
+        Returns the map [2,3] from the stored photo's pixels to the canvas, which of the photo's boxes remain visible, and these [n,6].
         """
         x0, y0, x1, y1 = region
-        photo, sx, sy = self.store[i]
-        h, w = photo.shape[:2]
+        _, h, w, sx, sy = self.store.index[i]
         s = np.exp(rng.uniform(*np.log(longest))) / max(w, h)
         ax = s * np.exp(rng.uniform(-0.2, 0.2))  # mild change of aspect
         nw, nh = max(8, round(w * ax)), max(8, round(h * s))
@@ -177,52 +202,65 @@ class Pictures(torch.utils.data.IterableDataset):
         m = np.array([[nw / w, 0, x0 + dx], [0, nh / h, y0 + dy]], np.float32)
         if flip:
             m = np.array([[-nw / w, 0, x0 + dx + nw], [0, nh / h, y0 + dy]], np.float32)
-        json_to_canvas = m * np.array([sx, sy, 1], np.float32)
-        view = canvas[y0:y1, x0:x1]
-        while nw < 0.6 * photo.shape[1]:  # halve first, or it aliases
-            photo = cv2.resize(photo, (photo.shape[1] // 2, photo.shape[0] // 2), interpolation=cv2.INTER_AREA)
-        m[0, 0] *= w / photo.shape[1]
-        m[1, 1] *= h / photo.shape[0]
-        shift = m.copy()
-        shift[:, 2] -= (x0, y0)
-        cv2.warpAffine(photo, shift, (x1 - x0, y1 - y0), dst=view, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_TRANSPARENT)
         b = self.split.boxes[i]
-        kept = np.zeros(0, int)
-        if len(b):
-            kx, ky = sx * nw / w, sy * nh / h
-            bx = np.stack([b[:, 0] * kx, b[:, 2] * kx], 1)
-            if flip:
-                bx = nw - bx[:, ::-1]
-            out = np.stack([bx[:, 0] + x0 + dx, b[:, 1] * ky + y0 + dy, bx[:, 1] + x0 + dx, b[:, 3] * ky + y0 + dy, b[:, 4], b[:, 5]], 1)
-            area = (out[:, 2] - out[:, 0]) * (out[:, 3] - out[:, 1])
-            out[:, 0::2][:, :2] = out[:, 0::2][:, :2].clip(x0, x1)
-            out[:, 1] = out[:, 1].clip(y0, y1)
-            out[:, 3] = out[:, 3].clip(y0, y1)
-            seen = (out[:, 2] - out[:, 0]) * (out[:, 3] - out[:, 1])
-            kept = np.flatnonzero((seen > 0.25 * area) & (seen > 16))
-            boxes_out.append(out[kept])
+        if not len(b):
+            return m, np.zeros(0, int), np.zeros((0, 6))
+        kx, ky = sx * nw / w, sy * nh / h
+        bx = np.stack([b[:, 0] * kx, b[:, 2] * kx], 1)
+        if flip:
+            bx = nw - bx[:, ::-1]
+        out = np.stack([bx[:, 0] + x0 + dx, b[:, 1] * ky + y0 + dy, bx[:, 1] + x0 + dx, b[:, 3] * ky + y0 + dy, b[:, 4], b[:, 5]], 1)
+        area = (out[:, 2] - out[:, 0]) * (out[:, 3] - out[:, 1])
+        out[:, 0:4:2] = out[:, 0:4:2].clip(x0, x1)
+        out[:, 1:4:2] = out[:, 1:4:2].clip(y0, y1)
+        seen = (out[:, 2] - out[:, 0]) * (out[:, 3] - out[:, 1])
+        kept = np.flatnonzero((seen > 0.25 * area) & (seen > 16))
+        return m, kept, out[kept]
+
+    def paste(self, canvas, region, i, rng, longest, boxes_out):
+        """Draws photo `i` where `place` puts it and appends its visible boxes.
+
+        Returns which of the photo's boxes those are, and the map [2,3] from the photo's JSON pixels to the canvas.
+        """
+        x0, y0, x1, y1 = region
+        m, kept, boxes = self.place(region, i, rng, longest)
+        photo, sx, sy = self.store[i]
+        json_to_canvas = m * np.array([sx, sy, 1], np.float32)
+        h, w = photo.shape[:2]
+        for _ in range(halvings(m, w)):
+            photo = halved(photo)
+        shift = m.copy()
+        shift[0, 0] *= w / photo.shape[1]
+        shift[1, 1] *= h / photo.shape[0]
+        shift[:, 2] -= (x0, y0)
+        cv2.warpAffine(photo, shift, (x1 - x0, y1 - y0), dst=canvas[y0:y1, x0:x1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_TRANSPARENT)
+        if len(kept):
+            boxes_out.append(boxes)
         return kept, json_to_canvas
 
-    def picture(self, size, rng):
-        canvas = np.full((size, size, 3), GREY, np.uint8)
-        boxes = []
+    def layout(self, size, rng):
+        """Of one picture: [(region, photo, longest side in pixels)], one of a whole photo or four of a mosaic, and where these meet."""
         if rng.random() < self.mosaic:
             cx, cy = (int(size * rng.uniform(0.3, 0.7)) for _ in range(2))
             quads = [(0, 0, cx, cy), (cx, 0, size, cy), (0, cy, cx, size), (cx, cy, size, size)]
             photos = [rng.choice(self.pool) for _ in quads]
-            for region, i in zip(quads, photos):
-                side = max(region[2] - region[0], region[3] - region[1])
-                self.paste(canvas, region, i, rng, (side, 2.2 * side), boxes)
-        else:
-            cx = cy = size
-            photos = [rng.choice(self.pool)] * 4
-            # from the whole photo, small, to a part of it as large as the runtime sees it, and a little larger
-            self.paste(canvas, (0, 0, size, size), photos[0], rng, (0.8 * size, 1.3 * DEPLOYED), boxes)
+            sides = [max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in quads]
+            return [(q, i, (side, 2.2 * side)) for q, i, side in zip(quads, photos, sides)], (cx, cy)
+        # from the whole photo, small, to a part of it as large as the runtime sees it, and a little larger
+        return [((0, 0, size, size), rng.choice(self.pool), (0.8 * size, 1.3 * DEPLOYED))], (size, size)
+
+    def picture(self, size, rng):
+        canvas = np.full((size, size, 3), GREY, np.uint8)
+        boxes = []
+        parts, seam = self.layout(size, rng)
+        for region, i, longest in parts:
+            self.paste(canvas, region, i, rng, longest, boxes)
+        photos = [i for _, i, _ in parts] * (4 // len(parts))
         boxes = np.concatenate(boxes) if boxes else np.zeros((0, 6))
         if self.cutouts and rng.random() < self.copy_paste:
             boxes = self.cutouts.paste(canvas, boxes, self.store, rng)
         x = jitter_colour(canvas, rng) if rng.random() < 0.8 else canvas
-        return x, boxes.astype(np.float32), photos, (cx, cy)
+        return x, boxes.astype(np.float32), photos, seam
 
     def __iter__(self):
         worker = torch.utils.data.get_worker_info()

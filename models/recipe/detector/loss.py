@@ -10,6 +10,8 @@ Loss = quality focal loss on scores and on objectness (the highest target of a l
 target score.
 """
 
+import functools
+
 import torch
 import torch.nn.functional as F
 
@@ -39,12 +41,17 @@ def boxes_from_geometry(geometry, points, steps):
     return torch.cat([points - d[..., :2], points + d[..., 2:]], -1)
 
 
+def area(wh):
+    """[...,2] -> [...]. Not `prod`: its derivative makes a GPU wait."""
+    return wh[..., 0] * wh[..., 1]
+
+
 def giou(a, b):
     """Generalised IoU and IoU of paired boxes [...,4]."""
     lt, rb = torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])
-    inter = (rb - lt).clamp(min=0).prod(-1)
-    union = (a[..., 2:] - a[..., :2]).clamp(min=0).prod(-1) + (b[..., 2:] - b[..., :2]).clamp(min=0).prod(-1) - inter
-    hull = (torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
+    inter = area((rb - lt).clamp(min=0))
+    union = area((a[..., 2:] - a[..., :2]).clamp(min=0)) + area((b[..., 2:] - b[..., :2]).clamp(min=0)) - inter
+    hull = area((torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])).clamp(min=0))
     iou = inter / union.clamp(min=1e-6)
     return iou - (hull - union) / hull.clamp(min=1e-6), iou
 
@@ -56,14 +63,14 @@ def assigned(boxes, points, steps):
         return torch.full((*boxes.shape[:-2], len(points)), -1, dtype=torch.long, device=boxes.device)
     boxes = boxes.unsqueeze(-3)  # [...,1,n,6]
     wh = boxes[..., 2:4] - boxes[..., :2]
-    side = wh.prod(-1).sqrt()
+    side = area(wh).sqrt()
     centre = (boxes[..., :2] + boxes[..., 2:4]) / 2
     off = (points[:, None] - centre).abs()
     s = steps[:, None]
     fits = (side < 9 * s) | (s == steps.max())
     fits &= (side >= 3.5 * s) | (s == steps.min())
     near = (off < 1.25 * s[..., None]).all(-1) & (off <= wh / 2 + 0.5 * s[..., None]).all(-1)
-    cost = torch.where(fits & near & (boxes[..., 5] > 0), wh.prod(-1), torch.inf)
+    cost = torch.where(fits & near & (boxes[..., 5] > 0), area(wh), torch.inf)
     best, label = cost.min(-1)
     return torch.where(best < torch.inf, label, -1)
 
@@ -75,27 +82,48 @@ def assign(boxes, points, steps):
     return at, label[at]
 
 
-class QualityFocal(torch.autograd.Function):
-    """Sum of |target - p|^2 * binary cross entropy, where weight.
+def focal_terms(logit, target, weight):
+    """Sum of |target - p|^2 * binary cross entropy, where weight (a mask, or None), and its derivative by the logits.
 
-    Value and gradient are computed together and in place: on CPU the loss is bound by memory, and autograd's chain of operations over
+    Value and gradient are computed together and, on a CPU, in place: the loss is bound by memory, and autograd's chain of operations over
     every location and name took longer than the student's forward pass.
     """
+    p = logit.sigmoid()
+    entropy = F.softplus(logit).addcmul_(logit, target, value=-1)
+    off = p - target
+    slope = entropy.mul(off)  # |off|^2 * entropy = slope * off
+    # d/dlogit = 2 off p (1 - p) entropy + off^2 * off
+    p.addcmul_(p, p, value=-1).mul_(slope).mul_(2)
+    if weight is not None:
+        off.mul_(weight)
+        p.mul_(weight)
+    value = torch.dot(slope.flatten(), off.flatten())
+    off.pow_(3)  # the weight is 0 or 1
+    return value, p.add_(off)
+
+
+@functools.cache
+def fused_focal_terms():
+    """`focal_terms` as one kernel, for GPUs: fifteen passes over memory become two."""
+
+    def terms(logit, target, weight):
+        p = logit.sigmoid()
+        off = p - target
+        entropy = F.softplus(logit) - logit * target
+        if weight is not None:
+            off = off * weight
+        return (entropy * off * off).sum(), 2 * off * p * (1 - p) * entropy + off**3
+
+    return torch.compile(terms, dynamic=True)
+
+
+class QualityFocal(torch.autograd.Function):
+    """Quality focal loss, summed."""
 
     @staticmethod
     def forward(ctx, logit, target, weight):
-        p = logit.sigmoid()
-        entropy = F.softplus(logit).addcmul_(logit, target, value=-1)
-        off = p - target
-        slope = entropy.mul(off)  # |off|^2 * entropy = slope * off
-        # d/dlogit = 2 off p (1 - p) entropy + off^2 * off
-        p.addcmul_(p, p, value=-1).mul_(slope).mul_(2)
-        if weight is not None:
-            off.mul_(weight)
-            p.mul_(weight)
-        value = torch.dot(slope.flatten(), off.flatten())
-        off.pow_(3)  # the weight is 0 or 1
-        ctx.save_for_backward(p.add_(off))
+        value, slope = (fused_focal_terms() if logit.is_cuda else focal_terms)(logit, target, weight)
+        ctx.save_for_backward(slope)
         return value
 
     @staticmethod
@@ -107,46 +135,55 @@ class QualityFocal(torch.autograd.Function):
 quality_focal = QualityFocal.apply
 
 
-def detection_loss(outputs, prompts, student, strides, size, teacher_out, labels, photos, seams, exhaustive):
-    """Loss terms as a dict. `prompts` [C,128], the first 80 are the teacher's names; `labels` [B,n,6], padded with zeros."""
-    b = len(labels)
-    embedding, geometry = (by_location(maps) for maps in zip(*outputs))
-    # of the names beyond the teacher's, only those that this batch labels or lists as absent can be valid
-    asked = exhaustive[photos].any(1).any(0)
+def asked_names(labels, photos, exhaustive):
+    """Of the names, only those that a batch labels or lists as absent can be valid, beside the teacher's.
+
+    `labels` [B,n,6], `photos` [B,4] of each quadrant, `exhaustive` [photos,C]. Returns the names' rows [A], the labels with columns of
+    these in place of names, and which of them each quadrant's photo annotates completely, [B,4,A].
+    """
+    listed = exhaustive[photos]
+    asked = listed.flatten(0, 1).any(0)
     asked[labels[..., 4][labels[..., 5] > 0].long()] = True
     asked[:80] = True
-    column = asked.cumsum(0) - 1
-    prompts = prompts[asked]
+    labels = labels.clone()
+    labels[..., 4] = (asked.cumsum(0) - 1)[labels[..., 4].long()].clamp(min=0)
+    rows = torch.nonzero(asked).flatten()
+    return rows, labels, listed[..., rows]
+
+
+def detection_loss(outputs, prompts, student, strides, size, teacher_out, labels, listed, seams):
+    """Loss terms as a dict. `prompts` [C,128], the first 80 are the teacher's names; `labels` [B,n,6], padded with zeros; `listed` [B,4,C].
+
+    Nothing here depends on how many labels there are: where a GPU works, it never has to wait for an answer.
+    """
+    embedding, geometry = (by_location(maps) for maps in zip(*outputs))
     logits = embedding @ (student.log_scale.exp() * prompts).T + student.bias
     points, steps = grid(size, strides, logits.device)
     boxes = boxes_from_geometry(geometry, points, steps)
     t_scores, t_boxes = teacher_out
-    n_names = prompts.shape[0]
-    target = F.pad(t_scores, (0, n_names - 80))
+    target = F.pad(t_scores, (0, len(prompts) - 80))
     quadrant = (points[None, :, 0] >= seams[:, :1]).long() + 2 * (points[None, :, 1] >= seams[:, 1:]).long()
-    photo = photos.gather(1, quadrant)
-    valid = exhaustive[:, asked][photo].float()
-    valid[..., :80] = 1
-    box_target = t_boxes.clone()
+    valid = listed.gather(1, quadrant[..., None].expand(-1, -1, len(prompts)))
+    valid[..., :80] = True
     label = assigned(labels, points, steps)
-    i, at = torch.nonzero(label >= 0, as_tuple=True)
-    told = labels[i, label[i, at]]
-    box_target[i, at] = told[:, :4]
-    with torch.no_grad():
-        quality = giou(boxes[i, at], told[:, :4])[1].clamp(min=QUALITY_FLOOR)
-    c = column[told[:, 4].long()]
-    target[i, at, c] = torch.maximum(target[i, at, c], quality * told[:, 5])
-    valid[i, at, c] = 1
+    if labels.shape[1]:
+        labelled = label[..., None] >= 0
+        told = labels.gather(1, label.clamp(min=0)[..., None].expand(-1, -1, 6))
+        box_target = torch.where(labelled, told[..., :4], t_boxes)
+        with torch.no_grad():
+            quality = giou(boxes, told[..., :4])[1].clamp(min=QUALITY_FLOOR)[..., None] * told[..., 5:]
+        name = told[..., 4:5].long()
+        target.scatter_(2, name, torch.where(labelled, torch.maximum(target.gather(2, name), quality), target.gather(2, name)))
+        valid.scatter_(2, name, labelled | valid.gather(2, name))
+    else:
+        box_target = t_boxes
     best = target.max(-1).values
     norm = best.sum().clamp(min=1)
-    box_weight = best * (best > TEACHER_BOX_FLOOR)
-    at = box_weight > 0
-    g, _ = giou(boxes[at], box_target[at])
-    l1 = ((boxes[at] - box_target[at]).abs() / steps.expand(b, -1)[at][:, None]).mean(-1)
-    w = box_weight[at]
+    weight = best * (best > TEACHER_BOX_FLOOR)
+    l1 = ((boxes - box_target).abs() / steps[:, None]).mean(-1)
     return {
         "score": quality_focal(logits, target, valid) / norm,
         "object": quality_focal(geometry[..., 4], best, None) / norm,
-        "giou": 2.0 * ((1 - g) * w).sum() / norm,
-        "l1": 0.25 * (l1 * w).sum() / norm,
+        "giou": 2.0 * ((1 - giou(boxes, box_target)[0]) * weight).sum() / norm,
+        "l1": 0.25 * (l1 * weight).sum() / norm,
     }

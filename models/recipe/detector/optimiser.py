@@ -31,16 +31,18 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure=None):
         for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            if not params:
+                continue
+            grads = [p.grad for p in params]
+            momenta = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in params]
+            torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
+            directions = torch._foreach_lerp(grads, momenta, group["momentum"])
             alike = {}
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                g, state = p.grad, self.state[p]
-                m = state.setdefault("momentum", torch.zeros_like(g))
-                m.lerp_(g, 1 - group["momentum"])
-                u = g.lerp(m, group["momentum"]).reshape(p.shape[0], -1)
+            for p, u in zip(params, directions):
+                u = u.reshape(p.shape[0], -1)
                 alike.setdefault(u.shape, []).append((p, u))
+            torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
             for shape, some in alike.items():
-                updates = newton_schulz(torch.stack([u for _, u in some])) * 0.2 * max(shape) ** 0.5
-                for (p, _), u in zip(some, updates):
-                    p.mul_(1 - group["lr"] * group["weight_decay"]).add_(u.reshape(p.shape), alpha=-group["lr"])
+                updates = newton_schulz(torch.stack([u for _, u in some])) * (-group["lr"] * 0.2 * max(shape) ** 0.5)
+                torch._foreach_add_([p for p, _ in some], [u.reshape(p.shape) for (p, _), u in zip(some, updates)])

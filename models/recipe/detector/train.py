@@ -10,11 +10,16 @@ its slowness: from the same weights, 88,000 pictures there reached AP 7.5 where 
 learn more per picture: 16 pictures at a learning rate of 1.5e-3 brought the validation score loss from 0.1239 to 0.1116 in 16,000 pictures,
 64 at 3e-3 to 0.1137. A GPU needs large ones; there the learning rate grows with the root of the batch unless --lr says it.
 
+GPUs are kept busy by drawing the pictures on them (drawing.py; not with --copy-paste) and a single one by recording the step (graph.py; not with
+--eager, which wants batches of 512 or more).
+
 Writes build/detector/checkpoint.pt (resumable), stable.pt (the checkpoint before the decay: put it in the place of checkpoint.pt and raise
 --hours to train on), final.pt (averaged weights), log.csv and its plot log.png.
 """
 
 import argparse
+import copy
+import math
 import os
 import random
 import shutil
@@ -26,7 +31,9 @@ import torch.distributed as dist
 
 from cutouts import CutOuts
 from data import PhotoStore, Pictures, Split
-from loss import detection_loss
+from drawing import Album, Plans, draw
+from graph import Graphed
+from loss import asked_names, detection_loss
 from optimiser import Muon
 from precision import autocast
 from prompts import PromptBank
@@ -63,12 +70,14 @@ def main():
     p.add_argument("--decay", type=float, default=0.7, help="fraction of the time after which the learning rate falls")
     p.add_argument("--sizes", type=int, nargs="+", default=[224, 256], help="picture sizes before that")
     p.add_argument("--last-sizes", type=int, nargs="+", default=[288, 320], help="picture sizes from then on")
+    p.add_argument("--mosaic", type=float, nargs=2, default=[0.25, 0.15], help="share of mosaics before that and from then on")
     p.add_argument("--steps", type=int, default=10**9, help="stop after so many steps, for trials")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--weights", type=Path, help="start from these weights (any precision) instead of random ones")
     p.add_argument("--threads", type=int, default=2, help="of PyTorch on the CPU")
     p.add_argument("--workers", type=int, help="processes that make pictures: by default 1 for a CPU, all cores but two for GPUs")
     p.add_argument("--compile", action="store_true", help="torch.compile the student")
+    p.add_argument("--eager", action="store_true", help="on one GPU, too, launch every kernel by itself")
     p.add_argument("--copy-paste", type=float, default=0.0, help="share of pictures into which cut-out things are pasted")
     p.add_argument("--stuff-regions", action="store_true", help="learn each isolated region of a stuff mask as an object")
     p.add_argument("--results", type=Path, nargs="*", default=[], help="COCO-results JSON of other teachers on the photos of the split")
@@ -79,7 +88,7 @@ def main():
     if gpu:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
-        torch.backends.cudnn.benchmark = True  # few picture sizes
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = True, 5  # few picture sizes
         torch.set_float32_matmul_precision("high")
     if processes > 1:
         dist.init_process_group("nccl" if gpu else "gloo")
@@ -96,19 +105,20 @@ def main():
     bank = PromptBank(a.build / "text/prompts.npz", split.names)
     teacher = Teacher(a.shared / "teachers", device)
     student = Student().to(device, memory_format=torch.channels_last)
-    exhaustive = split.exhaustive.to(device)
     if a.weights:
         student.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in torch.load(a.weights, weights_only=True, map_location=device).items()})
-    ema = torch.optim.swa_utils.get_ema_multi_avg_fn(0.998 ** (a.batch * processes / 64))  # the mean of some 32,000 pictures
-    average = torch.optim.swa_utils.AveragedModel(student, multi_avg_fn=ema, use_buffers=True)
+    average = copy.deepcopy(student)
+    keep = 0.998 ** (a.batch * processes / 64)  # the mean of some 32,000 pictures
+    tensors = [[t for t in m.state_dict().values() if t.is_floating_point()] for m in (average, student)]
     matrices = [q for n, q in student.named_parameters() if q.ndim == 4 and "where.1" not in n and "what.2" not in n]
     ids = {id(q) for q in matrices}
     decay = [q for q in student.parameters() if id(q) not in ids and q.ndim == 4]
     plain = [q for q in student.parameters() if id(q) not in ids and q.ndim < 4]
-    optimisers = [
-        Muon(matrices, lr=a.lr, weight_decay=0.05),
-        torch.optim.AdamW([{"params": decay, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}], lr=a.lr, betas=(0.9, 0.98)),
-    ]
+    drawn_there = gpu and not cutouts
+    recorded = drawn_there and processes == 1 and not a.eager
+    rate = torch.tensor(a.lr, device=device)  # the learning rate, where a recorded step finds it
+    two = [{"params": decay, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
+    optimisers = [Muon(matrices, lr=rate, weight_decay=0.05), torch.optim.AdamW(two, lr=rate, betas=(0.9, 0.98), fused=gpu, capturable=recorded)]
     spent, step, seen = 0.0, 0, 0
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists():
@@ -117,14 +127,43 @@ def main():
         average.load_state_dict(c["average"])
         for o, s in zip(optimisers, c["optimisers"]):
             o.load_state_dict(s)
+            for g in o.param_groups:
+                g["lr"] = rate
         spent, step, seen = c["spent"], c["step"], c["seen"]
         rank or print(f"continuing at step {step}, {seen} pictures, {spent / 3600:.2f} h", flush=True)
     rng = random.Random(a.seed + step)  # the prompts asked for: the same in every process
     budget, drawn, batches = a.hours * 3600, None, None
     log = None if rank else RunLog(out / "log.csv", LOSSES)
     forward = torch.compile(student, dynamic=False) if a.compile else student
+    painter, album = torch.compile(draw, dynamic=True), Album(store)
     sums, steps, last_print, last_save = torch.zeros(len(LOSSES), device=device), 0, time.time(), time.time()
     rank or print(f"{processes} x {device}, {a.batch} pictures a step each, lr {a.lr:.2e}, {workers} workers, {len(split.names)} names", flush=True)
+
+    def learn(rgb, prompts, labels, listed, seams):
+        """One step on a batch; its losses are added to `sums`."""
+        answers = teacher(rgb)
+        x = rgb.float().div(255).contiguous(memory_format=torch.channels_last)
+        with autocast(device):
+            outputs = forward(x)
+        losses = detection_loss(outputs, prompts, student, STRIDES, rgb.shape[-1], answers, labels, listed, seams)
+        for o in optimisers:
+            o.zero_grad(set_to_none=True)
+        sum(losses.values()).backward()
+        if processes > 1:
+            average_over_processes([q.grad for q in matrices + decay + plain])
+        torch.nn.utils.clip_grad_norm_(plain + decay, 10.0)
+        for o in optimisers:
+            o.step()
+        torch._foreach_lerp_(*tensors, 1 - keep)
+        sums.add_(torch.stack([losses[k].detach() for k in LOSSES]))
+
+    def draw_and_learn(size, source, sampling, colour, seams, *rest):
+        at = torch.arange(size, device=device)
+        learn(painter(album.pixels, at, source, sampling, colour, seams), *rest, seams)
+
+    if drawn_there:
+        album.load(device)
+    play = Graphed(draw_and_learn) if recorded else lambda size, *rest: draw_and_learn(size, *(t.to(device, non_blocking=True) for t in rest))
 
     def elapsed():
         """Training time until now; a process that was stopped for a while has not trained meanwhile."""
@@ -136,7 +175,7 @@ def main():
         torch.save({"student": student.state_dict(), "average": average.state_dict(), "optimisers": [o.state_dict() for o in optimisers],
                     "spent": spent, "step": step, "seen": seen}, out / "checkpoint.tmp")
         (out / "checkpoint.tmp").replace(checkpoint)
-        torch.save(average.module.state_dict(), out / ("final.pt" if final else "latest.pt"))
+        torch.save(average.state_dict(), out / ("final.pt" if final else "latest.pt"))
         log.plot()
 
     began = time.time()
@@ -148,41 +187,35 @@ def main():
             rank or shutil.copy(checkpoint, out / "stable.pt")
         if last is not drawn:
             drawn = last
-            pictures = Pictures(split, store, a.batch, a.last_sizes if last else a.sizes, 0.15 if last else 0.25, a.seed + step + 1, rank, cutouts, a.copy_paste)
-            batches = iter(torch.utils.data.DataLoader(pictures, batch_size=None, num_workers=workers, prefetch_factor=4, pin_memory=gpu))
-        rgb, labels, photos, seams = (t.to(device, non_blocking=True) for t in next(batches))
-        for o in optimisers:
-            for g in o.param_groups:
-                g["lr"] = a.lr * schedule(progress, a.decay)
-        answers = teacher(rgb)
-        x = rgb.float().div(255).contiguous(memory_format=torch.channels_last)
-        with autocast(device):
-            outputs = forward(x)
-        losses = detection_loss(outputs, bank.sample(rng).to(device), student, STRIDES, rgb.shape[-1], answers, labels, photos, seams, exhaustive)
-        total = sum(losses.values())
-        for o in optimisers:
-            o.zero_grad(set_to_none=True)
-        total.backward()
-        if processes > 1:
-            clock = torch.tensor([elapsed()], device=device)  # the schedule must be the same everywhere
-            average_over_processes([q.grad for q in matrices + decay + plain] + [clock])
+            more = (a.batch, a.last_sizes if last else a.sizes, a.mosaic[last], a.seed + step + 1, rank)
+            pictures = Plans(album, split, *more) if drawn_there else Pictures(split, store, *more, cutouts, a.copy_paste)
+            batches = iter(torch.utils.data.DataLoader(pictures, batch_size=None, num_workers=workers, prefetch_factor=4, pin_memory=gpu and not drawn_there))
+        rate.fill_(a.lr * schedule(progress, a.decay))
+        if drawn_there:
+            size, source, sampling, colour, seams, labels, photos = next(batches)
+            play(size, source, sampling, colour, seams, bank.sample(rng), labels, split.exhaustive[photos])
+        else:
+            rgb, labels, photos, seams = next(batches)
+            asked, labels, listed = asked_names(labels, photos, split.exhaustive)
+            learn(*(t.to(device, non_blocking=True) for t in (rgb, bank.sample(rng)[asked], labels, listed, seams)))
+        if processes > 1:  # the schedule must be the same everywhere
+            clock = torch.tensor([elapsed()], device=device)
+            average_over_processes([clock])
             spent, began = clock.item(), time.time()
-        torch.nn.utils.clip_grad_norm_(plain + decay, 10.0)
-        for o in optimisers:
-            o.step()
-        average.update_parameters(student)
-        step, seen = step + 1, seen + len(rgb) * processes
+        step, seen = step + 1, seen + a.batch * processes
         if processes == 1:
             spent, began = elapsed(), time.time()
-        sums += torch.stack([losses[k].detach() for k in LOSSES])
         steps += 1
         if rank == 0 and time.time() - last_print > 30:
             mean = dict(zip(LOSSES, (sums / steps).tolist()))
-            rate = steps * a.batch * processes / (time.time() - last_print)
-            print(f"{spent / 3600:.3f}/{a.hours} h  step {step}  {seen} pictures  {rate:.0f}/s  " + "  ".join(f"{k} {v:.3f}" for k, v in mean.items()), flush=True)
+            pace = steps * a.batch * processes / (time.time() - last_print)
+            print(f"{spent / 3600:.3f}/{a.hours} h  step {step}  {seen} pictures  {pace:.0f}/s  " + "  ".join(f"{k} {v:.3f}" for k, v in mean.items()), flush=True)
             log.add(spent, step, seen, mean)
-            sums, steps, last_print = torch.zeros_like(sums), 0, time.time()
-        if time.time() - last_save > 300:
+            if not all(map(math.isfinite, mean.values())):
+                raise SystemExit("the losses are no longer numbers: a lower --lr may help; the last checkpoint is from before")
+            steps, last_print = 0, time.time()
+            sums.zero_()
+        if time.time() - last_save > (120 if gpu else 300):
             save()
             last_save = time.time()
     save(final=True)
