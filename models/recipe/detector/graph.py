@@ -1,7 +1,7 @@
 """A training step as one CUDA graph for each picture size.
 
-A step of this student is some three thousand small kernels: launched one by one from Python they take 85 ms, on an H100 three times what
-the kernels themselves do. Recorded once, they are launched together.
+A step of this student is some three thousand small kernels. Launched one by one from Python they take 85 ms, whether for 128 pictures of 256 or of
+320 pixels: the GPU waits. Recorded once, they are launched together: 192 pictures of 320 pixels take 51 ms (H100).
 """
 
 import collections

@@ -175,7 +175,7 @@ def main():
         torch.save({"student": student.state_dict(), "average": average.state_dict(), "optimisers": [o.state_dict() for o in optimisers],
                     "spent": spent, "step": step, "seen": seen}, out / "checkpoint.tmp")
         (out / "checkpoint.tmp").replace(checkpoint)
-        torch.save(average.state_dict(), out / ("final.pt" if final else "latest.pt"))
+        torch.save({k: v.cpu() for k, v in average.state_dict().items()}, out / ("final.pt" if final else "latest.pt"))
         log.plot()
 
     began = time.time()

@@ -104,6 +104,7 @@ def main():
     p.add_argument("--batch", type=int, default=16)
     p.add_argument("--lr", type=float, default=2e-3)
     p.add_argument("--width", type=int, default=32, help="channels before the prototypes")
+    p.add_argument("--weights", type=Path, help="start from these weights, say of a branch on an earlier detector, instead of random ones")
     p.add_argument("--threads", type=int, default=2)
     a = p.parse_args()
     torch.set_num_threads(a.threads)
@@ -112,6 +113,8 @@ def main():
     frozen = Frozen(a.shared, a.build)
     model = Masks(width=a.width).to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(model.parameters(), lr=a.lr, weight_decay=0.01)
+    if a.weights:
+        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in torch.load(a.weights, weights_only=True).items()})
     checkpoint, seen = out / "masks.checkpoint.pt", 0
     if checkpoint.exists():
         c = torch.load(checkpoint, weights_only=True)

@@ -97,6 +97,7 @@ def main():
     p.add_argument("--reuse", type=int, default=4)
     p.add_argument("--batch", type=int, default=16)
     p.add_argument("--lr", type=float, default=2e-3)
+    p.add_argument("--weights", type=Path, help="start from these weights, say of a branch on an earlier detector, instead of random ones")
     p.add_argument("--threads", type=int, default=2)
     a = p.parse_args()
     torch.set_num_threads(a.threads)
@@ -117,6 +118,8 @@ def main():
     decay = [q for q in model.parameters() if q.ndim == 4]
     plain = [q for q in model.parameters() if q.ndim < 4]
     optimiser = torch.optim.AdamW([{"params": decay, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}], lr=a.lr)
+    if a.weights:
+        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in torch.load(a.weights, weights_only=True).items()})
     checkpoint, seen, share = out / "stuff.checkpoint.pt", 0, torch.full((len(labels.names),), MIDDLE)
     if checkpoint.exists():
         c = torch.load(checkpoint, weights_only=True)
