@@ -15,11 +15,15 @@
 import argparse
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 import torch
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "detector"))
+from precision import whole  # noqa: E402
+
 STAGES = ("masks", "presence", "stuff", "ground")
 NUMBERS = ("ground", "stuff", "calibration", "floor")
 PHOTOS = 768  # what export.py normalises over by default
@@ -30,11 +34,6 @@ def half(state):
     if isinstance(state, dict):
         return {k: half(v) for k, v in state.items()}
     return state.half() if isinstance(state, torch.Tensor) and state.is_floating_point() else state
-
-
-def whole(state):
-    """The same in fp32."""
-    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
 
 
 def save(detector, text, kept):

@@ -5,7 +5,8 @@
 
 Unpacked, `--output` has shared/ (data/train.json, data/val.json, data/images, teachers/) and build/ (text/prompts.npz, detector/*.pt): what
 `train.py --shared ... --build ...` reads. Photos are shrunk to what training keeps of them (data.LONGEST) and saved as WebP under their own names (the
-content says what they are); labels stay in the pixels of the original. Of the prompts, those that training asks for: noun phrases stay behind. Every piece can be unpacked alone, a list of all of them is in each, and unpacking says what is missing.
+content says what they are); labels stay in the pixels of the original. Of the prompts, those that training asks for: noun phrases stay behind.
+Every piece can be unpacked alone, a list of all of them is in each, and unpacking says what is missing.
 """
 
 import argparse

@@ -239,23 +239,24 @@ class Pictures(torch.utils.data.IterableDataset):
         return kept, json_to_canvas
 
     def layout(self, size, rng):
-        """Of one picture: [(region, photo, longest side in pixels)], one of a whole photo or four of a mosaic, and where these meet."""
+        """Of one picture: [(region, photo, longest side in pixels)], one of a whole photo or four of a mosaic; the photo of each
+        quadrant; where these meet."""
         if rng.random() < self.mosaic:
             cx, cy = (int(size * rng.uniform(0.3, 0.7)) for _ in range(2))
             quads = [(0, 0, cx, cy), (cx, 0, size, cy), (0, cy, cx, size), (cx, cy, size, size)]
             photos = [rng.choice(self.pool) for _ in quads]
             sides = [max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in quads]
-            return [(q, i, (side, 2.2 * side)) for q, i, side in zip(quads, photos, sides)], (cx, cy)
+            return [(q, i, (side, 2.2 * side)) for q, i, side in zip(quads, photos, sides)], photos, (cx, cy)
         # from the whole photo, small, to a part of it as large as the runtime sees it, and a little larger
-        return [((0, 0, size, size), rng.choice(self.pool), (0.8 * size, 1.3 * DEPLOYED))], (size, size)
+        photo = rng.choice(self.pool)
+        return [((0, 0, size, size), photo, (0.8 * size, 1.3 * DEPLOYED))], [photo] * 4, (size, size)
 
     def picture(self, size, rng):
         canvas = np.full((size, size, 3), GREY, np.uint8)
         boxes = []
-        parts, seam = self.layout(size, rng)
+        parts, photos, seam = self.layout(size, rng)
         for region, i, longest in parts:
             self.paste(canvas, region, i, rng, longest, boxes)
-        photos = [i for _, i, _ in parts] * (4 // len(parts))
         boxes = np.concatenate(boxes) if boxes else np.zeros((0, 6))
         if self.cutouts and rng.random() < self.copy_paste:
             boxes = self.cutouts.paste(canvas, boxes, self.store, rng)
@@ -268,13 +269,16 @@ class Pictures(torch.utils.data.IterableDataset):
         sizes, rng = random.Random(self.seed + own), random.Random((self.seed + own) * 1009 + self.rank)
         while True:
             size = sizes.choice(self.sizes)
-            items = [self.picture(size, rng) for _ in range(self.batch)]
-            yield (
-                torch.from_numpy(np.stack([i[0] for i in items])).permute(0, 3, 1, 2),
-                torch.nn.utils.rnn.pad_sequence([torch.from_numpy(i[1]) for i in items], batch_first=True),
-                torch.tensor([i[2] for i in items]),
-                torch.tensor([i[3] for i in items]),
-            )
+            yield self.together(size, [self.picture(size, rng) for _ in range(self.batch)])
+
+    def together(self, size, items):
+        """What `picture` made, as a batch."""
+        return (
+            torch.from_numpy(np.stack([i[0] for i in items])).permute(0, 3, 1, 2),
+            torch.nn.utils.rnn.pad_sequence([torch.from_numpy(i[1]) for i in items], batch_first=True),
+            torch.tensor([i[2] for i in items]),
+            torch.tensor([i[3] for i in items]),
+        )
 
 
 def letterbox(photo, size):

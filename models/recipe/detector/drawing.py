@@ -5,7 +5,6 @@ and twice; the cores only say which photo goes where and how its colours change 
 does it: bilinear sampling of the level that `data.halvings` names.
 """
 
-import random
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -49,11 +48,12 @@ class Album:
         for at in range(0, self.total, CHUNK):
             part = torch.from_numpy(flat[at : at + CHUNK]).to(device).int()
             self.pixels[at : at + CHUNK] = part[:, 0] | part[:, 1] << 8 | part[:, 2] << 16
+        self.painter = torch.compile(draw, dynamic=True) if self.pixels.is_cuda else draw
         return self
 
     def draw(self, size, source, sampling, colour, seams):
-        """A plan -> uint8 [B,3,size,size]. `size` may be a tensor's length: nothing here waits for the device."""
-        return draw(self.pixels, torch.arange(size, device=seams.device), source, sampling, colour, seams)
+        """A plan -> uint8 [B,3,size,size]."""
+        return self.painter(self.pixels, torch.arange(size, device=seams.device), source, sampling, colour, seams)
 
 
 def draw(pixels, at, source, sampling, colour, seams):
@@ -94,8 +94,8 @@ class Plans(Pictures):
         super().__init__(split, album.store, batch, sizes, mosaic, seed, rank)
         self.places = album.places
 
-    def plan(self, size, rng):
-        parts, seam = self.layout(size, rng)
+    def picture(self, size, rng):
+        parts, photos, seam = self.layout(size, rng)
         source, sampling, boxes = np.zeros((4, 3), np.int64), np.zeros((4, 4), np.float32), np.zeros((MOST_LABELS, 6), np.float32)
         labels = []
         for k, (region, i, longest) in enumerate(parts):
@@ -110,13 +110,7 @@ class Plans(Pictures):
             labels = labels[rng.sample(range(len(labels)), MOST_LABELS)]
         boxes[: len(labels)] = labels
         m, offset = colour_change(rng) if rng.random() < 0.8 else (np.eye(3), np.zeros(3))
-        photos = [i for _, i, _ in parts] * (4 // len(parts))
         return source, sampling, np.column_stack([m, offset]).astype(np.float32), np.array(seam), boxes, np.array(photos)
 
-    def __iter__(self):
-        worker = torch.utils.data.get_worker_info()
-        own = worker.id * 7919 if worker else 0
-        sizes, rng = random.Random(self.seed + own), random.Random((self.seed + own) * 1009 + self.rank)
-        while True:
-            size = sizes.choice(self.sizes)
-            yield size, *(torch.from_numpy(np.stack(t)) for t in zip(*(self.plan(size, rng) for _ in range(self.batch))))
+    def together(self, size, items):
+        return size, *(torch.from_numpy(np.stack(t)) for t in zip(*items))

@@ -25,7 +25,7 @@ class Graphed:
     def __call__(self, alike, *tensors):
         key = (alike, *(t.shape for t in tensors))
         if key not in self.recorded:
-            self.recorded[key] = self.record(alike, [t.clone() for t in tensors])
+            self.recorded[key] = self.record(alike, tensors)
         else:
             graph, inputs = self.recorded[key]
             for mine, given in zip(inputs, tensors):
@@ -38,7 +38,7 @@ class Graphed:
             self.pending.popleft().synchronize()
 
     def record(self, alike, inputs):
-        inputs = [t.cuda() for t in inputs]
+        inputs = [t.to("cuda", copy=True) for t in inputs]
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):

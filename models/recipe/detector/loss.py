@@ -173,7 +173,8 @@ def detection_loss(outputs, prompts, student, strides, size, teacher_out, labels
         with torch.no_grad():
             quality = giou(boxes, told[..., :4])[1].clamp(min=QUALITY_FLOOR)[..., None] * told[..., 5:]
         name = told[..., 4:5].long()
-        target.scatter_(2, name, torch.where(labelled, torch.maximum(target.gather(2, name), quality), target.gather(2, name)))
+        answered = target.gather(2, name)
+        target.scatter_(2, name, torch.where(labelled, torch.maximum(answered, quality), answered))
         valid.scatter_(2, name, labelled | valid.gather(2, name))
     else:
         box_target = t_boxes

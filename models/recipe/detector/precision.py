@@ -9,6 +9,11 @@ import platform
 import torch
 
 
+def whole(state):
+    """A network's weights, saved in whatever precision, in fp32."""
+    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+
+
 def has_bfloat16(device="cpu"):
     """Whether the device multiplies bfloat16 in hardware."""
     if torch.device(device).type == "cuda":

@@ -31,11 +31,11 @@ import torch.distributed as dist
 
 from cutouts import CutOuts
 from data import PhotoStore, Pictures, Split
-from drawing import Album, Plans, draw
+from drawing import Album, Plans
 from graph import Graphed
 from loss import asked_names, detection_loss
 from optimiser import Muon
-from precision import autocast
+from precision import autocast, whole
 from prompts import PromptBank
 from runlog import RunLog
 from student import STRIDES, Student
@@ -106,7 +106,7 @@ def main():
     teacher = Teacher(a.shared / "teachers", device)
     student = Student().to(device, memory_format=torch.channels_last)
     if a.weights:
-        student.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in torch.load(a.weights, weights_only=True, map_location=device).items()})
+        student.load_state_dict(whole(torch.load(a.weights, weights_only=True, map_location=device)))
     average = copy.deepcopy(student)
     keep = 0.998 ** (a.batch * processes / 64)  # the mean of some 32,000 pictures
     tensors = [[t for t in m.state_dict().values() if t.is_floating_point()] for m in (average, student)]
@@ -116,6 +116,7 @@ def main():
     plain = [q for q in student.parameters() if id(q) not in ids and q.ndim < 4]
     drawn_there = gpu and not cutouts
     recorded = drawn_there and processes == 1 and not a.eager
+    clock = torch.zeros(1, device=device)
     rate = torch.tensor(a.lr, device=device)  # the learning rate, where a recorded step finds it
     two = [{"params": decay, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
     optimisers = [Muon(matrices, lr=rate, weight_decay=0.05), torch.optim.AdamW(two, lr=rate, betas=(0.9, 0.98), fused=gpu, capturable=recorded)]
@@ -135,7 +136,7 @@ def main():
     budget, drawn, batches = a.hours * 3600, None, None
     log = None if rank else RunLog(out / "log.csv", LOSSES)
     forward = torch.compile(student, dynamic=False) if a.compile else student
-    painter, album = torch.compile(draw, dynamic=True), Album(store)
+    album = Album(store).load(device) if drawn_there else None
     sums, steps, last_print, last_save = torch.zeros(len(LOSSES), device=device), 0, time.time(), time.time()
     rank or print(f"{processes} x {device}, {a.batch} pictures a step each, lr {a.lr:.2e}, {workers} workers, {len(split.names)} names", flush=True)
 
@@ -150,7 +151,8 @@ def main():
             o.zero_grad(set_to_none=True)
         sum(losses.values()).backward()
         if processes > 1:
-            average_over_processes([q.grad for q in matrices + decay + plain])
+            clock.fill_(elapsed())  # the schedule must be the same everywhere
+            average_over_processes([q.grad for q in matrices + decay + plain] + [clock])
         torch.nn.utils.clip_grad_norm_(plain + decay, 10.0)
         for o in optimisers:
             o.step()
@@ -158,11 +160,8 @@ def main():
         sums.add_(torch.stack([losses[k].detach() for k in LOSSES]))
 
     def draw_and_learn(size, source, sampling, colour, seams, *rest):
-        at = torch.arange(size, device=device)
-        learn(painter(album.pixels, at, source, sampling, colour, seams), *rest, seams)
+        learn(album.draw(size, source, sampling, colour, seams), *rest, seams)
 
-    if drawn_there:
-        album.load(device)
     play = Graphed(draw_and_learn) if recorded else lambda size, *rest: draw_and_learn(size, *(t.to(device, non_blocking=True) for t in rest))
 
     def elapsed():
@@ -198,13 +197,8 @@ def main():
             rgb, labels, photos, seams = next(batches)
             asked, labels, listed = asked_names(labels, photos, split.exhaustive)
             learn(*(t.to(device, non_blocking=True) for t in (rgb, bank.sample(rng)[asked], labels, listed, seams)))
-        if processes > 1:  # the schedule must be the same everywhere
-            clock = torch.tensor([elapsed()], device=device)
-            average_over_processes([clock])
-            spent, began = clock.item(), time.time()
+        spent, began = clock.item() if processes > 1 else elapsed(), time.time()
         step, seen = step + 1, seen + a.batch * processes
-        if processes == 1:
-            spent, began = elapsed(), time.time()
         steps += 1
         if rank == 0 and time.time() - last_print > 30:
             mean = dict(zip(LOSSES, (sums / steps).tolist()))

@@ -22,7 +22,7 @@ from data import DEPLOYED, GREY, Pictures, jitter_colour
 from frozen import Frozen
 from loss import assign, boxes_from_geometry, by_location, giou
 from pixels import decode
-from precision import autocast
+from precision import autocast, whole
 from student import Masks
 
 HERE = Path(__file__).resolve().parent
@@ -114,7 +114,7 @@ def main():
     model = Masks(width=a.width).to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(model.parameters(), lr=a.lr, weight_decay=0.01)
     if a.weights:
-        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in torch.load(a.weights, weights_only=True).items()})
+        model.load_state_dict(whole(torch.load(a.weights, weights_only=True)))
     checkpoint, seen = out / "masks.checkpoint.pt", 0
     if checkpoint.exists():
         c = torch.load(checkpoint, weights_only=True)

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from data import DEPLOYED, PhotoStore, Split, letterbox
 from dense import DensePictures, Labels, dense_labels, kept_back
 from frozen import Frozen
-from precision import autocast
+from precision import autocast, whole
 from prompts import PromptBank
 from semantic import Confusion, label_map
 from student import Stuff
@@ -119,7 +119,7 @@ def main():
     plain = [q for q in model.parameters() if q.ndim < 4]
     optimiser = torch.optim.AdamW([{"params": decay, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}], lr=a.lr)
     if a.weights:
-        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in torch.load(a.weights, weights_only=True).items()})
+        model.load_state_dict(whole(torch.load(a.weights, weights_only=True)))
     checkpoint, seen, share = out / "stuff.checkpoint.pt", 0, torch.full((len(labels.names),), MIDDLE)
     if checkpoint.exists():
         c = torch.load(checkpoint, weights_only=True)

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from common import WIDTH, arguments, held_out, held_synonyms, save_atomically
 from encoder import Encoder, batch
-from precision import autocast
+from precision import autocast, whole
 from tokenizer import Tokenizer, words
 
 RELATION, TEMPERATURE = 0.05, 0.05  # at 0.2 its gradient is four times the cosine's
@@ -151,8 +151,7 @@ def main() -> None:
         start = state["epoch"]
         print(f"continuing after epoch {start}", flush=True)
     elif options.weights:
-        state = torch.load(options.weights, map_location=device, weights_only=True)
-        state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+        state = whole(torch.load(options.weights, map_location=device, weights_only=True))
         model.load_state_dict(state)
         average.load_state_dict(state)
     else:
