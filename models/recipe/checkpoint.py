@@ -6,6 +6,7 @@
 | file | what |
 |---|---|
 | detector.pt | the detector as it is exported: averaged weights, normalisation measured |
+| detector_int8.pt | the same, fine-tuned for int8 |
 | detector_constant.pt | the detector of a training that goes on (build/detector/checkpoint.pt), for `detector/train.py --weights` |
 | masks.pt, presence.pt, stuff.pt, ground.pt | the stages on top of it |
 | text.pt | the sentence encoder |
@@ -38,7 +39,8 @@ def half(state):
 
 def save(detector, text, kept):
     kept.mkdir(exist_ok=True)
-    parts = {"detector": (detector / "final.measured.pt", "student"), "detector_constant": (detector / "checkpoint.pt", "student")}
+    files = {"detector": "final.measured.pt", "detector_int8": "final.int8.pt", "detector_constant": "checkpoint.pt"}
+    parts = {name: (detector / file, "student") for name, file in files.items()}
     parts |= {n: (detector / f"{n}.pt", None) for n in STAGES} | {"text": (text / "encoder.pt", "average")}
     for name, (path, key) in parts.items():
         if path.exists():
@@ -53,10 +55,10 @@ def restore(detector, text, kept):
     for folder in (detector, text):
         folder.mkdir(parents=True, exist_ok=True)
     load = lambda name: whole(torch.load(kept / f"{name}.pt", weights_only=True))  # noqa: E731
-    student = load("detector")
-    torch.save(student, detector / "final.pt")
+    torch.save(load("detector"), detector / "final.pt")
     digest = hashlib.sha256((detector / "final.pt").read_bytes()).hexdigest()
-    torch.save({"key": f"{digest} {PHOTOS}", "student": student}, detector / "final.measured.pt")  # export.py need not measure it again
+    for done, name in (("measured", "detector"), ("int8", "detector_int8")):  # export.py need not measure it again, nor anybody tune it
+        torch.save({"key": f"{digest} {PHOTOS}", "student": load(name)}, detector / f"final.{done}.pt")
     for name in STAGES:
         if (kept / f"{name}.pt").exists():
             torch.save(load(name), detector / f"{name}.pt")

@@ -1,6 +1,6 @@
 """fp32 ONNX -> standard QDQ ONNX: per-channel symmetric s8 weights, per-tensor s8 activations with a zero point.
 
-    python quantize.py detector            # build/detector/detector_fp32.onnx -> backbone_qdq.onnx, head_qdq.onnx (and all in one)
+    python quantize.py detector            # build/detector/detector_tuned.onnx, or else detector_fp32.onnx -> backbone_qdq.onnx, head_qdq.onnx (and all in one)
     python quantize.py ground              # build/detector/ground_fp32.onnx   -> ground_qdq.onnx
     python quantize.py text                # build/text/encoder_fp32.onnx      -> encoder_qdq.onnx
 
@@ -241,8 +241,8 @@ def detector(folder, a):
         # the four features go through one head: a common range keeps its scales equal on all levels
         return out
 
-    whole = folder / "detector_qdq.onnx"
-    model = quantise(folder / "detector_fp32.onnx", whole, "image", rows, fixed, (0.0, 1.0), a.tail, weight_bits=a.weight_bits)
+    whole, tuned = folder / "detector_qdq.onnx", folder / "detector_tuned.onnx"
+    model = quantise(tuned if tuned.exists() else folder / "detector_fp32.onnx", whole, "image", rows, fixed, (0.0, 1.0), a.tail, weight_bits=a.weight_bits)
     features = [f"feature_{s}_QuantizeLinear_Output" for s in STRIDES]
     inferred = onnx.shape_inference.infer_shapes(model)
     onnx.save(inferred, whole)

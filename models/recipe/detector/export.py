@@ -1,6 +1,7 @@
 """Student -> ONNX fp32 (one graph, every tensor that the next stages need has a name) and calibration pictures.
 
     python export.py                       # build/detector/final.pt -> build/detector/detector_fp32.onnx, calibration.npz
+                                           # final.int8.pt -> detector_tuned.onnx: weights that are good once they are rounded
                                            # ground.pt -> ground_fp32.onnx: it reads objects, not pictures
 
 Masks, presence and stuff are in the graph where their weights are in the folder; what the folder lacks, the pack will lack.
@@ -64,12 +65,12 @@ def trained(kind, path):
     return network.eval()
 
 
-def load(weights, photos):
+def load(weights, photos, tuned=False):
     """The student with averaged weights, its normalisation measured anew, objectness mapped to 0..8.
 
     Averaged weights have no running statistics of their own, and those of training are of mosaics at other sizes: both means and
     variances are taken again over letterboxed photos, as the runtime sees them. Every later stage needs them: they are kept beside the
-    weights, for as long as those stay the same.
+    weights, for as long as those stay the same. `tuned`: the weights that train_int8.py made of them, or None if it has not.
     """
     student = Student()
     known, key = weights.with_suffix(".measured.pt"), f"{hashlib.sha256(weights.read_bytes()).hexdigest()} {len(photos)}"
@@ -82,14 +83,32 @@ def load(weights, photos):
         own = known.with_suffix(f".{os.getpid()}")
         torch.save(state, own)
         own.replace(known)
+    if tuned:
+        rounded = weights.with_suffix(".int8.pt")
+        state = torch.load(rounded, weights_only=True) if rounded.exists() else {}
+        if state.get("key") != key:
+            return None
     student.load_state_dict(state["student"])
-    student.eval()
-    with torch.no_grad():
-        last = student.head.where[-1]
-        last.weight[4] *= 0.5
-        last.bias[4] = last.bias[4] * 0.5 + 5.0
-        last.weight[5:] = 0
-        last.bias[5:] = 0
+    return objectness_as_stored(student.eval())
+
+
+@torch.no_grad()
+def objectness_as_stored(student):
+    """The student, whose head now gives objectness as the runtime stores it instead of its logit, and zeros in unused channels."""
+    last = student.head.where[-1]
+    last.weight[4] *= 0.5
+    last.bias[4] = last.bias[4] * 0.5 + 5.0
+    last.weight[5:] = 0
+    last.bias[5:] = 0
+    return student
+
+
+@torch.no_grad()
+def objectness_as_logit(student):
+    """The other way."""
+    last = student.head.where[-1]
+    last.weight[4] *= 2
+    last.bias[4] = (last.bias[4] - 5.0) * 2
     return student
 
 
@@ -136,6 +155,22 @@ def share_constants(model):
     return model
 
 
+def export(student, parts, photos, size, path):
+    """Writes one graph of the student and its branches."""
+    if parts["stuff"]:
+        with torch.no_grad():
+            balance(parts["stuff"], [student.backbone(torch.from_numpy(b).float() / 255) for b in np.array_split(photos[:64], 4)])
+    exported = Exported(student, **parts)
+    torch.onnx.export(
+        exported, torch.zeros(1, 3, size, size), str(path), dynamo=False, opset_version=17,
+        input_names=["image"], output_names=exported.names, do_constant_folding=True,
+    )
+    model = share_constants(onnx.load(path))
+    onnx.save(model, path)
+    onnx.checker.check_model(model)
+    print(f"{path.name}: {len(model.graph.node)} nodes", flush=True)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--shared", default=HERE.parents[3] / "shared", type=Path)
@@ -149,19 +184,12 @@ def main():
     split = Split(a.shared / "data/train.json", COCO80)
     store = PhotoStore(split, a.shared / "data/images", out / "photos")
     photos = calibration_photos(split, store, a.size, max(a.calibration, a.normalisation))
-    student = load(out / a.weights, photos[: a.normalisation])
     parts = {k: trained(kind, out / f"{k}.pt") for k, kind in (("masks", Masks), ("presence", Presence), ("stuff", Stuff))}
-    if parts["stuff"]:
-        with torch.no_grad():
-            balance(parts["stuff"], [student.backbone(torch.from_numpy(b).float() / 255) for b in np.array_split(photos[:64], 4)])
-    exported, path = Exported(student, **parts), out / "detector_fp32.onnx"
-    torch.onnx.export(
-        exported, torch.zeros(1, 3, a.size, a.size), str(path), dynamo=False, opset_version=17,
-        input_names=["image"], output_names=exported.names, do_constant_folding=True,
-    )
-    model = share_constants(onnx.load(path))
-    onnx.save(model, path)
-    onnx.checker.check_model(model)
+    for path, tuned in ((out / "detector_tuned.onnx", True), (out / "detector_fp32.onnx", False)):
+        path.unlink(missing_ok=True)
+        student = load(out / a.weights, photos[: a.normalisation], tuned)
+        if student:
+            export(student, parts, photos, a.size, path)
     terms = {"": student, "presence_": parts["presence"]}
     alignment = {f"{k}{name}": value for k, m in terms.items() if m for name, value in (("scale", m.log_scale.exp().item()), ("bias", m.bias.item()))}
     if parts["masks"]:
@@ -176,7 +204,7 @@ def main():
         )
 
     np.savez(out / "calibration.npz", image=photos[: a.calibration])
-    print(f"{path.name}: {len(model.graph.node)} nodes, alignment scale {student.log_scale.exp().item():.3f}, bias {student.bias.item():.3f}")
+    print(f"alignment scale {student.log_scale.exp().item():.3f}, bias {student.bias.item():.3f}")
 
 
 if __name__ == "__main__":

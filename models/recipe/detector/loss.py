@@ -161,7 +161,7 @@ def detection_loss(outputs, prompts, student, strides, size, teacher_out, labels
     points, steps = grid(size, strides, logits.device)
     boxes = boxes_from_geometry(geometry, points, steps)
     t_scores, t_boxes = teacher_out
-    target = F.pad(t_scores, (0, len(prompts) - 80))
+    target = F.pad(t_scores, (0, len(prompts) - t_scores.shape[-1]))
     quadrant = (points[None, :, 0] >= seams[:, :1]).long() + 2 * (points[None, :, 1] >= seams[:, 1:]).long()
     valid = listed.gather(1, quadrant[..., None].expand(-1, -1, len(prompts)))
     valid[..., :80] = True

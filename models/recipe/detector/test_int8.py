@@ -1,0 +1,79 @@
+"""What train_int8.py trains on is what the int8 graph computes, and what it learns comes back as weights.
+
+    python -m pytest detector
+"""
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
+import quantize  # noqa: E402
+import train_int8  # noqa: E402
+from export import Exported, objectness_as_logit, objectness_as_stored, share_constants  # noqa: E402
+from student import Student  # noqa: E402
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def quantised(tmp_path_factory):
+    """A student of random weights with measured normalisation, its QDQ graph's path, and pictures [8,3,64,64] in 0..1."""
+    torch.manual_seed(0)
+    folder, student = tmp_path_factory.mktemp("build") / "detector", Student()
+    folder.mkdir()
+    photos = torch.randint(0, 256, (8, 3, SIZE, SIZE), dtype=torch.uint8)
+    torch.optim.swa_utils.update_bn([photos.float() / 255], student)
+    for m in student.modules():
+        if isinstance(m, torch.nn.BatchNorm2d):  # as different between channels as those of a trained network
+            torch.nn.init.uniform_(m.weight, 0.5, 2)
+            torch.nn.init.normal_(m.bias, std=0.5)
+    student = objectness_as_stored(student.eval()).requires_grad_(False)
+    exported = Exported(student)
+    torch.onnx.export(exported, torch.zeros(1, 3, SIZE, SIZE), str(folder / "detector_fp32.onnx"), dynamo=False, opset_version=17,
+                      input_names=["image"], output_names=exported.names, do_constant_folding=True)
+    onnx.save(share_constants(onnx.load(folder / "detector_fp32.onnx")), folder / "detector_fp32.onnx")
+    np.savez(folder / "calibration.npz", image=photos.numpy())
+    quantize.detector(folder, Namespace(tail=2e-5, weight_bits=7))
+    return student, folder / "detector_qdq.onnx", photos.float() / 255
+
+
+def test_it_computes_as_the_graph_does(quantised):
+    student, path, x = quantised
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # onnxruntime's int8 kernels saturate on some CPUs
+    session = ort.InferenceSession(str(path), options)
+    names = ["feature_8", "feature_64", "embedding_8", "embedding_64", "geometry_16"]
+    graph = onnx.load(path).graph
+    with torch.no_grad():
+        networks = {"int8": train_int8.as_int8(student, graph)[0], "floats": student}
+        found = {k: (n.backbone(x), n.head(n.backbone(x))) for k, n in networks.items()}
+    pick = {k: [f[0], f[3], h[0][0], h[3][0], h[1][1]] for k, (f, h) in found.items()}
+    for i, name in enumerate(names):
+        graphs = np.concatenate([session.run([name], {"image": x[n : n + 1].numpy()})[0] for n in range(len(x))])
+        error = {k: np.square(v[i].numpy() - graphs).mean() for k, v in pick.items()}
+        assert error["int8"] < 0.1 * error["floats"], (name, error)
+
+
+def test_weights_come_back_as_they_were(quantised):
+    student, path, x = quantised
+    before = {k: v.clone() for k, v in student.state_dict().items()}
+    _, own = train_int8.as_int8(student, onnx.load(path).graph)
+    for where, _, conv, norm in train_int8.convolutions(student):
+        own[where].give(conv, norm)
+    objectness_as_stored(objectness_as_logit(student))
+    for k, v in student.state_dict().items():
+        torch.testing.assert_close(v, before[k], rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_reach_every_weight(quantised):
+    student, path, x = quantised
+    network, own = train_int8.as_int8(student, onnx.load(path).graph)
+    sum(e.square().mean() + g.square().mean() for e, g in network(x)).backward()
+    assert all(m.weight.grad is not None and m.weight.grad.any() for m in own.values())

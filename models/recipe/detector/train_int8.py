@@ -1,0 +1,164 @@
+"""Fine-tunes the detector for int8: final.pt and detector_qdq.onnx -> final.int8.pt, which export.py then takes.
+
+    python export.py && python ../quantize.py detector && python train_int8.py --pictures 12000     # then both once more
+
+Quantisation-aware: the detector computes with the weights and activations that the int8 graph would have (its ranges; steps as in
+quantize.py), and learns to answer as the same detector does in floats, on training pictures without their labels. Rounding lets gradients
+through, saturation stops them (straight-through estimator). Normalisation is folded and stays as it was measured.
+"""
+
+import argparse
+import copy
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from data import DEPLOYED, PhotoStore, Pictures, Split
+from export import calibration_photos, load, objectness_as_logit
+from loss import boxes_from_geometry, by_location, detection_loss, grid, quality_focal
+from prompts import PromptBank
+from student import STRIDES, Conv
+from teacher import COCO80
+
+HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))
+from quantize import steps  # noqa: E402
+from recover import module  # noqa: E402
+
+
+class Int8Conv(nn.Module):
+    """A convolution, its normalisation folded, on rounded weights; what comes out is rounded with its own (scale, zero point) in every call of a picture."""
+
+    def __init__(self, conv, norm, relu, outputs):
+        super().__init__()
+        self.stride, self.padding, self.relu, self.outputs, self.call = conv.stride, conv.padding, relu, outputs, 0
+        self.gain = (norm.weight / (norm.running_var + norm.eps).sqrt()).detach() if norm else torch.ones(conv.out_channels)
+        self.centre = norm.running_mean.clone() if norm else torch.zeros(conv.out_channels)
+        own = norm.bias - self.centre * self.gain if norm else conv.bias
+        self.weight, self.bias = nn.Parameter((conv.weight * self.gain[:, None, None, None]).detach()), nn.Parameter(own.detach().clone())
+
+    def forward(self, x):
+        size = torch.from_numpy(steps(self.weight.detach().numpy())).float()
+        weight = torch.fake_quantize_per_channel_affine(self.weight, size, torch.zeros(len(size), dtype=torch.int32), 0, -63, 63)
+        y = F.conv2d(x, weight, self.bias, self.stride, self.padding)
+        scale, zero = self.outputs[self.call]
+        self.call = (self.call + 1) % len(self.outputs)
+        return torch.fake_quantize_per_tensor_affine(F.relu(y) if self.relu else y, scale, zero, -128, 127)
+
+    def give(self, conv, norm):
+        """Writes the learnt weights back where they were folded from."""
+        with torch.no_grad():
+            conv.weight.copy_(self.weight / self.gain[:, None, None, None])
+            (norm if norm else conv).bias.copy_(self.bias + self.centre * self.gain)
+
+
+def ranges(graph):
+    """{module: [(scale, zero point) of each call's result]} of a QDQ graph's convolutions."""
+    constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+    quantised = {n.input[0]: (float(constants[n.input[1]]), int(constants[n.input[2]])) for n in graph.node if n.op_type == "QuantizeLinear"}
+    found = {}
+    for n in graph.node:
+        if n.op_type == "Conv":
+            found.setdefault(module(n.name), {})[n.name] = quantised[n.output[0]]
+    return {name: [calls[k] for k in sorted(calls)] for name, calls in found.items()}  # what.2, what.2_1, what.2_2, ...
+
+
+def convolutions(network):
+    """(path, path of the module it is in, convolution, normalisation or None) of every convolution."""
+    modules = dict(network.named_modules())
+    for path, m in modules.items():
+        if isinstance(m, nn.Conv2d):
+            parent = path.rpartition(".")[0]
+            yield path, parent, m, modules[parent][1] if isinstance(modules[parent], Conv) else None
+
+
+def as_int8(student, graph):
+    """A copy of the student that computes as the graph does, and its Int8Convs by the path of the convolution."""
+    copied, found, own = copy.deepcopy(student), ranges(graph), {}
+    for path, parent, conv, norm in list(convolutions(copied)):
+        own[path] = Int8Conv(conv, norm, norm is not None, found[path])
+        place, name = (parent if norm else path).rpartition(".")[::2]
+        setattr(copied.get_submodule(place), name, own[path])
+    return copied, own
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--shared", default=HERE.parents[3] / "shared", type=Path)
+    p.add_argument("--build", default=HERE.parents[1] / "build", type=Path)
+    p.add_argument("--pictures", type=int, default=12_000)
+    p.add_argument("--batch", type=int, default=8)
+    p.add_argument("--lr", type=float, default=1e-4)
+    p.add_argument("--threads", type=int, default=2)
+    a = p.parse_args()
+    torch.set_num_threads(a.threads)
+    torch.manual_seed(0)
+    out = a.build / "detector"
+    split = Split(a.shared / "data/train.json", COCO80)
+    store = PhotoStore(split, a.shared / "data/images", out / "photos")
+    student = load(out / "final.pt", calibration_photos(split, store, DEPLOYED, 768))
+    student.requires_grad_(False)
+    int8, own = as_int8(student, onnx.load(out / "detector_qdq.onnx").graph)
+    learnt = [q for m in own.values() for q in (m.weight, m.bias)]
+    optimiser = torch.optim.Adam(learnt, lr=a.lr)
+    seen, checkpoint = 0, out / "int8.checkpoint.pt"
+    if checkpoint.exists():
+        c = torch.load(checkpoint, weights_only=True)
+        int8.load_state_dict(c["int8"])
+        optimiser.load_state_dict(c["optimiser"])
+        seen = c["seen"]
+    prompts = F.normalize(PromptBank(a.build / "text/prompts.npz", split.names).names(), dim=1)
+    points, sides = grid(DEPLOYED, STRIDES)
+    pictures = Pictures(split, store, a.batch, (DEPLOYED,), 0.15, seen)
+    everything = torch.ones(a.batch, 4, len(prompts), dtype=torch.bool)
+    sums, began = np.zeros(5), time.time()
+
+    def answers(network, x):
+        """Features, and (embedding, geometry) of each level with objectness as a logit, as the loss has it."""
+        features = network.backbone(x)
+        return features, [(e, torch.cat([g[:, :4].clamp(0, 8), 2 * (g[:, 4:5].clamp(0, 8) - 5)], 1)) for e, g in network.head(features)]
+
+    for rgb, _, _, seams in torch.utils.data.DataLoader(pictures, batch_size=None, num_workers=1, prefetch_factor=4):
+        if seen >= a.pictures:
+            break
+        for g in optimiser.param_groups:
+            g["lr"] = a.lr * min(1, seen / 500 + 0.05) * max(0.0, 1 - seen / a.pictures)
+        x = rgb.float().div(255).contiguous(memory_format=torch.channels_last)
+        with torch.no_grad():
+            exact, outputs = answers(student, x)
+            embedding, geometry = (by_location(maps) for maps in zip(*outputs))
+            objects = geometry[..., 4].sigmoid()
+            scores = (student.log_scale.exp() * embedding @ prompts.T + student.bias).sigmoid()
+            boxes = boxes_from_geometry(geometry, points, sides)
+        features, outputs = answers(int8, x)
+        losses = detection_loss(outputs, prompts, int8, STRIDES, DEPLOYED, (scores, boxes), torch.zeros(len(rgb), 0, 6), everything, seams)
+        # in training objectness follows the labels; without them it is the exact one that it must keep to
+        losses["object"] = quality_focal(by_location(g for _, g in outputs)[..., 4], objects, None) / objects.sum().clamp(min=1)
+        losses["feature"] = torch.stack([(f - e).square().mean() / e.square().mean() for f, e in zip(features, exact)]).mean()
+        optimiser.zero_grad(set_to_none=True)
+        sum(losses.values()).backward()
+        optimiser.step()
+        seen += len(rgb)
+        sums += [v.item() for v in losses.values()]
+        if seen // a.batch % 50 == 0:
+            parts = "  ".join(f"{k} {v:.4f}" for k, v in zip(losses, sums / 50))
+            print(f"{seen}/{a.pictures} pictures  {50 * a.batch / (time.time() - began):.0f}/s  {parts}", flush=True)
+            sums, began = np.zeros(5), time.time()
+            torch.save({"int8": int8.state_dict(), "optimiser": optimiser.state_dict(), "seen": seen}, checkpoint)
+    for path, _, conv, norm in convolutions(student):
+        own[path].give(conv, norm)
+    objectness_as_logit(student)
+    state = torch.load(out / "final.measured.pt", weights_only=True)
+    torch.save({**state, "student": student.state_dict()}, out / "final.int8.pt")
+    checkpoint.unlink(missing_ok=True)
+    print("done", flush=True)
+
+
+if __name__ == "__main__":
+    main()
