@@ -29,10 +29,10 @@ class Frozen:
 
     @torch.no_grad()
     def features(self, rgb):
-        """uint8 [B,3,S,S] -> four features [B,64,h,w]."""
+        """uint8 [B,3,S,S] -> four features [B,64,h,w], fp32 whatever they were computed in."""
         x = rgb.float().div(255).contiguous(memory_format=torch.channels_last)
         with autocast():
-            return self.student.backbone(x)
+            return [f.float() for f in self.student.backbone(x)]
 
     @torch.no_grad()
     def objects(self, features, count=PROPOSALS):

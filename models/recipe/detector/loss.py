@@ -6,6 +6,7 @@
     target box   [B,L,4]   the label's box at labelled locations, else the teacher's
     valid        [B,L,C]   COCO names: always (the teacher answers). Others: only where the photo lists them as exhaustive,
                            or at a labelled location
+names of the bank          never there, but where the target's best name is near to them: then nobody knows
 Loss = quality focal loss on scores and on objectness (the highest target of a location) + GIoU and L1 on boxes, weighted by the
 target score.
 """
@@ -151,8 +152,16 @@ def asked_names(labels, photos, exhaustive):
     return rows, labels, listed[..., rows]
 
 
-def detection_loss(outputs, prompts, student, strides, size, teacher_out, labels, listed, seams):
-    """Loss terms as a dict. `prompts` [C,128], the first 80 are the teacher's names; `labels` [B,n,6], padded with zeros; `listed` [B,4,C].
+def absent(embedding, student, rows, near, target, best):
+    """Quality focal loss, summed, on names `rows` [K,128] that are nowhere, except where the best target is a name `near` [C,K] to them."""
+    logits = embedding @ (student.log_scale.exp() * rows).T + student.bias
+    unknown = near[target.argmax(-1)] & (best > TEACHER_BOX_FLOOR)[..., None]
+    return quality_focal(logits, torch.zeros_like(logits), ~unknown)
+
+
+def detection_loss(outputs, prompts, student, strides, size, teacher_out, labels, listed, seams, bank=None):
+    """Loss terms as a dict. `prompts` [C,128], the first 80 are the teacher's names; `labels` [B,n,6], padded with zeros; `listed` [B,4,C];
+    `bank`: rows [K,128] of other names and which of the prompts they are near to, [C,K].
 
     Nothing here depends on how many labels there are: where a GPU works, it never has to wait for an answer.
     """
@@ -182,7 +191,8 @@ def detection_loss(outputs, prompts, student, strides, size, teacher_out, labels
     norm = best.sum().clamp(min=1)
     weight = best * (best > TEACHER_BOX_FLOOR)
     l1 = ((boxes - box_target).abs() / steps[:, None]).mean(-1)
-    return {
+    losses = {} if bank is None else {"bank": absent(embedding, student, *bank, target, best) / norm}
+    return losses | {
         "score": quality_focal(logits, target, valid) / norm,
         "object": quality_focal(geometry[..., 4], best, None) / norm,
         "giou": 2.0 * ((1 - giou(boxes, box_target)[0]) * weight).sum() / norm,

@@ -42,7 +42,7 @@ from student import STRIDES, Student
 from teacher import COCO80, Teacher
 
 HERE = Path(__file__).resolve().parent
-LOSSES = ("score", "object", "giou", "l1")
+LOSSES = ("score", "bank", "object", "giou", "l1")
 
 
 def schedule(progress, decay):
@@ -74,6 +74,8 @@ def main():
     p.add_argument("--steps", type=int, default=10**9, help="stop after so many steps, for trials")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--weights", type=Path, help="start from these weights (any precision) instead of random ones")
+    p.add_argument("--bank", type=int, default=256, help="names of the vocabulary that no photo shows, asked for in each step")
+    p.add_argument("--only", nargs="+", default=[""], help="train these modules only (head.what), with the scale and bias of alignment")
     p.add_argument("--threads", type=int, default=2, help="of PyTorch on the CPU")
     p.add_argument("--workers", type=int, help="processes that make pictures: by default 1 for a CPU, all cores but two for GPUs")
     p.add_argument("--compile", action="store_true", help="torch.compile the student")
@@ -110,10 +112,13 @@ def main():
     average = copy.deepcopy(student)
     keep = 0.998 ** (a.batch * processes / 64)  # the mean of some 32,000 pictures
     tensors = [[t for t in m.state_dict().values() if t.is_floating_point()] for m in (average, student)]
-    matrices = [q for n, q in student.named_parameters() if q.ndim == 4 and "where.1" not in n and "what.2" not in n]
+    for name, q in student.named_parameters():
+        q.requires_grad_("." not in name or name.startswith(tuple(a.only)))
+    learnt = [q for q in student.parameters() if q.requires_grad]
+    matrices = [q for n, q in student.named_parameters() if q.requires_grad and q.ndim == 4 and "where.1" not in n and "what.2" not in n]
     ids = {id(q) for q in matrices}
-    decay = [q for q in student.parameters() if id(q) not in ids and q.ndim == 4]
-    plain = [q for q in student.parameters() if id(q) not in ids and q.ndim < 4]
+    decay = [q for q in learnt if id(q) not in ids and q.ndim == 4]
+    plain = [q for q in learnt if id(q) not in ids and q.ndim < 4]
     drawn_there = gpu and not cutouts
     recorded = drawn_there and processes == 1 and not a.eager
     clock = torch.zeros(1, device=device)
@@ -140,13 +145,13 @@ def main():
     sums, steps, last_print, last_save = torch.zeros(len(LOSSES), device=device), 0, time.time(), time.time()
     rank or print(f"{processes} x {device}, {a.batch} pictures a step each, lr {a.lr:.2e}, {workers} workers, {len(split.names)} names", flush=True)
 
-    def learn(rgb, prompts, labels, listed, seams):
+    def learn(rgb, prompts, labels, listed, rows, near, seams):
         """One step on a batch; its losses are added to `sums`."""
         answers = teacher(rgb)
         x = rgb.float().div(255).contiguous(memory_format=torch.channels_last)
         with autocast(device):
             outputs = forward(x)
-        losses = detection_loss(outputs, prompts, student, STRIDES, rgb.shape[-1], answers, labels, listed, seams)
+        losses = detection_loss(outputs, prompts, student, STRIDES, rgb.shape[-1], answers, labels, listed, seams, (rows, near))
         for o in optimisers:
             o.zero_grad(set_to_none=True)
         sum(losses.values()).backward()
@@ -192,11 +197,12 @@ def main():
         rate.fill_(a.lr * schedule(progress, a.decay))
         if drawn_there:
             size, source, sampling, colour, seams, labels, photos = next(batches)
-            play(size, source, sampling, colour, seams, bank.sample(rng), labels, split.exhaustive[photos])
+            play(size, source, sampling, colour, seams, bank.sample(rng), labels, split.exhaustive[photos], *bank.negatives(a.bank, rng))
         else:
             rgb, labels, photos, seams = next(batches)
             asked, labels, listed = asked_names(labels, photos, split.exhaustive)
-            learn(*(t.to(device, non_blocking=True) for t in (rgb, bank.sample(rng)[asked], labels, listed, seams)))
+            rows, near = bank.negatives(a.bank, rng)
+            learn(*(t.to(device, non_blocking=True) for t in (rgb, bank.sample(rng)[asked], labels, listed, rows, near[asked], seams)))
         spent, began = clock.item() if processes > 1 else elapsed(), time.time()
         step, seen = step + 1, seen + a.batch * processes
         steps += 1

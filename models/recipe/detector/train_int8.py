@@ -9,6 +9,7 @@ through, saturation stops them (straight-through estimator). Normalisation is fo
 
 import argparse
 import copy
+import random
 import sys
 import time
 from pathlib import Path
@@ -27,6 +28,7 @@ from student import STRIDES, Conv
 from teacher import COCO80
 
 HERE = Path(__file__).resolve().parent
+BANK = 128  # names of the vocabulary, beside the data's
 sys.path.append(str(HERE.parent))
 from quantize import steps  # noqa: E402
 from recover import module  # noqa: E402
@@ -113,10 +115,10 @@ def main():
         int8.load_state_dict(c["int8"])
         optimiser.load_state_dict(c["optimiser"])
         seen = c["seen"]
-    prompts = F.normalize(PromptBank(a.build / "text/prompts.npz", split.names).names(), dim=1)
+    bank, rng = PromptBank(a.build / "text/prompts.npz", split.names), random.Random(seen)
     points, sides = grid(DEPLOYED, STRIDES)
     pictures = Pictures(split, store, a.batch, (DEPLOYED,), 0.15, seen)
-    everything = torch.ones(a.batch, 4, len(prompts), dtype=torch.bool)
+    everything = torch.ones(a.batch, 4, len(split.names) + BANK, dtype=torch.bool)
     sums, began = np.zeros(5), time.time()
 
     def answers(network, x):
@@ -130,6 +132,7 @@ def main():
         for g in optimiser.param_groups:
             g["lr"] = a.lr * min(1, seen / 500 + 0.05) * max(0.0, 1 - seen / a.pictures)
         x = rgb.float().div(255).contiguous(memory_format=torch.channels_last)
+        prompts = F.normalize(torch.cat([bank.names(), bank.negatives(BANK, rng)[0]]), dim=1)
         with torch.no_grad():
             exact, outputs = answers(student, x)
             embedding, geometry = (by_location(maps) for maps in zip(*outputs))

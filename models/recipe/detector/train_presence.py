@@ -4,8 +4,9 @@
 
 "Is it in the picture at all?" is asked of the whole picture: mean and greatest value of every feature channel at strides 16, 32 and 64
 go through two layers to one vector, which is compared with prompts like an object is. Learnt from image-level truth: names that a
-photo's set annotates exhaustively (present or absent), image labels without boxes (present), and captions (their embedding is nearer to
-their own photo than to the others of the batch). The detector's features of every photo, in a few views, are computed once.
+photo's set annotates exhaustively (present or absent), image labels without boxes (present), and captions: names of the whole vocabulary that they
+mention are present, the others absent, but for those near to what is present. The detector's features of every photo, in a few views, are
+computed once.
 """
 
 import argparse
@@ -15,9 +16,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from data import DEPLOYED, GREY, letterbox
+from captions import mentioned
+from data import DEPLOYED, letterbox
 from frozen import Frozen
-from prompts import PromptBank
+from prompts import NEAR, PromptBank
 from student import Presence, pooled
 
 HERE = Path(__file__).resolve().parent
@@ -76,6 +78,7 @@ def main():
     p.add_argument("--build", default=HERE.parents[1] / "build", type=Path)
     p.add_argument("--views", type=int, default=3)
     p.add_argument("--epochs", type=int, default=30)
+    p.add_argument("--captions", type=float, default=0.03, help="weight of the names that only captions tell of")
     p.add_argument("--threads", type=int, default=2)
     a = p.parse_args()
     torch.set_num_threads(a.threads)
@@ -85,6 +88,17 @@ def main():
     x, xv = gather(train, a.views, out / "presence_train.pt"), gather(val, 1, out / "presence_val.pt")
     bank = PromptBank(a.build / "text/prompts.npz", train.split.names)
     present, known = truth(train.split)
+    # names that nothing labels are known from captions alone
+    others = F.normalize(bank.embedding[bank.others], dim=1)
+    said = mentioned(train.split.images, train.split.names + [bank.texts[i] for i in bank.others])
+    own, said = said.split((len(train.split.names), len(bank.others)), 1)
+    own &= ~known  # of what is annotated, boxes know better
+    present |= own
+    known |= own
+    there = F.normalize(bank.names(), dim=1) @ others.T >= NEAR, others @ others.T >= NEAR
+    near = (present.float() @ there[0].float() > 0) | (said.float() @ there[1].float() > 0)
+    asked = (said | ~near) & said.any(1)[:, None]
+    print(f"{int(own.sum())} mentions of the data's names, {int(said.sum())} of {len(others)} others, in captions of {int(said.any(1).sum())} photos", flush=True)
     weight = known.float()
     model = Presence(x.shape[-1])
     optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05)
@@ -105,6 +119,8 @@ def main():
         # rare names count as much as their positives allow
         bce = F.binary_cross_entropy_with_logits(logit, present[rows].float(), reduction="none") * weight[rows]
         loss = bce.sum() / present[rows].sum().clamp(min=1)
+        bce = F.binary_cross_entropy_with_logits(model.logits(v, others), said[rows].float(), reduction="none") * asked[rows]
+        loss = loss + a.captions * bce.sum() / said[rows].sum().clamp(min=1)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
