@@ -4,6 +4,7 @@
 """
 
 import json
+import random
 import sys
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import loss  # noqa: E402
 from data import Pictures, PhotoStore, Split  # noqa: E402
 from drawing import MOST_LABELS, Album, Plans  # noqa: E402
 from optimiser import Muon  # noqa: E402
+from prompts import PromptBank  # noqa: E402
 from student import STRIDES, Student  # noqa: E402
 
 NAMES = [f"name {n}" for n in range(80)]
@@ -52,6 +54,26 @@ def test_a_plan_is_drawn_as_opencv_draws_it(photos, mosaic):
     assert 0 < count <= MOST_LABELS and torch.equal(boxes[:, :count], same_boxes) and not boxes[:, count:].any()
     off = (album.draw(size, *plan).int() - rgb.int()).abs().float()
     assert off.mean() < 1 and (off > 8).float().mean() < 0.02  # edges of photos fall on one side or the other
+
+
+def test_a_name_of_the_bank_is_absent_but_where_a_near_name_is():
+    student, embedding = Student(), torch.ones(1, 3, 128, requires_grad=True)
+    rows, near = torch.eye(2, 128), torch.tensor([[True, False], [False, False]])
+    target = torch.tensor([[[0.9, 0.1], [0.1, 0.9], [0.05, 0.01]]])  # the first name, the second, nothing
+    loss.absent(embedding, student, rows, near, target, target.max(-1).values).backward()
+    pulled = embedding.grad[..., :2] > 0  # away from which of the two rows each location is pushed
+    assert pulled.tolist() == [[[False, True], [True, True], [True, True]]]
+
+
+def test_the_bank_has_only_names_that_the_data_lacks(tmp_path):
+    rows = np.eye(6, 128, dtype=np.float16)
+    rows[3, 0] = rows[4, 1] = 1  # a synonym of the stranger is like the first name, and like the second
+    np.savez(tmp_path / "prompts.npz", texts=np.array(["cat", "dog", "hound", "stranger", "alien", "a phrase"]), embedding=rows,
+             kind=np.array(["name", "name", "synonym", "name", "synonym", "phrase"]), owner=np.array([0, 1, 1, 2, 2, -1]))
+    bank = PromptBank(tmp_path / "prompts.npz", ["cat", "dog"])
+    assert [bank.texts[i] for i in bank.others] == ["stranger", "alien"]
+    given, near = bank.negatives(2, random.Random(0))
+    assert near.tolist() == [[bool(r[0] > 0) for r in given], [bool(r[1] > 0) for r in given]] and near.any(0).all()
 
 
 def test_the_fused_focal_loss_is_the_plain_one():

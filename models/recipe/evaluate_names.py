@@ -1,0 +1,93 @@
+"""The whole vocabulary at once: is a thing's name among the nearest of all names, and does a name that is in no photo stay silent?
+
+    python evaluate_names.py        # ../../shared/data/val.json; COCO's photos and names
+
+`tarsier everything` names each object by the nearest of all names of the pack. Of the labelled boxes that it finds (IoU at least 0.5, the
+best such object) it is counted where the label's name comes. Many names are true of one thing (a person is a human): the first place
+is no measure, the first three and five are.
+
+Then names that no training photo shows and that are not near to one that some do (`prompts.NEAR`) are asked of every photo, at the pack's
+thresholds: each box is taken for a mistake. Nobody looked: a lamp post may be one.
+"""
+
+import argparse
+import json
+import random
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+from evaluate import COCO80, HERE, add_binary_options, coco_truth, through_binary
+
+PLACES = (1, 3, 5, 10)
+
+
+def everything(a, files):
+    """[(file name, boxes [n,4] x y w h, names nearest first)] of `tarsier everything`."""
+    command = [a.tarsier, "everything", "--pack", a.pack, "--names", max(PLACES), "--format", "json", "--threads", a.threads, *files]
+    done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, check=True)
+    for line in done.stdout.splitlines():
+        frame = json.loads(line)
+        boxes = [(d["bbox"]["center"]["x"] - d["bbox"]["size_x"] / 2, d["bbox"]["center"]["y"] - d["bbox"]["size_y"] / 2, d["bbox"]["size_x"], d["bbox"]["size_y"]) for d in frame["detections"]]
+        yield Path(frame["file_name"]).name, np.array(boxes).reshape(-1, 4), [[r["class_id"] for r in d["results"]] for d in frame["detections"]]
+
+
+def overlaps(boxes, box):
+    """IoU of boxes [n,4] with one, all x y w h."""
+    low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, :2] + boxes[:, 2:], np.add(box[:2], box[2:]))
+    both = np.clip(high - low, 0, None).prod(1)
+    return both / (boxes[:, 2:].prod(1) + box[2] * box[3] - both)
+
+
+def strangers(build, count):
+    """Names of the vocabulary that no training photo shows, and that are not near to one that some do."""
+    from prompts import NEAR, PromptBank
+
+    records = json.load(open(build / "text/categories.json"))
+    trained = [c["name"] for c in records if "training" in c["sets"]]
+    others = [c["name"] for c in records if "training" not in c["sets"]]
+    rows = {kind: PromptBank(build / "text/prompts.npz", names).names().numpy() for kind, names in (("trained", trained), ("others", others))}
+    far = (rows["others"] @ rows["trained"].T).max(1) < NEAR
+    return random.Random(0).sample([n for n, f in zip(others, far) if f], count)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_binary_options(p)
+    p.add_argument("--source", default="coco", help="only photos of this `source`; `any` takes all")
+    p.add_argument("--build", default=HERE.parent / "build", type=Path)
+    p.add_argument("--strangers", type=int, default=200, help="names that are in no photo")
+    p.add_argument("--output", type=Path, help="write the numbers as JSON")
+    a = p.parse_args()
+    truth, ids = coco_truth(a.annotations, a.source, a.limit)
+    files = [a.images / im["file_name"] for im in truth["images"]]
+    name_of, labels = {k: n for n, k in ids.items()}, {}
+    file_of = {im["id"]: Path(im["file_name"]).name for im in truth["images"]}
+    for n in truth["annotations"]:
+        if not n.get("iscrowd"):
+            labels.setdefault(file_of[n["image_id"]], []).append((name_of[n["category_id"]], n["bbox"]))
+    places, total = {}, 0
+    for file, boxes, names in everything(a, files):
+        for name, box in labels.get(file, []):
+            total += 1
+            overlap = overlaps(boxes, box)
+            if len(boxes) and overlap.max() >= 0.5:
+                nearest = names[overlap.argmax()]
+                places.setdefault(name, []).append(nearest.index(name) if name in nearest else max(PLACES))
+    every = np.concatenate(list(places.values()))
+    numbers = {"labelled boxes": total, "found by `everything`": len(every)}
+    numbers |= {f"name among the nearest {n} of all, share of boxes": round(float((every < n).mean()), 3) for n in PLACES}
+    numbers |= {f"name among the nearest {n} of all, mean over names": round(float(np.mean([(np.array(v) < n).mean() for v in places.values()])), 3) for n in PLACES}
+    asked = strangers(a.build, a.strangers)
+    found = through_binary(a, files, asked)
+    pairs = {(r["file_name"], r["category_name"]) for r in found}
+    numbers |= {"names that are in no photo": len(asked), "of these and photos, share of pairs with a box": round(len(pairs) / len(asked) / len(files), 4)}
+    for k, v in numbers.items():
+        print(f"{k}: {v}")
+    if a.output:
+        a.output.write_text(json.dumps({**numbers, "places by name": {n: v for n, v in sorted(places.items())}}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
