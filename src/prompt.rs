@@ -174,8 +174,10 @@ impl PromptSet {
         if requests.is_empty() || requests.len() > MAX_PROMPTS {
             return Err(PromptError::Count(requests.len()));
         }
-        let (mut prompts, mut rows, mut thresholds) = (Vec::new(), Vec::new(), Vec::new());
-        let mut known = std::collections::HashSet::new();
+        let count = requests.len();
+        let (mut prompts, mut rows) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut thresholds = Vec::with_capacity(count);
+        let mut known = std::collections::HashSet::with_capacity(count);
         for (i, request) in requests.iter().enumerate() {
             progress(i);
             let text = request.text();

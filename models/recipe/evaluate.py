@@ -34,6 +34,7 @@ PROPOSALS = 300
 
 
 SYNONYMS = {"couch": "sofa", "dog": "puppy", "bicycle": "bike", "car": "automobile", "motorcycle": "motorbike", "airplane": "plane", "tv": "television", "cell phone": "mobile phone"}
+SENTENCES = ("a {}", "a photo of a {}", "the {} on the left")  # names that the encoder has to find in more words
 
 
 def through_binary(a, files, names=COCO80, threshold=None, *more):
@@ -282,6 +283,12 @@ def main():
                 pr = evaluated(other_found, [name]).eval["precision"][:, :, 0, 0, 2] if other_found else np.zeros(1)
                 loss[f"{other} for {name}"] = [round(100 * float(pr.mean()), 2), round(ap[name], 2)]
         more["AP by synonym, by name"] = loss
+        said = {}
+        for form in SENTENCES:
+            back = {form.format(n): n for n in COCO80}
+            pr = evaluated(as_results(through_binary(a, files, list(back), a.threshold), back.get), COCO80).eval["precision"][:, :, :, 0, 2]
+            said[form] = round(100 * float(pr[pr > -1].mean()), 2)
+        more["AP by sentence"] = said
         there = presences(a, files)
         has = {(im["file_name"], n): False for im in truth["images"] for n in ids}
         has.update({(file_of[n["image_id"]], name_of[n["category_id"]]): True for n in truth["annotations"]})

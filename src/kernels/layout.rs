@@ -358,12 +358,12 @@ fn is_calm([a, b]: &[[i8; ROW]; 2]) -> bool {
     most(1).max(most(-1)) <= u16::from(CALM)
 }
 
-/// A row in coarser steps, so that its values are calm ([`Magnitude::Calm`]) as a pointwise kernel, and how many of the old steps a new one is.
+/// Appends a row to others in coarser steps, so that its values are calm ([`Magnitude::Calm`]) as a pointwise kernel; returns how many of
+/// the old steps a new one is.
 ///
 /// The products of a name with every object of a frame are then as fast as those of a convolution. What is lost is a bit or
 /// two of eight: with the default pack a score moves by some thousandths.
-#[must_use]
-pub fn calm(values: &[i8]) -> (Vec<i8>, f32) {
+pub fn calm(values: &[i8], to: &mut Vec<i8>) -> f32 {
     let largest = values.iter().map(|v| v.unsigned_abs()).max().unwrap_or(0);
     // what `is_calm` looks at: four of a channel, in halves of neighbouring groups
     let fours = values
@@ -383,8 +383,10 @@ pub fn calm(values: &[i8]) -> (Vec<i8>, f32) {
     let step = (f32::from(largest) / f32::from(NARROW))
         .max(most / f32::from(CALM - 2))
         .max(1.0);
-    let values = values.iter().map(|&v| (f32::from(v) / step).round() as i8);
-    (values.collect(), step)
+    // half away from zero, like `round`, which without SSE4.1 is a call for every value
+    let rounded = |v: f32| (v + 0.5f32.copysign(v)) as i32 as i8;
+    to.extend(values.iter().map(|&v| rounded(f32::from(v) / step)));
+    step
 }
 
 /// Whether all weights are narrow: from -[`NARROW`] to [`NARROW`].
@@ -558,7 +560,8 @@ mod tests {
             gentle,
             vec![0; 128],
         ] {
-            let (small, step) = calm(&values);
+            let mut small = Vec::new();
+            let step = calm(&values, &mut small);
             let mut rows = small.clone();
             rows.resize(LANE * values.len(), 0);
             let shape = KernelShape {

@@ -32,8 +32,8 @@ impl PromptTable {
     #[must_use]
     pub fn new(rows: &[Row], objects: Quant) -> Self {
         let embedding = rows[0].values.len();
-        let (calm, steps): (Vec<Vec<i8>>, Vec<f32>) = rows.iter().map(|r| calm(&r.values)).unzip();
-        let flat = calm.concat();
+        let mut flat = Vec::with_capacity(rows.len() * embedding);
+        let steps: Vec<f32> = (rows.iter().map(|r| calm(&r.values, &mut flat))).collect();
         let shape = KernelShape {
             out_channels: rows.len(),
             in_channels: embedding,
@@ -48,8 +48,8 @@ impl PromptTable {
             values.resize(padded, padding);
             values
         };
-        let mut sum_bias: Vec<i32> = calm
-            .iter()
+        let mut sum_bias: Vec<i32> = flat
+            .chunks_exact(embedding)
             .map(|values| {
                 let sum: i32 = values.iter().map(|&w| i32::from(w)).sum();
                 -i32::from(objects.zero_point) * sum
@@ -66,7 +66,7 @@ impl PromptTable {
                 0.0,
             ),
             bias: fill(&mut rows.iter().map(|r| r.bias), f32::MIN),
-            units: fill(&mut calm.iter().map(|values| unit(values)), 0.0),
+            units: fill(&mut flat.chunks_exact(embedding).map(unit), 0.0),
             magnitude: Magnitude::of(&weights, LANE / GROUP),
             embedding,
             weights,
