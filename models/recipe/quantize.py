@@ -4,9 +4,10 @@
     python quantize.py ground              # build/detector/ground_fp32.onnx   -> ground_qdq.onnx
     python quantize.py text                # build/text/encoder_fp32.onnx      -> encoder_qdq.onnx
 
-Weights have 7 bits, -63..63: the kernels for AVX2 and plain NEON are faster with them (sums of two or four products fit 16 bits), and the detector loses
-nothing (AP on 382 photos 7.5 with 7 bits and with 8). A channel in which four that AVX2 adds would be too large has coarser steps (`steps`). onnxruntime itself needs them on x86 without VNNI: its int8 convolutions saturate there, and
-with 8-bit weights the same graph has AP 4.9 through it, where the runtime, which is exact, has 7.5.
+Weights have 7 bits, -63..63: the kernels for AVX2 and plain NEON are faster with them (sums of two or four products fit 16 bits). A channel in which
+four that AVX2 adds would be too large has coarser steps (`steps`). Rounding to them cost the detector 0.7 AP; detector/train_int8.py gets that back.
+onnxruntime itself needs 7 bits on x86 without VNNI: its int8 convolutions saturate there, and with 8-bit weights a graph with AP 7.5 in the
+runtime, which is exact, had 4.9 through it.
 
 onnxruntime's quantiser inserts the nodes. What this file decides is ranges:
 * tensors joined by Concat, Resize, MaxPool or Gather share one range, so that concatenation and upsampling move bytes and compute nothing;
