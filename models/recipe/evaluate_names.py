@@ -18,26 +18,21 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluate import COCO80, HERE, add_binary_options, coco_truth, through_binary
+from evaluate import HERE, add_binary_options, coco_truth, through_binary
+from evaluate_errors import ious
 
 PLACES = (1, 3, 5, 10)
 
 
 def everything(a, files):
-    """[(file name, boxes [n,4] x y w h, names nearest first)] of `tarsier everything`."""
+    """[(file name, boxes [n,4] in pixels of the photo, names nearest first)] of `tarsier everything`."""
     command = [a.tarsier, "everything", "--pack", a.pack, "--names", max(PLACES), "--format", "json", "--threads", a.threads, *files]
     done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, check=True)
     for line in done.stdout.splitlines():
         frame = json.loads(line)
-        boxes = [(d["bbox"]["center"]["x"] - d["bbox"]["size_x"] / 2, d["bbox"]["center"]["y"] - d["bbox"]["size_y"] / 2, d["bbox"]["size_x"], d["bbox"]["size_y"]) for d in frame["detections"]]
-        yield Path(frame["file_name"]).name, np.array(boxes).reshape(-1, 4), [[r["class_id"] for r in d["results"]] for d in frame["detections"]]
-
-
-def overlaps(boxes, box):
-    """IoU of boxes [n,4] with one, all x y w h."""
-    low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, :2] + boxes[:, 2:], np.add(box[:2], box[2:]))
-    both = np.clip(high - low, 0, None).prod(1)
-    return both / (boxes[:, 2:].prod(1) + box[2] * box[3] - both)
+        boxes = np.array([(d["bbox"]["center"]["x"], d["bbox"]["center"]["y"], d["bbox"]["size_x"], d["bbox"]["size_y"]) for d in frame["detections"]]).reshape(-1, 4)
+        middle, half = boxes[:, :2], boxes[:, 2:] / 2
+        yield Path(frame["file_name"]).name, np.concatenate([middle - half, middle + half], 1), [[r["class_id"] for r in d["results"]] for d in frame["detections"]]
 
 
 def strangers(build, count):
@@ -47,8 +42,8 @@ def strangers(build, count):
     records = json.load(open(build / "text/categories.json"))
     trained = [c["name"] for c in records if "training" in c["sets"]]
     others = [c["name"] for c in records if "training" not in c["sets"]]
-    rows = {kind: PromptBank(build / "text/prompts.npz", names).names().numpy() for kind, names in (("trained", trained), ("others", others))}
-    far = (rows["others"] @ rows["trained"].T).max(1) < NEAR
+    rows = PromptBank(build / "text/prompts.npz", trained + others).names().numpy()
+    far = (rows[len(trained) :] @ rows[: len(trained)].T).max(1) < NEAR
     return random.Random(0).sample([n for n, f in zip(others, far) if f], count)
 
 
@@ -71,7 +66,8 @@ def main():
     for file, boxes, names in everything(a, files):
         for name, box in labels.get(file, []):
             total += 1
-            overlap = overlaps(boxes, box)
+            x, y, w, h = box
+            overlap = ious(boxes, np.array([[x, y, x + w, y + h]]))
             if len(boxes) and overlap.max() >= 0.5:
                 nearest = names[overlap.argmax()]
                 places.setdefault(name, []).append(nearest.index(name) if name in nearest else max(PLACES))

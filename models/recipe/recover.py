@@ -169,6 +169,7 @@ def main():
     import sys
 
     sys.path.insert(0, str(HERE / "detector"))
+    from export import objectness_as_logit
     from ground import Grounder
     from student import Masks, Presence, Student, Stuff
 
@@ -186,10 +187,8 @@ def main():
         graphs["presence"]["presence.layers.3"] = graphs["presence"].pop("presence.layers.2")
 
     student = fill(Student(), graphs["backbone"] | graphs["head"], "")
-    with torch.no_grad():  # what export.py folds into the last layer is taken out again
-        last = student.head.where[-1]
-        last.weight[4] *= 2
-        last.bias[4] = (last.bias[4] - 5) * 2
+    objectness_as_logit(student)
+    with torch.no_grad():
         # before any calibration, where grounding says what that was
         ground = manifest.get("ground") or {"scale": manifest["alignment_scale"], "bias": manifest["alignment_bias"]}
         student.log_scale.fill_(np.log(ground["scale"]))

@@ -47,6 +47,7 @@ class Frozen:
         boxes = boxes_from_geometry(geometry, self.points, self.steps)
         return pick(embedding), pick(boxes), objectness, at
 
+    @torch.no_grad()
     def logits(self, embedding, prompts):
         """Alignment: [...,128] and unit rows [C,128] -> [...,C]."""
-        return self.student.log_scale.exp().item() * embedding @ prompts.T + self.student.bias.item()
+        return self.student.logits(embedding, prompts)

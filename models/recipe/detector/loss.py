@@ -154,7 +154,7 @@ def asked_names(labels, photos, exhaustive):
 
 def absent(embedding, student, rows, near, target, best):
     """Quality focal loss, summed, on names `rows` [K,128] that are nowhere, except where the best target is a name `near` [C,K] to them."""
-    logits = embedding @ (student.log_scale.exp() * rows).T + student.bias
+    logits = student.logits(embedding, rows)
     unknown = near[target.argmax(-1)] & (best > TEACHER_BOX_FLOOR)[..., None]
     return quality_focal(logits, torch.zeros_like(logits), ~unknown)
 
@@ -166,7 +166,7 @@ def detection_loss(outputs, prompts, student, strides, size, teacher_out, labels
     Nothing here depends on how many labels there are: where a GPU works, it never has to wait for an answer.
     """
     embedding, geometry = (by_location(maps) for maps in zip(*outputs))
-    logits = embedding @ (student.log_scale.exp() * prompts).T + student.bias
+    logits = student.logits(embedding, prompts)
     points, steps = grid(size, strides, logits.device)
     boxes = boxes_from_geometry(geometry, points, steps)
     t_scores, t_boxes = teacher_out

@@ -228,6 +228,10 @@ class Student(nn.Module):
     def forward(self, image):
         return self.head(self.backbone(image))
 
+    def logits(self, embedding, prompts):
+        """Alignment: [...,128] and unit rows [C,128] -> [...,C]."""
+        return embedding @ (self.log_scale.exp() * prompts).T + self.bias
+
 
 def macs(module, size=320):
     """Multiply-accumulates of one image."""

@@ -16,7 +16,7 @@ import torch
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 import quantize  # noqa: E402
 import train_int8  # noqa: E402
-from export import Exported, objectness_as_logit, objectness_as_stored, share_constants  # noqa: E402
+from export import export, objectness_as_logit, objectness_as_stored  # noqa: E402
 from student import Student  # noqa: E402
 
 SIZE = 64
@@ -35,10 +35,7 @@ def quantised(tmp_path_factory):
             torch.nn.init.uniform_(m.weight, 0.5, 2)
             torch.nn.init.normal_(m.bias, std=0.5)
     student = objectness_as_stored(student.eval()).requires_grad_(False)
-    exported = Exported(student)
-    torch.onnx.export(exported, torch.zeros(1, 3, SIZE, SIZE), str(folder / "detector_fp32.onnx"), dynamo=False, opset_version=17,
-                      input_names=["image"], output_names=exported.names, do_constant_folding=True)
-    onnx.save(share_constants(onnx.load(folder / "detector_fp32.onnx")), folder / "detector_fp32.onnx")
+    export(student, dict.fromkeys(("masks", "presence", "stuff")), photos.numpy(), SIZE, folder / "detector_fp32.onnx")
     np.savez(folder / "calibration.npz", image=photos.numpy())
     quantize.detector(folder, Namespace(tail=2e-5, weight_bits=7))
     return student, folder / "detector_qdq.onnx", photos.float() / 255

@@ -20,12 +20,12 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from data import DEPLOYED, PhotoStore, Pictures, Split
-from export import calibration_photos, load, objectness_as_logit
-from loss import boxes_from_geometry, by_location, detection_loss, grid, quality_focal
+from data import DEPLOYED, Pictures
+from export import objectness_as_logit
+from frozen import Frozen
+from loss import boxes_from_geometry, by_location, detection_loss, quality_focal
 from prompts import PromptBank
 from student import STRIDES, Conv
-from teacher import COCO80
 
 HERE = Path(__file__).resolve().parent
 BANK = 128  # names of the vocabulary, beside the data's
@@ -102,10 +102,8 @@ def main():
     torch.set_num_threads(a.threads)
     torch.manual_seed(0)
     out = a.build / "detector"
-    split = Split(a.shared / "data/train.json", COCO80)
-    store = PhotoStore(split, a.shared / "data/images", out / "photos")
-    student = load(out / "final.pt", calibration_photos(split, store, DEPLOYED, 768))
-    student.requires_grad_(False)
+    frozen = Frozen(a.shared, a.build)
+    split, student = frozen.split, frozen.student.requires_grad_(False)
     int8, own = as_int8(student, onnx.load(out / "detector_qdq.onnx").graph)
     learnt = [q for m in own.values() for q in (m.weight, m.bias)]
     optimiser = torch.optim.Adam(learnt, lr=a.lr)
@@ -116,8 +114,7 @@ def main():
         optimiser.load_state_dict(c["optimiser"])
         seen = c["seen"]
     bank, rng = PromptBank(a.build / "text/prompts.npz", split.names), random.Random(seen)
-    points, sides = grid(DEPLOYED, STRIDES)
-    pictures = Pictures(split, store, a.batch, (DEPLOYED,), 0.15, seen)
+    pictures = Pictures(split, frozen.store, a.batch, (DEPLOYED,), 0.15, seen)
     everything = torch.ones(a.batch, 4, len(split.names) + BANK, dtype=torch.bool)
     sums, began = np.zeros(5), time.time()
 
@@ -137,8 +134,8 @@ def main():
             exact, outputs = answers(student, x)
             embedding, geometry = (by_location(maps) for maps in zip(*outputs))
             objects = geometry[..., 4].sigmoid()
-            scores = (student.log_scale.exp() * embedding @ prompts.T + student.bias).sigmoid()
-            boxes = boxes_from_geometry(geometry, points, sides)
+            scores = student.logits(embedding, prompts).sigmoid()
+            boxes = boxes_from_geometry(geometry, frozen.points, frozen.steps)
         features, outputs = answers(int8, x)
         losses = detection_loss(outputs, prompts, int8, STRIDES, DEPLOYED, (scores, boxes), torch.zeros(len(rgb), 0, 6), everything, seams)
         # in training objectness follows the labels; without them it is the exact one that it must keep to

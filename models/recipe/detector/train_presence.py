@@ -95,8 +95,8 @@ def main():
     own &= ~known  # of what is annotated, boxes know better
     present |= own
     known |= own
-    there = F.normalize(bank.names(), dim=1) @ others.T >= NEAR, others @ others.T >= NEAR
-    near = (present.float() @ there[0].float() > 0) | (said.float() @ there[1].float() > 0)
+    alike = torch.cat([F.normalize(bank.names(), dim=1), others]) @ others.T >= NEAR
+    near = torch.cat([present, said], 1).float() @ alike.float() > 0
     asked = (said | ~near) & said.any(1)[:, None]
     print(f"{int(own.sum())} mentions of the data's names, {int(said.sum())} of {len(others)} others, in captions of {int(said.any(1).sum())} photos", flush=True)
     weight = known.float()
