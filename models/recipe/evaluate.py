@@ -31,6 +31,7 @@ from teacher import COCO80  # noqa: E402
 
 STRIDES = (8, 16, 32, 64)
 PROPOSALS = 300
+NMS_IOU = 0.6
 
 
 SYNONYMS = {"couch": "sofa", "dog": "puppy", "bicycle": "bike", "car": "automobile", "motorcycle": "motorbike", "airplane": "plane", "tv": "television", "cell phone": "mobile phone"}
@@ -137,7 +138,7 @@ def selected(boxes, scores, threshold):
     boxes = np.broadcast_to(boxes, (len(COCO80), *boxes.shape[-2:]))
     for c, name in enumerate(COCO80):
         at = np.nonzero(scores[:, c] > threshold)[0]
-        for i in at[nms(boxes[c, at], scores[at, c], 0.6)]:
+        for i in at[nms(boxes[c, at], scores[at, c], NMS_IOU)]:
             b = boxes[c, i]
             yield {"category_name": name, "bbox": [b[0], b[1], b[2] - b[0], b[3] - b[1]], "score": float(scores[i, c])}
 

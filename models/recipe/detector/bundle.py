@@ -3,7 +3,7 @@
     python bundle.py pack --shared ../../../../shared --output ../../build/bundle     # here: piece-00.tar, piece-01.tar, ...
     python bundle.py unpack --pieces ../../build/bundle --output /tmp/tarsier         # there, when all pieces have arrived
 
-Unpacked, `--output` has shared/ (data/train.json, data/val.json, data/images, teachers/) and build/ (text/prompts.npz, detector/*.pt): what
+Unpacked, `--output` has shared/ (data/train.json, data/val.json, data/images, teachers/) and build/ (text/prompts.npz, text/sentences.npz, detector/*.pt): what
 `train.py --shared ... --build ...` reads. Photos are shrunk to what training keeps of them (data.LONGEST) and saved as WebP under their own names (the
 content says what they are); labels stay in the pixels of the original. Of the prompts, those that training asks for: noun phrases stay behind.
 Every piece can be unpacked alone, a list of all of them is in each, and unpacking says what is missing.
@@ -52,6 +52,8 @@ def contents(a):
     for name in TEACHER:
         yield f"shared/teachers/{name}", (a.shared / "teachers" / name).read_bytes()
     yield "build/text/prompts.npz", prompts(a.build / "text/prompts.npz")
+    if (a.build / "text/sentences.npz").exists():
+        yield "build/text/sentences.npz", (a.build / "text/sentences.npz").read_bytes()
     for name in WEIGHTS:
         if (a.weights / name).exists():
             yield f"build/detector/{name}", (a.weights / name).read_bytes()

@@ -6,7 +6,7 @@
     target box   [B,L,4]   the label's box at labelled locations, else the teacher's
     valid        [B,L,C]   COCO names: always (the teacher answers). Others: only where the photo lists them as exhaustive,
                            or at a labelled location
-names of the bank          never there, but where the target's best name is near to them: then nobody knows
+rows of the bank           absent, somewhere, or nobody knows (`beside`)
 Loss = quality focal loss on scores and on objectness (the highest target of a location) + GIoU and L1 on boxes, weighted by the
 target score.
 """
@@ -16,8 +16,11 @@ import functools
 import torch
 import torch.nn.functional as F
 
+from bank import ABSENT, SOMEWHERE
+
 QUALITY_FLOOR = 0.4
 TEACHER_BOX_FLOOR = 0.1
+OBJECT = 0.3  # target from which a location is on an object, for what is somewhere
 
 
 def grid(size, strides, device=None):
@@ -152,16 +155,26 @@ def asked_names(labels, photos, exhaustive):
     return rows, labels, listed[..., rows]
 
 
-def absent(embedding, student, rows, near, target, best):
-    """Quality focal loss, summed, on names `rows` [K,128] that are nowhere, except where the best target is a name `near` [C,K] to them."""
+def beside(embedding, student, rows, near, told, target, best):
+    """Quality focal loss, summed, on rows of the bank [K,128], `near` [C,K] names, `told` [B,K] what each is to a picture (bank.py).
+
+    What is absent is nowhere, except where the best target is a name near to it: there nobody knows. What is somewhere is at the location, of those
+    with an object, that answers to it most; nobody knows about the others.
+    """
     logits = student.logits(embedding, rows)
     unknown = near[target.argmax(-1)] & (best > TEACHER_BOX_FLOOR)[..., None]
-    return quality_focal(logits, torch.zeros_like(logits), ~unknown)
+    valid = ~unknown & (told == ABSENT)[:, None]
+    at = logits.detach().masked_fill((best < OBJECT)[..., None], -torch.inf).argmax(1)  # [B,K]
+    objectness = best.gather(1, at)
+    there = (told == SOMEWHERE) & (objectness >= OBJECT)
+    goal = torch.zeros_like(logits).scatter_(1, at[:, None], (objectness * there)[:, None])
+    valid.scatter_(1, at[:, None], there[:, None] | valid.gather(1, at[:, None]))
+    return quality_focal(logits, goal, valid)
 
 
 def detection_loss(outputs, prompts, student, strides, size, teacher_out, labels, listed, seams, bank=None):
     """Loss terms as a dict. `prompts` [C,128], the first 80 are the teacher's names; `labels` [B,n,6], padded with zeros; `listed` [B,4,C];
-    `bank`: rows [K,128] of other names and which of the prompts they are near to, [C,K].
+    `bank`: what `EmbeddingBank.draw` gives.
 
     Nothing here depends on how many labels there are: where a GPU works, it never has to wait for an answer.
     """
@@ -191,7 +204,7 @@ def detection_loss(outputs, prompts, student, strides, size, teacher_out, labels
     norm = best.sum().clamp(min=1)
     weight = best * (best > TEACHER_BOX_FLOOR)
     l1 = ((boxes - box_target).abs() / steps[:, None]).mean(-1)
-    losses = {} if bank is None else {"bank": absent(embedding, student, *bank, target, best) / norm}
+    losses = {} if bank is None else {"bank": beside(embedding, student, *bank, target, best) / norm}
     return losses | {
         "score": quality_focal(logits, target, valid) / norm,
         "object": quality_focal(geometry[..., 4], best, None) / norm,

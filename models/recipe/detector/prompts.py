@@ -12,10 +12,10 @@ NEAR = 0.35  # cosine from which a name of the bank may be true of what another 
 class PromptBank:
     """Rows for the data's names, sampled among their texts at every step.
 
-    Reads `prompts.npz` of the text stage: texts, kind, owner, embedding [N,128] of unit length.
+    Reads `prompts.npz` of the text stage: texts, kind, owner, embedding [N,128] of unit length; and, if given, the names' sentences (sentences.py).
     """
 
-    def __init__(self, npz, names):
+    def __init__(self, npz, names, sentences=None):
         z = np.load(npz, allow_pickle=False)
         embedding = torch.from_numpy(z["embedding"].astype(np.float32))
         texts, kind, owner = z["texts"].tolist(), z["kind"].tolist(), z["owner"]
@@ -36,7 +36,13 @@ class PromptBank:
             synonyms = [r for r in rows if kind[r] in ("name", "synonym")]
             definitions = [r for r in rows if kind[r] == "definition"]
             self.ways.append((synonyms, definitions))
-
+        self.sentences = [[] for _ in names]
+        if sentences:
+            with np.load(sentences) as s:
+                for n, k in enumerate(s["owner"].tolist()):
+                    if k >= 0:
+                        self.sentences[k].append(len(embedding) + n)
+                self.embedding = torch.cat([embedding, torch.from_numpy(s["embedding"].astype(np.float32))])
         own = {int(owner[i]) for i in self.main}
         self.texts = texts
         self.others = [i for i, k in enumerate(kind) if k in ("name", "synonym") and int(owner[i]) not in own]
@@ -46,13 +52,15 @@ class PromptBank:
         return self.embedding[self.main]
 
     def sample(self, rng=random):
-        """[C,128]: 60 % the name, else a synonym, or (12 %) the definition."""
+        """[C,128]: half the time the name, else a synonym, the definition (10 %), or a sentence about it (15 %, where there are sentences)."""
         rows = []
-        for i, (synonyms, definitions) in zip(self.main, self.ways):
+        for i, (synonyms, definitions), sentences in zip(self.main, self.ways, self.sentences):
             u = rng.random()
-            if u < 0.6:
+            if u < 0.5:
                 rows.append(i)
-            elif u < 0.88 or not definitions:
+            elif u < 0.65 and sentences:
+                rows.append(rng.choice(sentences))
+            elif u < 0.9 or not definitions:
                 rows.append(rng.choice(synonyms))
             else:
                 rows.append(rng.choice(definitions))

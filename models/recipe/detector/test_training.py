@@ -16,8 +16,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import loss  # noqa: E402
+from bank import ABSENT, SOMEWHERE, UNKNOWN, EmbeddingBank  # noqa: E402
 from data import Pictures, PhotoStore, Split  # noqa: E402
 from drawing import MOST_LABELS, Album, Plans  # noqa: E402
+from mixing import blended, kept, mix  # noqa: E402
 from optimiser import Muon  # noqa: E402
 from prompts import PromptBank  # noqa: E402
 from student import STRIDES, Student  # noqa: E402
@@ -56,24 +58,69 @@ def test_a_plan_is_drawn_as_opencv_draws_it(photos, mosaic):
     assert off.mean() < 1 and (off > 8).float().mean() < 0.02  # edges of photos fall on one side or the other
 
 
-def test_a_name_of_the_bank_is_absent_but_where_a_near_name_is():
-    student, embedding = Student(), torch.ones(1, 3, 128, requires_grad=True)
-    rows, near = torch.eye(2, 128), torch.tensor([[True, False], [False, False]])
+def test_a_row_of_the_bank_is_absent_or_somewhere_or_nobody_knows():
+    student, embedding = Student(), torch.zeros(1, 3, 128)
+    embedding[0, 1, 2] = 0.1
+    embedding.requires_grad_()
+    rows, near = torch.eye(4, 128), torch.tensor([[True, False, False, False], [False] * 4])
     target = torch.tensor([[[0.9, 0.1], [0.1, 0.9], [0.05, 0.01]]])  # the first name, the second, nothing
-    loss.absent(embedding, student, rows, near, target, target.max(-1).values).backward()
-    pulled = embedding.grad[..., :2] > 0  # away from which of the two rows each location is pushed
-    assert pulled.tolist() == [[[False, True], [True, True], [True, True]]]
+    told = torch.tensor([[ABSENT, ABSENT, SOMEWHERE, UNKNOWN]])
+    loss.beside(embedding, student, rows, near, told, target, target.max(-1).values).backward()
+    pulled = embedding.grad[0, :, :4].sign()  # 1: away from the row, -1: towards it
+    assert pulled.tolist() == [[0, 1, 0, 0], [1, 1, -1, 0], [1, 1, 0, 0]]
+    embedding.grad = None
+    loss.beside(embedding, student, rows, near, told, target / 4, target.max(-1).values / 4).backward()  # no object: nobody knows where
+    assert not embedding.grad[..., 2].any()
 
 
-def test_the_bank_has_only_names_that_the_data_lacks(tmp_path):
+@pytest.fixture
+def bank(tmp_path):
+    """Two names of the data, a stranger with a synonym, a sentence about each name, captions of the first and last of three photos."""
     rows = np.eye(6, 128, dtype=np.float16)
-    rows[3, 0] = rows[4, 1] = 1  # a synonym of the stranger is like the first name, and like the second
+    rows[3, 0] = rows[4, 1] = 1  # the stranger is like the first name, its synonym like the second
     np.savez(tmp_path / "prompts.npz", texts=np.array(["cat", "dog", "hound", "stranger", "alien", "a phrase"]), embedding=rows,
              kind=np.array(["name", "name", "synonym", "name", "synonym", "phrase"]), owner=np.array([0, 1, 1, 2, 2, -1]))
-    bank = PromptBank(tmp_path / "prompts.npz", ["cat", "dog"])
-    assert [bank.texts[i] for i in bank.others] == ["stranger", "alien"]
-    given, near = bank.negatives(2, random.Random(0))
-    assert near.tolist() == [[bool(r[0] > 0) for r in given], [bool(r[1] > 0) for r in given]] and near.any(0).all()
+    captions = ["An alien at the window", "A stranger", "Nobody"]
+    np.savez(tmp_path / "sentences.npz", texts=np.array(["the cat", "the dog", *captions]), owner=np.array([0, 1, -1, -1, -1]), photo=np.array([-1, -1, 0, 2, 2]),
+             embedding=np.eye(5, 128, 100, dtype=np.float16), things=np.array(["alien", "cat"]))
+    prompts = PromptBank(tmp_path / "prompts.npz", ["cat", "dog"], tmp_path / "sentences.npz")
+    return prompts, EmbeddingBank(prompts, [{"captions": captions[:1]}, {}, {"captions": captions[1:]}], tmp_path / "sentences.npz")
+
+
+def test_prompts_are_names_synonyms_definitions_and_sentences(bank):
+    prompts, _ = bank
+    rng = random.Random(0)
+    asked = torch.stack([prompts.sample(rng) for _ in range(400)])
+    assert set(asked[:, 0].argmax(1).tolist()) == {0, 100} and set(asked[:, 1].argmax(1).tolist()) == {1, 2, 101}
+
+
+def test_the_bank_has_only_names_that_the_data_lacks_and_captions_of_the_photos(bank):
+    prompts, bank = bank
+    assert [prompts.texts[i] for i in prompts.others] == ["stranger", "alien"]
+    photos, seams, alone = torch.tensor([[0] * 4, [1] * 4, [2] * 4, [0, 1, 2, 1]]), torch.tensor([[320, 320]] * 3 + [[100, 200]]), torch.ones(4)
+    rows, near, told = bank.draw(2, 1, photos, seams, 320, alone, random.Random(0))
+    order = [3, 4] if rows[0, 3] else [4, 3]  # which row is the stranger, which the alien
+    assert near[:, :2].tolist() == [[order[0] == 3, order[1] == 3], [order[0] == 4, order[1] == 4]]
+    stranger, alien, caption = told[:, order.index(3)].tolist(), told[:, order.index(4)].tolist(), told[:, 2].tolist()
+    assert stranger == [ABSENT, ABSENT, UNKNOWN, UNKNOWN]  # not known to be a thing
+    assert alien == [SOMEWHERE, ABSENT, ABSENT, UNKNOWN]  # the mosaic may have cut it off
+    assert caption == ([SOMEWHERE, ABSENT, ABSENT, UNKNOWN] if rows[2, 102] else [ABSENT, ABSENT, SOMEWHERE, UNKNOWN])
+    weight = torch.tensor([1.0, 0.7, 0.7, 1.0])  # the second shows the first too, the third the second
+    rows, _, told = bank.draw(2, 0, photos, seams, 320, weight, random.Random(0))
+    assert told[:, int(rows[1, 4])].tolist() == [SOMEWHERE, UNKNOWN, ABSENT, UNKNOWN]
+
+
+def test_blended_pictures_have_no_labels_and_the_others_only_those_that_are_learnt():
+    weight, labelled = mix(4000, 0.5, 0.25, torch.Generator().manual_seed(0))
+    assert 0.47 < (weight < 1).float().mean() < 0.53 and 0.5 <= weight.min() and not labelled[weight < 1].any()
+    assert 0.22 < labelled[weight == 1].float().mean() < 0.28
+    rgb = torch.tensor([0, 100, 200], dtype=torch.uint8).view(3, 1, 1, 1).expand(3, 3, 2, 2)
+    weight = torch.tensor([1.0, 0.75, 1.0])
+    assert blended(rgb, weight)[:, 0, 0, 0].tolist() == [0, 75, 200]
+    labels = torch.tensor([[[0.0, 0, 9, 9, 3, 1], [0, 0, 9, 9, 90, 0.5]]] * 3)
+    labels, listed = kept(labels, torch.ones(3, 4, 90, dtype=torch.bool), weight, torch.tensor([True, False, False]))
+    assert labels[..., 5].tolist() == [[1, 0.5], [0, 0], [0, 0.5]]  # the third has its label of a name that is not the teacher's
+    assert listed.flatten(1).all(1).tolist() == [True, False, True]
 
 
 def test_the_fused_focal_loss_is_the_plain_one():
@@ -98,8 +145,10 @@ def test_a_step_never_waits_for_its_own_results():
         cells = sum((256 // s) ** 2 for s in STRIDES)
         answers = torch.rand(batch, cells, 80), torch.rand(batch, cells, 4)
         listed = torch.zeros(batch, 4, 90, dtype=torch.bool)
+        bank = torch.rand(9, 128), torch.zeros(90, 9, dtype=torch.bool), torch.zeros(batch, 9, dtype=torch.uint8)
+        labels, listed = kept(torch.rand(batch, 7, 6), listed, torch.ones(batch), torch.ones(batch, dtype=torch.bool))
         outputs = student(torch.rand(batch, 3, 256, 256))
-        losses = loss.detection_loss(outputs, torch.rand(90, 128), student, STRIDES, 256, answers, torch.rand(batch, 7, 6), listed, torch.full((batch, 2), 256))
+        losses = loss.detection_loss(outputs, torch.rand(90, 128), student, STRIDES, 256, answers, labels, listed, torch.full((batch, 2), 256), bank)
         sum(losses.values()).backward()
         torch.nn.utils.clip_grad_norm_(student.parameters(), 10.0)
         Muon([p for p in student.parameters() if p.ndim == 4], lr=torch.tensor(1e-3), weight_decay=0.05).step()

@@ -29,11 +29,13 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from bank import EmbeddingBank
 from cutouts import CutOuts
 from data import PhotoStore, Pictures, Split
 from drawing import Album, Plans
 from graph import Graphed
 from loss import asked_names, detection_loss
+from mixing import blended, kept, mix
 from optimiser import Muon
 from precision import autocast, whole
 from prompts import PromptBank
@@ -71,10 +73,12 @@ def main():
     p.add_argument("--sizes", type=int, nargs="+", default=[224, 256], help="picture sizes before that")
     p.add_argument("--last-sizes", type=int, nargs="+", default=[288, 320], help="picture sizes from then on")
     p.add_argument("--mosaic", type=float, nargs=2, default=[0.25, 0.15], help="share of mosaics before that and from then on")
+    p.add_argument("--blend", type=float, nargs=2, default=[0.5, 0.25], help="share of pictures that are two blended, before that and from then on")
+    p.add_argument("--labelled", type=float, nargs=2, default=[0.0, 0.0], help="share of the other ones whose labels of the teacher's names are learnt")
     p.add_argument("--steps", type=int, default=10**9, help="stop after so many steps, for trials")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--weights", type=Path, help="start from these weights (any precision) instead of random ones")
-    p.add_argument("--bank", type=int, default=256, help="names of the vocabulary that no photo shows, asked for in each step")
+    p.add_argument("--bank", type=int, nargs=2, default=[256, 32], help="names of the vocabulary that nothing labels, and captions, asked for in each step")
     p.add_argument("--only", nargs="+", default=[""], help="train these modules only (head.what), with the scale and bias of alignment")
     p.add_argument("--threads", type=int, default=2, help="of PyTorch on the CPU")
     p.add_argument("--workers", type=int, help="processes that make pictures: by default 1 for a CPU, all cores but two for GPUs")
@@ -104,7 +108,12 @@ def main():
     split = Split(a.shared / "data/train.json", COCO80, a.results, a.stuff_regions)
     cutouts = CutOuts(split) if a.copy_paste else None
     store = PhotoStore(split, a.shared / "data/images", out / "photos")
-    bank = PromptBank(a.build / "text/prompts.npz", split.names)
+    sentences = a.build / "text/sentences.npz"
+    if not sentences.exists():
+        rank or print(f"no {sentences}: neither sentences nor captions are asked for", flush=True)
+        sentences = None
+    prompts = PromptBank(a.build / "text/prompts.npz", split.names, sentences)
+    bank = EmbeddingBank(prompts, split.images, sentences)
     teacher = Teacher(a.shared / "teachers", device)
     student = Student().to(device, memory_format=torch.channels_last)
     if a.weights:
@@ -137,7 +146,7 @@ def main():
                 g["lr"] = rate
         spent, step, seen = c["spent"], c["step"], c["seen"]
         rank or print(f"continuing at step {step}, {seen} pictures, {spent / 3600:.2f} h", flush=True)
-    rng = random.Random(a.seed + step)  # the prompts asked for: the same in every process
+    rng = random.Random(a.seed + step)  # of the prompts asked for
     budget, drawn, batches = a.hours * 3600, None, None
     log = None if rank else RunLog(out / "log.csv", LOSSES)
     forward = torch.compile(student, dynamic=False) if a.compile else student
@@ -145,13 +154,15 @@ def main():
     sums, steps, last_print, last_save = torch.zeros(len(LOSSES), device=device), 0, time.time(), time.time()
     rank or print(f"{processes} x {device}, {a.batch} pictures a step each, lr {a.lr:.2e}, {workers} workers, {len(split.names)} names", flush=True)
 
-    def learn(rgb, prompts, labels, listed, rows, near, seams):
+    def learn(rgb, asked, labels, listed, rows, near, told, weight, labelled, seams):
         """One step on a batch; its losses are added to `sums`."""
+        rgb = blended(rgb, weight)
+        labels, listed = kept(labels, listed, weight, labelled)
         answers = teacher(rgb)
         x = rgb.float().div(255).contiguous(memory_format=torch.channels_last)
         with autocast(device):
             outputs = forward(x)
-        losses = detection_loss(outputs, prompts, student, STRIDES, rgb.shape[-1], answers, labels, listed, seams, (rows, near))
+        losses = detection_loss(outputs, asked, student, STRIDES, rgb.shape[-1], answers, labels, listed, seams, (rows, near, told))
         for o in optimisers:
             o.zero_grad(set_to_none=True)
         sum(losses.values()).backward()
@@ -195,14 +206,16 @@ def main():
             pictures = Plans(album, split, *more) if drawn_there else Pictures(split, store, *more, cutouts, a.copy_paste)
             batches = iter(torch.utils.data.DataLoader(pictures, batch_size=None, num_workers=workers, prefetch_factor=4, pin_memory=gpu and not drawn_there))
         rate.fill_(a.lr * schedule(progress, a.decay))
+        mixed = mix(a.batch, a.blend[last], a.labelled[last])
         if drawn_there:
             size, source, sampling, colour, seams, labels, photos = next(batches)
-            play(size, source, sampling, colour, seams, bank.sample(rng), labels, split.exhaustive[photos], *bank.negatives(a.bank, rng))
+            beside = bank.draw(*a.bank, photos, seams, size, mixed[0], rng)
+            play(size, source, sampling, colour, seams, prompts.sample(rng), labels, split.exhaustive[photos], *beside, *mixed)
         else:
             rgb, labels, photos, seams = next(batches)
             asked, labels, listed = asked_names(labels, photos, split.exhaustive)
-            rows, near = bank.negatives(a.bank, rng)
-            learn(*(t.to(device, non_blocking=True) for t in (rgb, bank.sample(rng)[asked], labels, listed, rows, near[asked], seams)))
+            rows, near, told = bank.draw(*a.bank, photos, seams, rgb.shape[-1], mixed[0], rng)
+            learn(*(t.to(device, non_blocking=True) for t in (rgb, prompts.sample(rng)[asked], labels, listed, rows, near[asked], told, *mixed, seams)))
         spent, began = clock.item() if processes > 1 else elapsed(), time.time()
         step, seen = step + 1, seen + a.batch * processes
         steps += 1

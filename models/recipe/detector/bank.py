@@ -1,0 +1,57 @@
+"""The embedding bank: what is asked for in every step beside the data's names. Names of the vocabulary that nothing labels, and captions.
+
+What a row of the bank is to a picture:
+    ABSENT     nowhere in it
+    UNKNOWN    perhaps in it
+    SOMEWHERE  in it, nobody says where (multiple-instance learning): what a caption of the photo says, if it is known to be a thing and all of the photo is there
+"""
+
+import numpy as np
+import torch
+
+from captions import mentioned
+from prompts import NEAR
+
+ABSENT, UNKNOWN, SOMEWHERE = 0, 1, 2
+MENTIONED = 0.25  # share of the names that captions of the batch's photos mention, if they mention as many
+
+
+class EmbeddingBank:
+    """`prompts`: the PromptBank of the split's names. Without `sentences` (npz of sentences.py) captions are not asked for."""
+
+    def __init__(self, prompts, images, sentences=None):
+        self.names, self.others = prompts.names(), prompts.embedding[prompts.others]
+        texts = [prompts.texts[i] for i in prompts.others]
+        self.said = mentioned(images, texts).numpy()
+        self.thing, self.photo, self.rows = np.zeros(len(texts), bool), np.zeros(0, int), self.others[:0]
+        if sentences:
+            with np.load(sentences) as z:
+                caption = z["photo"] >= 0
+                self.photo, self.rows = z["photo"][caption], torch.from_numpy(z["embedding"][caption].astype(np.float32))
+                self.thing = np.isin(texts, z["things"])
+        self.first, self.count = np.searchsorted(self.photo, np.arange(len(images))), np.bincount(self.photo, minlength=len(images))
+
+    def draw(self, names, captions, photos, seams, size, weight, rng):
+        """Rows [names+captions,128], which of the split's names [C,·] they are near to, and what they are to each picture [B,·].
+
+        `photos` [B,4] of each quadrant, `seams` [B,2], `weight` [B] of each picture where it is blended with the one before (mixing.py). Captions
+        are those of the batch's photos; none are drawn where no photo has one.
+        """
+        photos, whole = photos.numpy(), ((seams >= size).all(1) & (weight == 1)).numpy()
+        heard = np.flatnonzero(self.said[np.unique(photos)].any(0)).tolist()
+        chosen = rng.sample(heard, min(len(heard), int(names * MENTIONED)))
+        taken = set(chosen)
+        chosen += [i for i in rng.sample(range(len(self.others)), names) if i not in taken][: names - len(chosen)]
+        there = self.said[photos[..., None], np.array(chosen)].any(1)
+        told = there.astype(np.uint8) * np.where(self.thing[chosen], SOMEWHERE, UNKNOWN).astype(np.uint8)
+        rows = self.others[chosen]
+        speaking = [i for i in np.unique(photos).tolist() if self.count[i]]
+        if captions and speaking:
+            by = np.array(rng.choices(speaking, k=captions))
+            which = [self.first[i] + rng.randrange(self.count[i]) for i in by]
+            rows = torch.cat([rows, self.rows[which]])
+            own = (photos[..., None] == by).any(1)
+            told = np.concatenate([told, own.astype(np.uint8) * SOMEWHERE], 1)
+        told = np.where(whole[:, None], told, np.minimum(told, UNKNOWN))
+        beside = np.minimum(np.roll(told, 1, 0), UNKNOWN) * (weight < 1).numpy()[:, None]
+        return rows, self.names @ rows.T >= NEAR, torch.from_numpy(np.maximum(told, beside).astype(np.uint8))

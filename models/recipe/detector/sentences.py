@@ -1,0 +1,74 @@
+"""What people say instead of a name, as prompts for training: names in sentences, and the captions of the training photos.
+
+    python sentences.py        # build/text/encoder.pt -> build/text/sentences.npz
+
+Encoded by the sentence encoder that the runtime has, so that the detector learns from the very rows that it will be asked for: an encoder
+puts "a photo of a cup" and "the cup on the left" elsewhere than "cup". Writes texts, owner (the name's place in the split's list, -1 for a
+caption), photo (the caption's place in the split, -1 for a name's sentence), embedding f16 [N,128], and things: what the vocabulary knows to
+have boxes, by name and synonym.
+"""
+
+import argparse
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from data import Split
+from prompts import PromptBank
+from teacher import COCO80
+from train_ground import Encoder
+
+HERE = Path(__file__).resolve().parent
+FORMS = (
+    "{a}", "the {n}", "a photo of {a}", "a picture of the {n}", "{a} in the background", "is there {a}", "the {n} on the left", "the {n} on the right",
+    "the {n} in the middle", "the {size} {n}", "the {size} {n}", "the {colour} {n}", "{a} that is {colour}", "the {n} next to the {other}",
+    "the {n} in front of the {other}", "{a} without {b}",
+)
+WORDS = {"size": ("small", "large", "biggest", "smallest", "first", "second"),
+         "colour": ("red", "orange", "yellow", "green", "blue", "purple", "pink", "black", "white", "grey", "brown")}
+
+
+def with_article(name):
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
+def said(name, others, rng):
+    """Each of FORMS about a name; `others`: names that stand beside it."""
+    other = rng.choice(others)
+    words = {k: rng.choice(v) for k, v in WORDS.items()}
+    return [form.format(n=name, a=with_article(name), other=other, b=with_article(other), **words) for form in FORMS]
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--shared", default=HERE.parents[3] / "shared", type=Path)
+    p.add_argument("--build", default=HERE.parents[1] / "build", type=Path)
+    p.add_argument("--threads", type=int, default=2)
+    a = p.parse_args()
+    torch.set_num_threads(a.threads)
+    split, rng = Split(a.shared / "data/train.json", COCO80), random.Random(0)
+    bank, encode = PromptBank(a.build / "text/prompts.npz", split.names), Encoder(a.build)
+    texts, owner, photo = [], [], []
+    for k, (synonyms, _) in enumerate(bank.ways):
+        for name in dict.fromkeys([split.names[k], *(bank.texts[r] for r in synonyms)]):
+            sentences = said(name, COCO80, rng)
+            texts, owner, photo = texts + sentences, owner + [k] * len(sentences), photo + [-1] * len(sentences)
+    for i, im in enumerate(split.images):
+        captions = im.get("captions") or []
+        texts, owner, photo = texts + captions, owner + [-1] * len(captions), photo + [i] * len(captions)
+    rows = []
+    for first in range(0, len(texts), 512):
+        rows.append(encode(texts[first : first + 512]))
+        print(f"{min(first + 512, len(texts))} of {len(texts)} sentences", end="\r", flush=True)
+    print()
+    records = [c for c in json.load(open(a.build / "text/categories.json")) if c["kind"] == "thing" and c["kind_known"]]
+    things = sorted({n for c in records for n in (c["name"], *c["synonyms"])})
+    np.savez_compressed(a.build / "text/sentences.npz", texts=np.array(texts), owner=np.array(owner), photo=np.array(photo),
+                        embedding=torch.cat(rows).half().numpy(), things=np.array(things))
+
+
+if __name__ == "__main__":
+    main()
