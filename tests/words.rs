@@ -1,11 +1,6 @@
 //! Words of the user's own: their files, whole and damaged; their table; the cache of sentences; boxes that are shown; the commands.
 
-use std::{
-    fs,
-    path::Path,
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::{fs, path::Path, process::Stdio};
 
 use serde_json::{Value, json};
 use tarsier::{
@@ -1223,41 +1218,4 @@ fn words_beside_the_pack_that_do_not_fit_are_a_fault_and_the_loop_goes_on() {
     );
     client.report();
     drop(source);
-}
-
-#[test]
-fn a_change_of_prompts_costs_about_a_frame() {
-    let mut tables = Tables::open();
-    let mut pipeline =
-        Pipeline::open(&tables.pack, ONE_THREAD(), Settings::default()).expect("a pipeline");
-    let image = ImageFile::open(&root().join(PHOTO)).expect("a photo");
-    let names: Vec<Request> = tables
-        .vocabulary
-        .entries()
-        .iter()
-        .map(|e| name(&e.name))
-        .collect();
-    let mut report = Report::new(0, image.captured, image.size);
-    let few = tables.set(&names[..80], None);
-    let (mut frame, mut change) = (Duration::MAX, Duration::MAX);
-    for _ in 0..5 {
-        let clock = Instant::now();
-        let all = tables.set(&names, None);
-        change = change.min(clock.elapsed());
-        assert!(all.prompts().len() > 2000);
-        let clock = Instant::now();
-        pipeline
-            .detect(&image.frame(0).expect("a frame"), &few, &mut report)
-            .expect("a report");
-        frame = frame.min(clock.elapsed());
-    }
-    println!("all {} names: {change:?}; a frame: {frame:?}", names.len());
-    // on the fastest CPUs both take 4 ms, and which is less is chance;
-    // a debug build's frame runs the same kernels slowly and its tables more slowly yet
-    if !cfg!(debug_assertions) {
-        assert!(
-            change < 2 * frame,
-            "{change:?} for the prompts, {frame:?} for a frame"
-        );
-    }
 }
