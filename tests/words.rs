@@ -758,7 +758,7 @@ fn words_are_added_beside_the_pack_and_used_from_there() {
         "add",
         "astronaut",
         "--as",
-        "a smiling person",
+        "a young person",
         "--synonym",
         "spaceman",
         "--group",

@@ -32,7 +32,7 @@ from teacher import COCO80
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "text"))
 LEAST_AREA = 0.05  # of the photo, of what is meant: RefCOCO's rule (Kazemzadeh et al. 2014)
-REFUSED = 0.88  # share of absent sentences
+REFUSED = 0.9  # share of absent sentences
 GONE = 3  # absent sentences per photo and round
 
 
