@@ -5,7 +5,7 @@
 
 | file | what |
 |---|---|
-| detector.pt | the detector as it is exported: averaged weights, normalisation measured |
+| detector.pt | the detector as it is exported: averaged weights |
 | detector_int8.pt | the same, fine-tuned for int8 |
 | detector_constant.pt | the detector of a training that goes on (build/detector/checkpoint.pt), for `detector/train.py --weights` |
 | masks.pt, presence.pt, stuff.pt, ground.pt | the stages on top of it |
@@ -14,7 +14,6 @@
 """
 
 import argparse
-import hashlib
 import json
 import sys
 from pathlib import Path
@@ -23,11 +22,11 @@ import torch
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "detector"))
+from export import digest  # noqa: E402
 from precision import whole  # noqa: E402
 
 STAGES = ("masks", "presence", "stuff", "ground")
 NUMBERS = ("ground", "stuff", "calibration", "floor")
-PHOTOS = 768  # what export.py normalises over by default
 
 
 def half(state):
@@ -39,7 +38,7 @@ def half(state):
 
 def save(detector, text, kept):
     kept.mkdir(exist_ok=True)
-    files = {"detector": "final.measured.pt", "detector_int8": "final.int8.pt", "detector_constant": "checkpoint.pt"}
+    files = {"detector": "final.pt", "detector_int8": "final.int8.pt", "detector_constant": "checkpoint.pt"}
     parts = {name: (detector / file, "student") for name, file in files.items()}
     parts |= {n: (detector / f"{n}.pt", None) for n in STAGES} | {"text": (text / "encoder.pt", "average")}
     for name, (path, key) in parts.items():
@@ -56,9 +55,7 @@ def restore(detector, text, kept):
         folder.mkdir(parents=True, exist_ok=True)
     load = lambda name: whole(torch.load(kept / f"{name}.pt", weights_only=True))  # noqa: E731
     torch.save(load("detector"), detector / "final.pt")
-    digest = hashlib.sha256((detector / "final.pt").read_bytes()).hexdigest()
-    for done, name in (("measured", "detector"), ("int8", "detector_int8")):  # export.py need not measure it again, nor anybody tune it
-        torch.save({"key": f"{digest} {PHOTOS}", "student": load(name)}, detector / f"final.{done}.pt")
+    torch.save({"key": digest(detector / "final.pt"), "student": load("detector_int8")}, detector / "final.int8.pt")
     for name in STAGES:
         if (kept / f"{name}.pt").exists():
             torch.save(load(name), detector / f"{name}.pt")

@@ -2,8 +2,8 @@
 
     python recover.py --pack ../tarsier-s.tarsier      # -> build/detector/{final,masks,presence,stuff,ground}.pt, alignment, gate, calibration
 
-The networks are those of detector/student.py and ground.py. Batch normalisation is folded in a pack: it comes back as the identity, and
-export.py is told so (final.measured.pt), so `final.pt` can be exported and quantised but not trained on. Quantised again with 8 bits each weight becomes
+The networks are those of detector/student.py and ground.py. Batch normalisation is folded in a pack: it comes back as the identity,
+so `final.pt` can be exported and quantised but not trained on. Quantised again with 8 bits each weight becomes
 the integer that it was: a channel's largest is 127 before and after.
 
 A pack knows the scales of what goes in and out of a graph, of what is between only the products with the next weights' scales: any
@@ -11,7 +11,6 @@ value of it gives the same network (ReLU and concatenation commute with a positi
 """
 
 import argparse
-import hashlib
 import io
 import json
 import re
@@ -25,7 +24,6 @@ import torch
 HERE = Path(__file__).resolve().parent
 BETWEEN = 0.03  # scale of the tensors between layers
 EPSILON = 1e-3  # of the batch normalisations
-PHOTOS = 768  # what export.py normalises over by default
 
 
 class Reader:
@@ -194,8 +192,6 @@ def main():
         student.log_scale.fill_(np.log(ground["scale"]))
         student.bias.fill_(ground["bias"])
     torch.save(student.state_dict(), out / "final.pt")
-    digest = hashlib.sha256((out / "final.pt").read_bytes()).hexdigest()
-    torch.save({"key": f"{digest} {PHOTOS}", "student": student.state_dict()}, out / "final.measured.pt")
     kinds = {"masks": Masks, "presence": Presence, "stuff": Stuff, "ground": Grounder}
     for name in kinds.keys() & graphs.keys():
         own = {"width": graphs[name]["masks.prototypes.1"][0].shape[1]} if name == "masks" else {}

@@ -3,7 +3,7 @@
 import torch
 
 from data import DEPLOYED, PhotoStore, Split
-from export import calibration_photos, load
+from export import load
 from loss import boxes_from_geometry, by_location, grid
 from precision import autocast
 from student import STRIDES
@@ -19,7 +19,7 @@ class Frozen:
         out = build / "detector"
         train = Split(shared / "data/train.json", COCO80)
         store = PhotoStore(train, shared / "data/images", out / "photos")
-        self.student = load(out / "final.pt", calibration_photos(train, store, DEPLOYED, 768)).to(memory_format=torch.channels_last)
+        self.student = load(out / "final.pt").to(memory_format=torch.channels_last)
         if json_name == "train.json":
             self.split, self.store = train, store
         else:

@@ -1,4 +1,4 @@
-"""Prompt embeddings for training: every name is asked for in several ways (itself, synonyms, its definition), and a bank of names that no photo shows."""
+"""Prompt embeddings for training: every name is asked for in several ways (itself, synonyms, its definition); and what is none of them."""
 
 import random
 
@@ -43,9 +43,11 @@ class PromptBank:
                     if k >= 0:
                         self.sentences[k].append(len(embedding) + n)
                 self.embedding = torch.cat([embedding, torch.from_numpy(s["embedding"].astype(np.float32))])
-        own = {int(owner[i]) for i in self.main}
-        self.texts = texts
-        self.others = [i for i, k in enumerate(kind) if k in ("name", "synonym") and int(owner[i]) not in own]
+        self.texts, owners = texts, {int(owner[i]) for i in self.main}
+        own = {texts[r].lower() for synonyms, _ in self.ways for r in synonyms}  # a word of a name may be another name's owner, too: "woman"
+        self.others = [i for i, k in enumerate(kind) if k in ("name", "synonym") and int(owner[i]) not in owners and texts[i].lower() not in own]
+        definitions = {int(owner[i]): texts[i] for i, k in enumerate(kind) if k == "definition"}
+        self.defined = [definitions.get(int(owner[i]), "") for i in self.others]
 
     def names(self):
         """[C,128], the names themselves."""
@@ -65,8 +67,3 @@ class PromptBank:
             else:
                 rows.append(rng.choice(definitions))
         return self.embedding[rows]
-
-    def negatives(self, count, rng=random):
-        """`count` names of the vocabulary that the data does not have: rows [count,128], and which names [C,count] they are near to."""
-        rows = self.embedding[rng.sample(self.others, count)]
-        return rows, self.names() @ rows.T >= NEAR

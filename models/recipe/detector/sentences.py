@@ -24,10 +24,11 @@ from train_ground import Encoder
 HERE = Path(__file__).resolve().parent
 FORMS = (
     "{a}", "the {n}", "a photo of {a}", "a picture of the {n}", "{a} in the background", "is there {a}", "the {n} on the left", "the {n} on the right",
-    "the {n} in the middle", "the {size} {n}", "the {size} {n}", "the {colour} {n}", "{a} that is {colour}", "the {n} next to the {other}",
-    "the {n} in front of the {other}", "{a} without {b}",
+    "the {n} in the middle", "the {size} {n}", "a {size} {n}", "the {colour} {n}", "{a} that is {colour}", "the {n} next to the {other}",
+    "the {n} in front of the {other}", "{a} without {b}", "a {look} {n}", "{a} in {colour}",
 )
-WORDS = {"size": ("small", "large", "biggest", "smallest", "first", "second"),
+WORDS = {"look": ("smiling", "happy", "old", "young", "new", "beautiful", "dirty", "standing", "sitting", "moving", "broken", "nearby", "single"),
+         "size": ("small", "large", "biggest", "smallest", "first", "second"),
          "colour": ("red", "orange", "yellow", "green", "blue", "purple", "pink", "black", "white", "grey", "brown")}
 
 
@@ -37,9 +38,9 @@ def with_article(name):
 
 def said(name, others, rng):
     """Each of FORMS about a name; `others`: names that stand beside it."""
-    other = rng.choice(others)
-    words = {k: rng.choice(v) for k, v in WORDS.items()}
-    return [form.format(n=name, a=with_article(name), other=other, b=with_article(other), **words) for form in FORMS]
+    other = rng.choice([o for o in others if o != name])
+    draw = lambda: {k: rng.choice(v) for k, v in WORDS.items()}  # noqa: E731
+    return [form.format(n=name, a=with_article(name), other=other, b=with_article(other), **draw()) for form in FORMS]
 
 
 def main():
@@ -55,10 +56,14 @@ def main():
     for k, (synonyms, _) in enumerate(bank.ways):
         for name in dict.fromkeys([split.names[k], *(bank.texts[r] for r in synonyms)]):
             sentences = said(name, COCO80, rng)
-            texts, owner, photo = texts + sentences, owner + [k] * len(sentences), photo + [-1] * len(sentences)
+            texts += sentences
+            owner += [k] * len(sentences)
+            photo += [-1] * len(sentences)
     for i, im in enumerate(split.images):
         captions = im.get("captions") or []
-        texts, owner, photo = texts + captions, owner + [-1] * len(captions), photo + [i] * len(captions)
+        texts += captions
+        owner += [-1] * len(captions)
+        photo += [i] * len(captions)
     rows = []
     for first in range(0, len(texts), 512):
         rows.append(encode(texts[first : first + 512]))

@@ -154,7 +154,8 @@ def main():
                 g["lr"] = rate
         spent, step, seen = c["spent"], c["step"], c["seen"]
         rank or print(f"continuing at step {step}, {seen} pictures, {spent / 3600:.2f} h", flush=True)
-    rng = random.Random(a.seed + step)  # of the prompts asked for
+    rng = random.Random(a.seed + step + 7919 * rank)  # of the prompts asked for
+    mixing = torch.Generator().manual_seed(a.seed + 7919 * step + rank)
     budget, drawn, batches = a.hours * 3600, None, None
     log = None if rank else RunLog(out / "log.csv", LOSSES)
     forward = torch.compile(student, dynamic=False) if a.compile else student
@@ -214,7 +215,7 @@ def main():
             pictures = Plans(album, split, *more) if drawn_there else Pictures(split, store, *more, cutouts, a.copy_paste)
             batches = iter(torch.utils.data.DataLoader(pictures, batch_size=None, num_workers=workers, prefetch_factor=4, pin_memory=gpu and not drawn_there))
         rate.fill_(a.lr * schedule(progress, a.decay))
-        mixed = mix(a.batch, a.blend[last], a.labelled[last])
+        mixed = mix(a.batch, a.blend[last], a.labelled[last], mixing)
         if drawn_there:
             size, source, sampling, colour, seams, labels, photos = next(batches)
             beside = bank.draw(*a.bank, photos, seams, size, mixed[0], rng)

@@ -4,7 +4,7 @@
 
 Quantisation-aware: the detector computes with the weights and activations that the int8 graph would have (its ranges; steps as in
 quantize.py), and learns to answer as the same detector does in floats, on training pictures without their labels. Rounding lets gradients
-through, saturation stops them (straight-through estimator). Normalisation is folded and stays as it was measured.
+through, saturation stops them (straight-through estimator). Normalisation is folded.
 """
 
 import argparse
@@ -129,7 +129,7 @@ def main():
         for g in optimiser.param_groups:
             g["lr"] = a.lr * min(1, seen / 500 + 0.05) * max(0.0, 1 - seen / a.pictures)
         x = rgb.float().div(255).contiguous(memory_format=torch.channels_last)
-        prompts = F.normalize(torch.cat([bank.names(), bank.negatives(BANK, rng)[0]]), dim=1)
+        prompts = F.normalize(torch.cat([bank.names(), bank.embedding[rng.sample(bank.others, BANK)]]), dim=1)
         with torch.no_grad():
             exact, outputs = answers(student, x)
             embedding, geometry = (by_location(maps) for maps in zip(*outputs))
@@ -154,8 +154,7 @@ def main():
     for path, _, conv, norm in convolutions(student):
         own[path].give(conv, norm)
     objectness_as_logit(student)
-    state = torch.load(out / "final.measured.pt", weights_only=True)
-    torch.save({**state, "student": student.state_dict()}, out / "final.int8.pt")
+    torch.save({"key": digest(out / "final.pt"), "student": student.state_dict()}, out / "final.int8.pt")
     checkpoint.unlink(missing_ok=True)
     print("done", flush=True)
 
