@@ -15,7 +15,6 @@ COCO photos of a split, the 80 names. A second stage, or another use of the same
 import argparse
 import contextlib
 import io
-import json
 from pathlib import Path
 
 import numpy as np

@@ -15,7 +15,6 @@ scale serves all 16 geometry channels and no work is left for the runtime:
 import argparse
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ import torch
 
 from data import EVERYDAY, PhotoStore, Split, letterbox
 from ground import CHANNELS, SIDE, Grounder
+from precision import whole
 from student import STRIDES, Masks, Presence, Student, Stuff
 from teacher import COCO80
 

@@ -16,7 +16,7 @@ import torch
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 import quantize  # noqa: E402
 import train_int8  # noqa: E402
-from export import export, objectness_as_logit, objectness_as_stored  # noqa: E402
+from export import digest, export, load, objectness_as_logit, objectness_as_stored  # noqa: E402
 from student import Student  # noqa: E402
 
 SIZE = 64
@@ -74,3 +74,15 @@ def test_gradients_reach_every_weight(quantised):
     network, own = train_int8.as_int8(student, onnx.load(path).graph)
     sum(e.square().mean() + g.square().mean() for e, g in network(x)).backward()
     assert all(m.weight.grad is not None and m.weight.grad.any() for m in own.values())
+
+
+def test_tuned_weights_count_only_with_the_weights_that_they_were_made_of(tmp_path):
+    torch.manual_seed(0)
+    weights, first, second = tmp_path / "final.pt", Student(), Student()
+    torch.save(first.half().state_dict(), weights)  # as they are kept
+    assert load(weights, tuned=True) is None
+    torch.save({"key": digest(weights), "student": second.state_dict()}, tmp_path / "final.int8.pt")
+    stem = lambda student: student.backbone.stem[0].weight  # noqa: E731
+    assert torch.equal(stem(load(weights)), stem(first).float()) and torch.equal(stem(load(weights, tuned=True)), stem(second))
+    torch.save(second.state_dict(), weights)
+    assert load(weights, tuned=True) is None

@@ -26,8 +26,6 @@ from frozen import Frozen
 from ground import CHANNELS, OBJECTS, Grounder, describe, thin
 from loss import by_location
 from precision import autocast
-from prompts import PromptBank
-from teacher import COCO80
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "text"))

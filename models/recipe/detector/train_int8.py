@@ -21,7 +21,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from data import DEPLOYED, Pictures
-from export import objectness_as_logit
+from export import digest, objectness_as_logit
 from frozen import Frozen
 from loss import boxes_from_geometry, by_location, detection_loss, quality_focal
 from prompts import PromptBank

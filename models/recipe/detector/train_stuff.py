@@ -21,7 +21,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from data import DEPLOYED, PhotoStore, Split, letterbox
+from data import DEPLOYED, letterbox
 from dense import DensePictures, Labels, dense_labels, kept_back
 from frozen import Frozen
 from precision import autocast, whole
