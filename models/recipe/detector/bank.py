@@ -32,6 +32,8 @@ class EmbeddingBank:
         self.thing, self.photo, self.rows = np.zeros(len(texts), bool), np.zeros(0, int), self.others[:0]
         if sentences:
             with np.load(sentences) as z:
+                if z["files"].tolist() != [im["file_name"] for im in images]:
+                    raise ValueError(f"{sentences} was made for other photos: run sentences.py again")
                 caption = z["photo"] >= 0
                 self.photo, self.rows = z["photo"][caption], torch.from_numpy(z["embedding"][caption].astype(np.float32))
                 self.caption_kin = self.akin(z["texts"][caption].tolist()) | (self.rows @ self.names.T >= NEAR)
@@ -55,7 +57,7 @@ class EmbeddingBank:
         chosen = rng.sample(heard, min(len(heard), int(names * MENTIONED)))
         taken = set(chosen)
         chosen += [i for i in rng.sample(range(len(self.others)), names) if i not in taken][: names - len(chosen)]
-        there = self.said[photos[..., None], np.array(chosen)].any(1)
+        there = self.said[photos[..., None], np.array(chosen, int)].any(1)
         told = there.astype(np.uint8) * np.where(self.thing[chosen], SOMEWHERE, UNKNOWN).astype(np.uint8)
         rows, near = self.others[chosen], self.kin[chosen]
         speaking = [i for i in np.unique(photos).tolist() if self.count[i]]

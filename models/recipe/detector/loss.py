@@ -6,7 +6,7 @@
     target box   [B,L,4]   the label's box at labelled locations, else the teacher's
     valid        [B,L,C]   COCO names: always (the teacher answers). Others: only where the photo lists them as exhaustive,
                            or at a labelled location
-rows of the bank           absent, somewhere, or nobody knows (`beside`)
+rows of the bank           absent, somewhere, or nobody knows (`bank_loss`)
 Loss = quality focal loss on scores and on objectness (the highest target of a location) + GIoU and L1 on boxes, weighted by the
 target score.
 """
@@ -155,7 +155,7 @@ def asked_names(labels, photos, exhaustive):
     return rows, labels, listed[..., rows]
 
 
-def beside(embedding, student, rows, near, told, target, best):
+def bank_loss(embedding, student, rows, near, told, target, best):
     """Quality focal loss, summed, on rows of the bank [K,128], `near` [C,K] names, `told` [B,K] what each is to a picture (bank.py).
 
     What is absent is nowhere, except where the best target is a name near to it: there nobody knows. What is somewhere is at the location, of those
@@ -204,7 +204,7 @@ def detection_loss(outputs, prompts, student, strides, size, teacher_out, labels
     norm = best.sum().clamp(min=1)
     weight = best * (best > TEACHER_BOX_FLOOR)
     l1 = ((boxes - box_target).abs() / steps[:, None]).mean(-1)
-    losses = {} if bank is None else {"bank": beside(embedding, student, *bank, target, best) / norm}
+    losses = {} if bank is None else {"bank": bank_loss(embedding, student, *bank, target, best) / norm}
     return losses | {
         "score": quality_focal(logits, target, valid) / norm,
         "object": quality_focal(geometry[..., 4], best, None) / norm,

@@ -7,7 +7,7 @@ what is in it.
 
 import torch
 
-TEACHERS = 80  # the first names are the teacher's
+from teacher import COCO80
 
 
 def mix(count, blend, labelled, generator=None):
@@ -28,6 +28,6 @@ def kept(labels, listed, weight, labelled):
     """The labels [B,n,6] and listed names [B,...,C] that still hold: none where two photos are blended; of the teacher's names only where
     `labelled`."""
     alone = weight == 1
-    names = labelled[:, None] | (labels[..., 4] >= TEACHERS)
+    names = labelled[:, None] | (labels[..., 4] >= len(COCO80))
     certainty = labels[..., 5] * (alone[:, None] & names)
     return torch.cat([labels[..., :5], certainty[..., None]], -1), listed & alone.view(-1, *[1] * (listed.ndim - 1))

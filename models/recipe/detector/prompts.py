@@ -39,6 +39,8 @@ class PromptBank:
         self.sentences = [[] for _ in names]
         if sentences:
             with np.load(sentences) as s:
+                if s["names"].tolist() != list(names):
+                    raise ValueError(f"{sentences} was made for other names: run sentences.py again")
                 for n, k in enumerate(s["owner"].tolist()):
                     if k >= 0:
                         self.sentences[k].append(len(embedding) + n)

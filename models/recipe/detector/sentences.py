@@ -4,8 +4,8 @@
 
 Encoded by the sentence encoder that the runtime has, so that the detector learns from the very rows that it will be asked for: an encoder
 puts "a photo of a cup" and "the cup on the left" elsewhere than "cup". Writes texts, owner (the name's place in the split's list, -1 for a
-caption), photo (the caption's place in the split, -1 for a name's sentence), embedding f16 [N,128], and things: what the vocabulary knows to
-have boxes, by name and synonym.
+caption), photo (the caption's place in the split, -1 for a name's sentence), embedding f16 [N,128]; names and files, the split's, for which these
+places hold; and things: what the vocabulary knows to have boxes, by name and synonym.
 """
 
 import argparse
@@ -47,10 +47,11 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--shared", default=HERE.parents[3] / "shared", type=Path)
     p.add_argument("--build", default=HERE.parents[1] / "build", type=Path)
+    p.add_argument("--stuff-regions", action="store_true", help="for a training with that option, which has more names")
     p.add_argument("--threads", type=int, default=2)
     a = p.parse_args()
     torch.set_num_threads(a.threads)
-    split, rng = Split(a.shared / "data/train.json", COCO80), random.Random(0)
+    split, rng = Split(a.shared / "data/train.json", COCO80, stuff=a.stuff_regions), random.Random(0)
     bank, encode = PromptBank(a.build / "text/prompts.npz", split.names), Encoder(a.build)
     texts, owner, photo = [], [], []
     for k, (synonyms, _) in enumerate(bank.ways):
@@ -72,7 +73,8 @@ def main():
     records = [c for c in json.load(open(a.build / "text/categories.json")) if c["kind"] == "thing" and c["kind_known"]]
     things = sorted({n for c in records for n in (c["name"], *c["synonyms"])})
     np.savez_compressed(a.build / "text/sentences.npz", texts=np.array(texts), owner=np.array(owner), photo=np.array(photo),
-                        embedding=torch.cat(rows).half().numpy(), things=np.array(things))
+                        embedding=torch.cat(rows).half().numpy(), things=np.array(things),
+                        names=np.array(split.names), files=np.array([im["file_name"] for im in split.images]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""What a GPU does differently must come out the same: pictures drawn there, the loss as one kernel, a step that never waits.
+"""What is learnt from: prompts, the bank, blended pictures, labels. What a GPU does differently must come out the same: pictures drawn there, the
+loss as one kernel, a step that never waits.
 
     python -m pytest detector
 """
@@ -65,11 +66,11 @@ def test_a_row_of_the_bank_is_absent_or_somewhere_or_nobody_knows():
     rows, near = torch.eye(4, 128), torch.tensor([[True, False, False, False], [False] * 4])
     target = torch.tensor([[[0.9, 0.1], [0.1, 0.9], [0.05, 0.01]]])  # the first name, the second, nothing
     told = torch.tensor([[ABSENT, ABSENT, SOMEWHERE, UNKNOWN]])
-    loss.beside(embedding, student, rows, near, told, target, target.max(-1).values).backward()
+    loss.bank_loss(embedding, student, rows, near, told, target, target.max(-1).values).backward()
     pulled = embedding.grad[0, :, :4].sign()  # 1: away from the row, -1: towards it
     assert pulled.tolist() == [[0, 1, 0, 0], [1, 1, -1, 0], [1, 1, 0, 0]]
     embedding.grad = None
-    loss.beside(embedding, student, rows, near, told, target / 4, target.max(-1).values / 4).backward()  # no object: nobody knows where
+    loss.bank_loss(embedding, student, rows, near, told, target / 4, target.max(-1).values / 4).backward()  # no object: nobody knows where
     assert not embedding.grad[..., 2].any()
 
 
@@ -82,9 +83,10 @@ def bank(tmp_path):
              kind=np.array(["name", "name", "synonym", "name", "synonym", "phrase"]), owner=np.array([0, 1, 1, 2, 2, -1]))
     captions = ["An alien at the window", "A stranger", "Nobody"]
     np.savez(tmp_path / "sentences.npz", texts=np.array(["the cat", "the dog", *captions]), owner=np.array([0, 1, -1, -1, -1]), photo=np.array([-1, -1, 0, 2, 2]),
-             embedding=np.eye(5, 128, 100, dtype=np.float16), things=np.array(["alien", "cat"]))
+             embedding=np.eye(5, 128, 100, dtype=np.float16), things=np.array(["alien", "cat"]),
+             names=np.array(["cat", "dog"]), files=np.array(["0", "1", "2"]))
     prompts = PromptBank(tmp_path / "prompts.npz", ["cat", "dog"], tmp_path / "sentences.npz")
-    return prompts, EmbeddingBank(prompts, [{"captions": captions[:1]}, {}, {"captions": captions[1:]}], tmp_path / "sentences.npz")
+    return prompts, EmbeddingBank(prompts, [{"file_name": str(n), "captions": c} for n, c in enumerate((captions[:1], None, captions[1:]))], tmp_path / "sentences.npz")
 
 
 def test_prompts_are_names_synonyms_definitions_and_sentences(bank):
@@ -92,6 +94,33 @@ def test_prompts_are_names_synonyms_definitions_and_sentences(bank):
     rng = random.Random(0)
     asked = torch.stack([prompts.sample(rng) for _ in range(400)])
     assert set(asked[:, 0].argmax(1).tolist()) == {0, 100} and set(asked[:, 1].argmax(1).tolist()) == {1, 2, 101}
+
+
+def test_what_captions_of_the_batch_mention_is_asked_for_first(bank, monkeypatch):
+    _, bank = bank
+    monkeypatch.setattr("bank.MENTIONED", 1.0)
+    for seed in range(8):
+        rows, _, told = bank.draw(1, 0, torch.tensor([[0] * 4]), torch.tensor([[320, 320]]), 320, torch.ones(1), random.Random(seed))
+        assert rows[0, 4] and told.tolist() == [[SOMEWHERE]]
+
+
+def test_words_of_the_datas_names_are_not_taught_to_be_absent(tmp_path):
+    texts = ["dog", "puppy", "puppy", "terrier", "a small dog", "racket", "hot dog"]
+    kinds, owners = ["name", "synonym", "name", "name", "definition", "name", "name"], [0, 0, 1, 2, 2, 3, 4]
+    np.savez(tmp_path / "prompts.npz", texts=np.array(texts), embedding=np.eye(7, 128, dtype=np.float16), kind=np.array(kinds), owner=np.array(owners))
+    prompts = PromptBank(tmp_path / "prompts.npz", ["dog", "hot dog"])
+    assert [prompts.texts[i] for i in prompts.others] == ["terrier", "racket"]  # not the other "puppy"
+    bank = EmbeddingBank(prompts, [{"captions": ["a hot dog and a racket"]}])
+    assert bank.kin.tolist() == [[True, False], [False, False]]  # a terrier is defined as a dog
+    assert bank.said.tolist() == [[False, True]]
+
+
+def test_sentences_of_other_names_or_photos_are_refused(bank, tmp_path):
+    prompts, _ = bank
+    with pytest.raises(ValueError, match="other names"):
+        PromptBank(tmp_path / "prompts.npz", ["dog", "cat"], tmp_path / "sentences.npz")
+    with pytest.raises(ValueError, match="other photos"):
+        EmbeddingBank(prompts, [{"file_name": "0"}], tmp_path / "sentences.npz")
 
 
 def test_the_bank_has_only_names_that_the_data_lacks_and_captions_of_the_photos(bank):

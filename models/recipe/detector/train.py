@@ -13,7 +13,7 @@ learn more per picture: 16 pictures at a learning rate of 1.5e-3 brought the val
 With few photos the labels of the teacher's names are not learnt (--labelled), and half of the pictures are two photos blended (--blend): these
 labels made the student learn 6,600 photos by heart. From the same weights, 28,800 pictures without them brought AP from 8.2 to 9.5 and the
 score loss against the teacher on validation photos (validate.py) from 0.093 to 0.062, where 1.95 million with them had brought nothing. With photos
-by the hundred thousand, or boxes of a better teacher (--results), labels know more than the teacher: --labelled 1 1.
+by the hundred thousand, labels know more than the teacher: --labelled 1 1; so do boxes of a better one (--results).
 
 GPUs are kept busy by drawing the pictures on them (drawing.py; not with --copy-paste) and a single one by recording the step (graph.py; not with
 --eager, which wants batches of 512 or more).
@@ -82,7 +82,7 @@ def main():
     p.add_argument("--last-sizes", type=int, nargs="+", default=[288, 320], help="picture sizes from then on")
     p.add_argument("--mosaic", type=float, nargs=2, default=[0.25, 0.15], help="share of mosaics before that and from then on")
     p.add_argument("--blend", type=float, nargs=2, default=[0.5, 0.25], help="share of pictures that are two blended, before that and from then on")
-    p.add_argument("--labelled", type=float, nargs=2, default=[0.0, 0.0], help="share of the other ones whose labels of the teacher's names are learnt")
+    p.add_argument("--labelled", type=float, nargs=2, help="share of the other ones whose labels of the teacher's names are learnt: by default 0, with --results 1")
     p.add_argument("--steps", type=int, default=10**9, help="stop after so many steps, for trials")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--weights", type=Path, help="start from these weights (any precision) instead of random ones")
@@ -106,6 +106,7 @@ def main():
         torch.set_float32_matmul_precision("high")
     if processes > 1:
         dist.init_process_group("nccl" if gpu else "gloo")
+    a.labelled = a.labelled or [1.0 if a.results else 0.0] * 2
     a.batch = a.batch or (128 if gpu else 8)
     a.lr = a.lr or min(4e-3, 1.5e-3 * max(1.0, a.batch * processes / 16) ** 0.5)
     workers = a.workers or (max(1, (len(os.sched_getaffinity(0)) - 2) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))) if gpu else 1)

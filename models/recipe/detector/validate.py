@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from evaluate import NMS_IOU, coco_truth, in_photo, nms  # noqa: E402
 
-PROPOSALS, SCORES, MOST = 300, 1000, 100  # the best so many of a photo; detections of it that COCO counts
+PROPOSALS, SCORES, MOST = 300, 1000, 100  # the best so many of a photo; detections of all its names that count, where evaluate.py counts so many of each
 
 
 def selected(boxes, scores):
@@ -97,7 +97,7 @@ def main():
             boxes = boxes_from_geometry(g.clamp(0, 8), points, steps)
             logits = student.logits(e, rows).detach()
             real = torch.zeros_like(answers).scatter_(2, told[..., 4:5].long(), (giou(boxes, told[..., :4])[1] * (label >= 0)).clamp(min=0)[..., None])
-            losses[k] += [float(quality_focal(logits, t, None) / t.amax(-1).sum()) * len(some) for t in (answers, real)]
+            losses[k] += [float(quality_focal(logits, t, None) / t.amax(-1).sum().clamp(min=1)) * len(some) for t in (answers, real)]
             outputs[k] = logits.sigmoid(), boxes, g[..., 4]
         for k, (scores, boxes, objectness) in outputs.items():
             best = objectness.topk(PROPOSALS, dim=1).indices
