@@ -38,9 +38,8 @@ def half(state):
 
 def save(detector, text, kept):
     kept.mkdir(exist_ok=True)
-    files = {"detector": "final.pt", "detector_int8": "final.int8.pt", "detector_constant": "checkpoint.pt"}
-    parts = {name: (detector / file, "student") for name, file in files.items()}
-    parts |= {n: (detector / f"{n}.pt", None) for n in STAGES} | {"text": (text / "encoder.pt", "average")}
+    parts = {"detector": (detector / "final.pt", None)} | {n: (detector / f"{n}.pt", None) for n in STAGES} | {"text": (text / "encoder.pt", "average")}
+    parts |= {"detector_int8": (detector / "final.int8.pt", "student"), "detector_constant": (detector / "checkpoint.pt", "student")}
     for name, (path, key) in parts.items():
         if path.exists():
             state = torch.load(path, weights_only=True, map_location="cpu")
