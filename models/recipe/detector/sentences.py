@@ -18,8 +18,8 @@ import torch
 
 from data import Split
 from prompts import PromptBank
+from sentence_encoder import SentenceEncoder
 from teacher import COCO80
-from train_ground import Encoder
 
 HERE = Path(__file__).resolve().parent
 FORMS = (
@@ -52,7 +52,7 @@ def main():
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     split, rng = Split(a.shared / "data/train.json", COCO80, stuff=a.stuff_regions), random.Random(0)
-    bank, encode = PromptBank(a.build / "text/prompts.npz", split.names), Encoder(a.build)
+    bank, encode = PromptBank(a.build / "text/prompts.npz", split.names), SentenceEncoder(a.build)
     texts, owner, photo = [], [], []
     for k, (synonyms, _) in enumerate(bank.ways):
         for name in dict.fromkeys([split.names[k], *(bank.texts[r] for r in synonyms)]):

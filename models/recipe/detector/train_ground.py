@@ -13,7 +13,6 @@ held-out expressions, of photos that no stage has trained on, which evaluate.py 
 import argparse
 import json
 import random
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +25,9 @@ from frozen import Frozen
 from ground import CHANNELS, OBJECTS, Grounder, describe, thin
 from loss import by_location
 from precision import autocast
+from sentence_encoder import SentenceEncoder
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "text"))
 LEAST_AREA = 0.05  # of the photo, of what is meant: RefCOCO's rule (Kazemzadeh et al. 2014)
 REFUSED = 0.9  # share of absent sentences
 GONE = 3  # absent sentences per photo and round
@@ -42,30 +41,6 @@ def inner_mean(photo, box):
     a, b = int(min(max(x0 + qx, 0), w - 1)), int(min(max(y0 + qy, 0), h - 1))
     c, d = max(a + 1, int(min(x1 - qx, w))), max(b + 1, int(min(y1 - qy, h)))
     return photo[b:d, a:c].reshape(-1, 3).mean(0)
-
-
-class Encoder:
-    """Texts -> unit vectors [N,128] by the trained sentence encoder."""
-
-    def __init__(self, build):
-        import encoder
-        import tokenizer
-
-        state = torch.load(build / "text/encoder.pt", weights_only=True)
-        state = state.get("model", state)
-        self.tokenizer = tokenizer.Tokenizer.read(build / "text/tokenizer.txt")
-        self.net, self.batch = encoder.Encoder(len(state["table"])), encoder.batch
-        self.net.load_state_dict(state)
-        self.net.eval()
-        self.known = {}
-
-    @torch.no_grad()
-    def __call__(self, texts):
-        new = sorted({t for t in texts if t not in self.known}, key=len)
-        for n in range(0, len(new), 512):
-            rows = self.net(*self.batch([self.tokenizer.encode(t) for t in new[n : n + 512]]))
-            self.known.update(zip(new[n : n + 512], rows.half()))
-        return torch.stack([self.known[t] for t in texts]).float()
 
 
 def scenes(frozen, cache):
@@ -202,7 +177,7 @@ def main():
     ts, vs = scenes(train, out / "scenes_train.pt"), scenes(val, out / "scenes_val.pt")
     bank = json.load(open(a.build / "text/categories.json"))
     synonyms = {c["name"]: c["synonyms"] for c in bank}
-    encoder = Encoder(a.build)
+    encoder = SentenceEncoder(a.build)
 
     def asked(scene_list, split, seed, rounds):
         rng = random.Random(seed)

@@ -27,6 +27,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from evaluate import NMS_IOU, coco_truth, in_photo, nms  # noqa: E402
 
+BATCH = 32  # pictures at a time
 PROPOSALS, SCORES, MOST = 300, 1000, 100  # the best so many of a photo; detections of all its names that count, where evaluate.py counts so many of each
 
 
@@ -54,6 +55,66 @@ def average_precision(truth, ids, found):
     return 100 * e.stats[0], 100 * e.stats[1]
 
 
+class Photos:
+    """Letterboxed pictures of the split's COCO photos in batches, their labels of the 80 names, and where the photos are in them."""
+
+    def __init__(self, shared, build):
+        self.split = Split(shared / "data/val.json", COCO80)
+        self.store = PhotoStore(self.split, shared / "data/images", build / "detector/val_photos")
+        self.chosen = [i for i, im in enumerate(self.split.images) if im["source"] == "coco"]
+
+    def __iter__(self):
+        """uint8 [B,3,S,S], labels [B,n,6] padded with zeros, and for each picture (id, (scale, left, top) of the letterbox, the photo as it
+        is stored, and the JSON's pixels in those of that photo)."""
+        for first in range(0, len(self.chosen), BATCH):
+            pictures, labels, places = [], [], []
+            for i in self.chosen[first : first + BATCH]:
+                photo, sx, sy = self.store[i]
+                x, s, left, top = letterbox(photo, DEPLOYED)
+                b = self.split.boxes[i].copy()
+                b[:, 0:4:2], b[:, 1:4:2] = b[:, 0:4:2] * sx * s + left, b[:, 1:4:2] * sy * s + top
+                labels.append(torch.from_numpy(b[b[:, 4] < len(COCO80)]))
+                pictures.append(x)
+                places.append((self.split.images[i]["id"], (s, left, top), photo, [sx, sy, sx, sy]))
+            yield torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2), torch.nn.utils.rnn.pad_sequence(labels, batch_first=True), places
+
+
+class Answers:
+    """What a student says of pictures, and how far that is from the teacher and from the labels."""
+
+    def __init__(self, path, rows, device):
+        self.net = Student().to(device, memory_format=torch.channels_last).eval()
+        self.net.load_state_dict(whole(torch.load(path, weights_only=True, map_location=device)))
+        self.rows, self.grid, self.device = rows.to(device), grid(DEPLOYED, STRIDES, device), device
+        self.losses, self.seen = np.zeros(2), 0
+
+    @torch.no_grad()
+    def __call__(self, rgb, labels, answers):
+        """Scores [B,L,80], boxes [B,L,4], objectness [B,L] of a batch; its losses are added up."""
+        with autocast(self.device):
+            e, g = (by_location(maps) for maps in zip(*self.net(rgb.float().div(255).contiguous(memory_format=torch.channels_last))))
+        boxes, logits = boxes_from_geometry(g.clamp(0, 8), *self.grid), self.net.logits(e, self.rows)
+        label = assigned(labels, *self.grid)
+        told = labels.gather(1, label.clamp(min=0)[..., None].expand(-1, -1, 6))
+        quality = (giou(boxes, told[..., :4])[1] * (label >= 0)).clamp(min=0)[..., None]
+        real = torch.zeros_like(answers).scatter_(2, told[..., 4:5].long(), quality)
+        self.losses += [float(quality_focal(logits, t, None) / t.amax(-1).sum().clamp(min=1)) * len(rgb) for t in (answers, real)]
+        self.seen += len(rgb)
+        return logits.sigmoid(), boxes, g[..., 4]
+
+    def line(self):
+        return "  ".join(f"{v:.4f}" for v in self.losses / self.seen)
+
+
+def detections(scores, boxes, objectness, place, ids):
+    """COCO-results of one picture: what NMS leaves of its most object-like locations."""
+    best = objectness.topk(PROPOSALS).indices
+    image, placed, photo, pixels = place
+    boxes = in_photo(boxes[best].cpu().numpy().astype(np.float64), placed, photo) / pixels
+    for b, name, score in zip(*selected(boxes, scores[best].float().cpu().numpy())):
+        yield {"image_id": image, "category_id": ids[COCO80[name]], "bbox": [*b[:2], *(b[2:] - b[:2])], "score": float(score)}
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("weights", type=Path, nargs="*")
@@ -64,53 +125,23 @@ def main():
     p.add_argument("--threads", type=int, default=2)
     a = p.parse_args()
     torch.set_num_threads(a.threads)
-    split = Split(a.shared / "data/val.json", COCO80)
-    store = PhotoStore(split, a.shared / "data/images", a.build / "detector/val_photos")
     truth, ids = coco_truth(a.shared / "data/val.json", "coco", None)
-    chosen = [i for i, im in enumerate(split.images) if im["source"] == "coco"]
-    rows = PromptBank(a.build / "text/prompts.npz", COCO80).names().to(a.device)
+    rows = PromptBank(a.build / "text/prompts.npz", COCO80).names()
     teacher = Teacher(a.shared / "teachers", a.device)
-    points, steps = grid(DEPLOYED, STRIDES, a.device)
-    students = {}
-    for path in a.weights:
-        students[path] = Student().to(a.device, memory_format=torch.channels_last).eval()
-        students[path].load_state_dict(whole(torch.load(path, weights_only=True, map_location=a.device)))
-    found, losses, seen = {k: [] for k in [*students, *["teacher"] * a.teacher]}, {k: np.zeros(2) for k in students}, 0
-    for first in range(0, len(chosen), 32):
-        some, pictures, labels = chosen[first : first + 32], [], []
-        for i in some:
-            photo, sx, sy = store[i]
-            x, s, left, top = letterbox(photo, DEPLOYED)
-            b = split.boxes[i].copy()
-            b[:, 0:4:2], b[:, 1:4:2] = b[:, 0:4:2] * sx * s + left, b[:, 1:4:2] * sy * s + top
-            labels.append(torch.from_numpy(b[b[:, 4] < len(COCO80)]))
-            pictures.append((x, s, left, top))
-        rgb = torch.from_numpy(np.stack([p[0] for p in pictures])).permute(0, 3, 1, 2).to(a.device)
-        labels = torch.nn.utils.rnn.pad_sequence(labels, batch_first=True).to(a.device)
+    students = {path: Answers(path, rows, a.device) for path in a.weights}
+    found = {k: [] for k in [*students, *["teacher"] * a.teacher]}
+    for rgb, labels, places in Photos(a.shared, a.build):
+        rgb, labels = rgb.to(a.device), labels.to(a.device)
         answers, t_boxes = teacher(rgb)
-        label = assigned(labels, points, steps)
-        told = labels.gather(1, label.clamp(min=0)[..., None].expand(-1, -1, 6))
-        outputs = {"teacher": (answers, t_boxes, answers.amax(-1))} if a.teacher else {}
-        for k, student in students.items():
-            with torch.no_grad(), autocast(a.device):
-                e, g = (by_location(maps) for maps in zip(*student(rgb.float().div(255).contiguous(memory_format=torch.channels_last))))
-            boxes = boxes_from_geometry(g.clamp(0, 8), points, steps)
-            logits = student.logits(e, rows).detach()
-            real = torch.zeros_like(answers).scatter_(2, told[..., 4:5].long(), (giou(boxes, told[..., :4])[1] * (label >= 0)).clamp(min=0)[..., None])
-            losses[k] += [float(quality_focal(logits, t, None) / t.amax(-1).sum().clamp(min=1)) * len(some) for t in (answers, real)]
-            outputs[k] = logits.sigmoid(), boxes, g[..., 4]
-        for k, (scores, boxes, objectness) in outputs.items():
-            best = objectness.topk(PROPOSALS, dim=1).indices
-            for n, i in enumerate(some):
-                im, (_, s, left, top), (stored, sx, sy) = split.images[i], pictures[n], store[i]
-                placed = in_photo(boxes[n, best[n]].cpu().numpy().astype(np.float64), (s, left, top), stored) / [sx, sy, sx, sy]
-                for b, name, score in zip(*selected(placed, scores[n, best[n]].float().cpu().numpy())):
-                    found[k].append({"image_id": im["id"], "category_id": ids[COCO80[name]], "bbox": [*b[:2], *(b[2:] - b[:2])], "score": float(score)})
-        seen += len(some)
+        outputs = {k: student(rgb, labels, answers) for k, student in students.items()}
+        if a.teacher:
+            outputs["teacher"] = answers, t_boxes, answers.amax(-1)
+        for k, output in outputs.items():
+            found[k] += [d for *maps, place in zip(*output, places) for d in detections(*maps, place, ids)]
     print("    AP   AP50   loss against the teacher, the labels")
     for k, some in found.items():
         ap, ap50 = average_precision(truth, ids, some)
-        print(f"{ap:6.2f} {ap50:6.2f}   " + ("  ".join(f"{v:.4f}" for v in losses[k] / seen) if k in losses else 14 * " ") + f"   {k}", flush=True)
+        print(f"{ap:6.2f} {ap50:6.2f}   {students[k].line() if k in students else 14 * ' '}   {k}", flush=True)
 
 
 if __name__ == "__main__":
