@@ -89,16 +89,20 @@ def proposals(a, files):
     import cv2
     import onnxruntime as ort
 
-    from data import letterbox
+    from data import DEPLOYED, letterbox
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = a.threads
     session = ort.InferenceSession(str(a.onnx), options, providers=["CPUExecutionProvider"])
     names = [f"{k}_{s}" for s in STRIDES for k in ("embedding", "geometry")]
-    grid = np.concatenate([np.stack([(np.tile(np.arange(320 // s), 320 // s) + 0.5) * s, (np.repeat(np.arange(320 // s), 320 // s) + 0.5) * s, np.full((320 // s) ** 2, s)], 1) for s in STRIDES])
+    grid = []
+    for s in STRIDES:
+        n = DEPLOYED // s
+        grid.append(np.stack([(np.tile(np.arange(n), n) + 0.5) * s, (np.repeat(np.arange(n), n) + 0.5) * s, np.full(n * n, s)], 1))
+    grid = np.concatenate(grid)
     for file in files:
         photo = cv2.imread(str(file))[:, :, ::-1]
-        x, s, left, top = letterbox(photo, 320)
+        x, s, left, top = letterbox(photo, DEPLOYED)
         out = session.run(names, {"image": x.transpose(2, 0, 1)[None].astype(np.float32) / 255})
         embedding = np.concatenate([e[0].reshape(128, -1).T for e in out[0::2]])
         geometry = np.concatenate([g[0].reshape(16, -1).T for g in out[1::2]]).clip(0, 8)

@@ -28,7 +28,7 @@ from pycocotools import mask as rle
 from evaluate import HERE, add_binary_options
 
 sys.path.insert(0, str(HERE / "detector"))
-from data import letterbox  # noqa: E402
+from data import DEPLOYED, letterbox  # noqa: E402
 from pixels import decode  # noqa: E402
 from semantic import Confusion  # noqa: E402
 
@@ -85,7 +85,7 @@ def through_graph(a, files, names):
     found = {}
     for file in files:
         photo = cv2.imread(str(file))[:, :, ::-1]
-        x, s, left, top = letterbox(photo, 320)
+        x, s, left, top = letterbox(photo, DEPLOYED)
         vectors = session.run(["stuff"], {"image": x.transpose(2, 0, 1)[None].astype(np.float32) / 255})[0][0]
         logits = np.einsum("cd,dhw->chw", rows, vectors) * align["scale"] + align["bias"]
         h, w = photo.shape[:2]

@@ -1,7 +1,7 @@
 """Golden outputs by onnxruntime: every int8 tensor of the detector, masks, presence and stuff on one frame, of the sentence encoder on one
 sentence, and of grounding on random bytes.
 
-    python golden.py        # build/pack/*_qdq.onnx -> ../golden/tensors.tsv; lines of graphs that are not there (pack.py --base) are kept
+    python golden.py        # build/pack/*_qdq.onnx -> ../golden/tarsier-s.tsv; lines of graphs that are not there (pack.py --base) are kept
 
 Each line: graph, node, height x width x channels, SHA-256 of the s8 tensor as [H, W, C]. tests/golden.rs compares the pack's
 programs with them, operation by operation.
@@ -25,7 +25,8 @@ from PIL import Image
 
 FEATURES = [f"feature_{s}_QuantizeLinear_Output" for s in (8, 16, 32, 64)]
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE / "text"))
+sys.path[:0] = [str(HERE / "text"), str(HERE / "detector")]
+from shape import MODEL, SHAPE  # noqa: E402
 from tokenizer import Tokenizer  # noqa: E402
 
 
@@ -124,11 +125,12 @@ def main():
     p.add_argument("--sentence", default="a red cup on the wooden table")
     a = p.parse_args()
     folder = a.build / "pack"
-    frame = np.asarray(Image.open(a.golden / "frame.png").convert("RGB"))
+    frame = np.asarray(Image.open(a.golden / "frame.png").convert("RGB"))[: SHAPE.size, : SHAPE.size]
     image = frame.astype(np.float32).transpose(2, 0, 1)[None] / 255
     lines, worst, differing, total = [], 0, 0, 0
 
-    old = (a.golden / "tensors.tsv").read_text().splitlines() if (a.golden / "tensors.tsv").exists() else []
+    written = a.golden / f"{MODEL}.tsv"
+    old = written.read_text().splitlines() if written.exists() else []
     feeds = {"image": image}
     if (folder / "sentence_qdq.onnx").exists():
         ids = Tokenizer.read(a.build / "text/tokenizer.txt").encode(a.sentence)
@@ -157,7 +159,7 @@ def main():
             worst, differing, total = max(worst, most), differing + count, total + expected.size
             hwc = np.ascontiguousarray(expected[0].transpose(1, 2, 0))
             lines.append(f"{name}\t{node}\t{'x'.join(map(str, hwc.shape))}\t{hashlib.sha256(hwc.tobytes()).hexdigest()}\t{note}")
-    (a.golden / "tensors.tsv").write_text("\n".join(head + lines) + "\n")
+    written.write_text("\n".join(head + lines) + "\n")
     print(f"{len(lines)} tensors; onnxruntime {ort.__version__} differs from exact arithmetic in {differing} of {total} elements, by at most {worst}")
 
 

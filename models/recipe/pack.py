@@ -11,11 +11,15 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "detector"))
+from shape import MODEL, SHAPE  # noqa: E402
+
 LEAST = 0.5  # cosine from which a name leans on one that was in training photos
 
 
@@ -39,7 +43,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--build", default=HERE.parent / "build", type=Path)
     p.add_argument("--tarsier", default=HERE.parents[1] / "target/release/tarsier", type=Path)
-    p.add_argument("--output", default=HERE.parent / "tarsier-s.tarsier", type=Path)
+    p.add_argument("--output", default=HERE.parent / f"{MODEL}.tarsier", type=Path)
     p.add_argument("--base", type=Path, help="a pack that has what the build folder lacks")
     p.add_argument("--golden", default=HERE.parent / "golden/frame.png", type=Path)
     p.add_argument("--version", default="0.1.0")
@@ -123,7 +127,7 @@ def main():
     known = a.build / "detector/floor.json"
     floor = {"floor": json.load(open(known))} if known.exists() and not a.uncalibrated else {}
     manifest = {
-        "format": 3, "name": "tarsier-s", "version": a.version, "built_by": "", "input_px": 320, "embedding": int(rows.shape[1]),
+        "format": 3, "name": MODEL, "version": a.version, "built_by": "", "input_px": SHAPE.size, "embedding": int(rows.shape[1]),
         "strides": [8, 16, 32, 64], "head": {"boxes": "distances", "grid": 0.5, "objectness": "ranks", **floor}, "alignment_scale": alignment["scale"], "alignment_bias": alignment["bias"],
         "threshold": a.threshold, **optional, "licence": "MIT OR Apache-2.0",
         "training_data": "6,609 photos from COCO val2017 and 23 smaller public sets, distilled from NanoDet-Plus-m and all-MiniLM-L6-v2; see models/README.md",

@@ -8,7 +8,7 @@ frames" in turns: A B C A B C …, one at a time, on the same cores. Load is not
 quantised already (u8, s8), or float where the name says so. Ours is `tarsier bench`, which runs whole frames; counted are backbone and
 head. A ratio is the median over rounds of (our median in this round / theirs in this round).
 
-"Outputs": whether the eight int8 outputs on the golden frame have the digests of models/golden/tensors.tsv, which are ours.
+"Outputs": whether the eight int8 outputs on the golden frame have the digests of models/golden/tarsier-s.tsv, which are ours.
 Peak RSS is of the whole process: for Python peers with Python, NumPy and Pillow in it, for ours with decoding and prompts.
 """
 
@@ -79,7 +79,7 @@ def load_ncnn(path, threads, given):
 
 
 def digests(outputs):
-    """SHA-256 of each int8 output as s8 [H, W, C], as in models/golden/tensors.tsv; nothing for float outputs."""
+    """SHA-256 of each int8 output as s8 [H, W, C], as in models/golden/tarsier-s.tsv; nothing for float outputs."""
     import numpy as np
 
     found = []
@@ -154,7 +154,7 @@ class Ours:
 
 def golden():
     """Digests of our outputs, in the order of graphs.OUTPUTS."""
-    rows = [line.split("\t") for line in open(common.ROOT / "models/golden/tensors.tsv") if line.startswith("head")]
+    rows = [line.split("\t") for line in open(common.ROOT / "models/golden/tarsier-s.tsv") if line.startswith("head")]
     sizes = {"embedding": "x128", "geometry": "x16"}
     side = {8: "40x40", 16: "20x20", 32: "10x10", 64: "5x5"}
     layer = {"embedding": "what.2", "geometry": "where.1"}

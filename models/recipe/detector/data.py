@@ -15,10 +15,11 @@ import numpy as np
 import torch
 
 from regions import isolated
+from shape import SHAPE
 
 cv2.setNumThreads(0)
 LONGEST = 400  # stored photos are shrunk to this; training pictures are at most 320
-DEPLOYED = 320  # the runtime's picture: whole photos at this size are what the student must know
+DEPLOYED = SHAPE.size  # the runtime's picture: whole photos at this size are what the student must know
 GREY = 114
 LEAST_SCORE = 0.3  # other teachers' detections below it are not learnt
 EVERYDAY = ("coco", "voc2012-sample", "openimages-dinesh", "cartucho-map")

@@ -21,7 +21,7 @@ import numpy as np
 import onnx
 import torch
 
-from data import EVERYDAY, PhotoStore, Split, letterbox
+from data import DEPLOYED, EVERYDAY, PhotoStore, Split, letterbox
 from ground import CHANNELS, SIDE, Grounder
 from precision import whole
 from student import STRIDES, Masks, Presence, Student, Stuff
@@ -172,7 +172,7 @@ def main():
     p.add_argument("--shared", default=HERE.parents[3] / "shared", type=Path)
     p.add_argument("--build", default=HERE.parents[1] / "build", type=Path)
     p.add_argument("--weights", default="final.pt")
-    p.add_argument("--size", type=int, default=320)
+    p.add_argument("--size", type=int, default=DEPLOYED)
     p.add_argument("--calibration", type=int, default=192, help="letterboxed training photos")
     a = p.parse_args()
     out = a.build / "detector"

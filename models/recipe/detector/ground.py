@@ -17,10 +17,12 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from shape import SHAPE
+
 SIDE = 8  # the network sees the objects as a picture of 8 x 8: pooling and doubling are operators that the runtime has
 OBJECTS = SIDE * SIDE
 OVERLAP = 0.7  # of boxes; the one with less objectness goes
-CHANNELS = 3 * 128 + 64 + 16
+CHANNELS = 3 * 128 + SHAPE.neck + 16
 SCALES = (6.0, 0.5, 11.0, 0.8, 4.0)  # of the five groups: about one standard deviation becomes one
 RANGE = 4.0
 

@@ -26,6 +26,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from shape import SHAPE
+
 STRIDES = (8, 16, 32, 64)
 EMBEDDING = 128
 GEOMETRY = 16
@@ -61,7 +63,7 @@ class Elan(nn.Module):
 class Backbone(nn.Module):
     """Image -> four features of `neck` channels at STRIDES."""
 
-    def __init__(self, widths=(32, 64, 128, 256), depths=(1, 1, 2, 1), neck=64):
+    def __init__(self, widths=(32, 64, 128, 256), depths=SHAPE.depths, neck=SHAPE.neck):
         super().__init__()
         c1, c2, c3, c4 = widths
         self.stem = Conv(3, 16, 3, 2)
@@ -91,7 +93,7 @@ class Backbone(nn.Module):
 class Head(nn.Module):
     """Features -> (embedding, geometry) per level; the same weights at every level."""
 
-    def __init__(self, neck=64):
+    def __init__(self, neck=SHAPE.neck):
         super().__init__()
         self.what = nn.Sequential(Conv(neck, neck, 3), Conv(neck, EMBEDDING), nn.Conv2d(EMBEDDING, EMBEDDING, 1))
         self.where = nn.Sequential(Conv(neck, 48, 3), nn.Conv2d(48, GEOMETRY, 1))
@@ -116,7 +118,7 @@ class Masks(nn.Module):
 
     UNIT = 2.0
 
-    def __init__(self, neck=64, count=16, width=32, hidden=8):
+    def __init__(self, neck=SHAPE.neck, count=16, width=32, hidden=8):
         super().__init__()
         self.count, self.hidden = count, hidden
         self.prototypes = nn.Sequential(Conv(neck, width, 3), nn.Conv2d(width, count, 1))
@@ -152,7 +154,7 @@ def pooled(features):
 class Presence(nn.Module):
     """What is in the whole picture, as a vector that prompts are compared with: pooled features [N,384] -> [N,128]."""
 
-    def __init__(self, inputs=384, width=256):
+    def __init__(self, inputs=6 * SHAPE.neck, width=256):
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Dropout(0.2), nn.Linear(width, EMBEDDING))
         self.log_scale = nn.Parameter(torch.tensor(0.0))
@@ -195,7 +197,7 @@ class Stuff(nn.Module):
     surroundings tell.
     """
 
-    def __init__(self, neck=64):
+    def __init__(self, neck=SHAPE.neck):
         super().__init__()
         self.deepest = Conv(neck, neck, 3)
         self.mix = nn.ModuleList(nn.Sequential(Conv(2 * neck, neck), Conv(neck, neck, 3)) for _ in range(2))
@@ -233,7 +235,7 @@ class Student(nn.Module):
         return embedding @ (self.log_scale.exp() * prompts).T + self.bias
 
 
-def macs(module, size=320):
+def macs(module, size=SHAPE.size):
     """Multiply-accumulates of one image."""
     total, hooks = [0], []
     for m in module.modules():
@@ -252,4 +254,4 @@ def macs(module, size=320):
 
 if __name__ == "__main__":
     s = Student()
-    print(f"backbone {macs(s.backbone) / 1e6:.0f} MMAC, whole {macs(s) / 1e6:.0f} MMAC at 320, {sum(p.numel() for p in s.parameters()) / 1e6:.2f} M parameters")
+    print(f"backbone {macs(s.backbone) / 1e6:.0f} MMAC, whole {macs(s) / 1e6:.0f} MMAC at {SHAPE.size}, {sum(p.numel() for p in s.parameters()) / 1e6:.2f} M parameters")

@@ -4,13 +4,15 @@
 
 On the COCO photos, letterboxed as the runtime does: AP and AP50 of the 80 names; the score loss against the teacher's answers, and against
 the labels alone (at labelled locations the IoU of the predicted box, 0 elsewhere). Together these tell learning from learning by heart: while the
-first loss falls, the student still learns to see what the teacher sees. Nothing is trained on these photos.
+first loss falls, the student still learns to see what the teacher sees. Nothing is trained on these photos. With --teacher,
+also what each has with the teacher's boxes, or scores, in place of its own: which of them it lacks.
 """
 
 import argparse
 import contextlib
 import io
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -129,12 +131,15 @@ def main():
     rows = PromptBank(a.build / "text/prompts.npz", COCO80).names()
     teacher = Teacher(a.shared / "teachers", a.device)
     students = {path: Answers(path, rows, a.device) for path in a.weights}
-    found = {k: [] for k in [*students, *["teacher"] * a.teacher]}
+    found = defaultdict(list)
     for rgb, labels, places in Photos(a.shared, a.build):
         rgb, labels = rgb.to(a.device), labels.to(a.device)
         answers, t_boxes = teacher(rgb)
         outputs = {k: student(rgb, labels, answers) for k, student in students.items()}
         if a.teacher:
+            for k, (scores, boxes, objectness) in list(outputs.items()):
+                outputs[f"{k} with the teacher's boxes"] = scores, t_boxes, objectness
+                outputs[f"{k} with the teacher's scores"] = answers, boxes, answers.amax(-1)
             outputs["teacher"] = answers, t_boxes, answers.amax(-1)
         for k, output in outputs.items():
             found[k] += [d for *maps, place in zip(*output, places) for d in detections(*maps, place, ids)]
