@@ -3,6 +3,8 @@
     python checkpoint.py save        # build/ -> ../checkpoints/*.pt and numbers.json
     python checkpoint.py restore     # the other way: everything that export.py, quantize.py and pack.py read, without training
 
+Those of tarsier-n (MODEL=tarsier-n) are in a folder of their own; the sentence encoder is the same for all.
+
 | file | what |
 |---|---|
 | detector.pt | the detector as it is exported: averaged weights |
@@ -24,6 +26,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "detector"))
 from export import digest  # noqa: E402
 from precision import whole  # noqa: E402
+from shape import MODEL  # noqa: E402
 
 STAGES = ("masks", "presence", "stuff", "ground")
 NUMBERS = ("ground", "stuff", "calibration", "floor")
@@ -36,23 +39,25 @@ def half(state):
     return state.half() if isinstance(state, torch.Tensor) and state.is_floating_point() else state
 
 
-def save(detector, text, kept):
-    kept.mkdir(exist_ok=True)
-    parts = {"detector": (detector / "final.pt", None)} | {n: (detector / f"{n}.pt", None) for n in STAGES} | {"text": (text / "encoder.pt", "average")}
+def save(detector, text, kept, encoder):
+    kept.mkdir(parents=True, exist_ok=True)
+    parts = {"detector": (detector / "final.pt", None)} | {n: (detector / f"{n}.pt", None) for n in STAGES}
     parts |= {"detector_int8": (detector / "final.int8.pt", "student"), "detector_constant": (detector / "checkpoint.pt", "student")}
-    for name, (path, key) in parts.items():
+    files = [(path, key, kept / f"{name}.pt") for name, (path, key) in parts.items()]
+    for path, key, file in [*files, (text / "encoder.pt", "average", encoder)]:
         if path.exists():
             state = torch.load(path, weights_only=True, map_location="cpu")
-            torch.save(half(state[key] if key else state), kept / f"{name}.pt")
-            print(f"{name}.pt: {(kept / f'{name}.pt').stat().st_size} bytes")
+            torch.save(half(state[key] if key else state), file)
+            print(f"{file}: {file.stat().st_size} bytes")
     numbers = {n: json.load(open(detector / f"{n}.json")) for n in NUMBERS if (detector / f"{n}.json").exists()}
     (kept / "numbers.json").write_text(json.dumps(numbers, indent=1) + "\n")
 
 
-def restore(detector, text, kept):
+def restore(detector, text, kept, encoder):
     for folder in (detector, text):
         folder.mkdir(parents=True, exist_ok=True)
-    load = lambda name: whole(torch.load(kept / f"{name}.pt", weights_only=True))  # noqa: E731
+    read = lambda file: whole(torch.load(file, weights_only=True))  # noqa: E731
+    load = lambda name: read(kept / f"{name}.pt")  # noqa: E731
     torch.save(load("detector"), detector / "final.pt")
     torch.save({"key": digest(detector / "final.pt"), "student": load("detector_int8")}, detector / "final.int8.pt")
     for name in STAGES:
@@ -60,7 +65,7 @@ def restore(detector, text, kept):
             torch.save(load(name), detector / f"{name}.pt")
     for name, value in json.load(open(kept / "numbers.json")).items():
         (detector / f"{name}.json").write_text(json.dumps(value, indent=1) + "\n")
-    state = load("text")
+    state = read(encoder)
     torch.save({"model": state, "average": state, "epoch": 0}, text / "encoder.pt")
     print(f"{', '.join(sorted(p.name for p in detector.glob('*.pt')))} and encoder.pt are in {detector.parent}")
 
@@ -71,7 +76,8 @@ def main():
     p.add_argument("--build", default=HERE.parent / "build", type=Path)
     p.add_argument("--checkpoints", default=HERE.parent / "checkpoints", type=Path)
     a = p.parse_args()
-    {"save": save, "restore": restore}[a.what](a.build / "detector", a.build / "text", a.checkpoints)
+    kept = a.checkpoints if MODEL == "tarsier-s" else a.checkpoints / MODEL
+    {"save": save, "restore": restore}[a.what](a.build / "detector", a.build / "text", kept, a.checkpoints / "text.pt")
 
 
 if __name__ == "__main__":
