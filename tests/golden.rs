@@ -26,7 +26,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-const PACKS: [&str; 1] = ["tarsier-s"];
+const PACKS: [&str; 2] = ["tarsier-s", "tarsier-n"];
 
 fn pack(name: &str) -> Pack {
     Pack::open(&root().join(format!("models/{name}.tarsier"))).expect("a pack of the repository")
@@ -110,6 +110,11 @@ fn load(pack: &Pack, name: &str, execution: Execution) -> Graph {
 #[test]
 fn every_int8_tensor_of_tarsier_s_equals_onnxruntimes_on_every_level() {
     every_int8_tensor_equals_onnxruntimes("tarsier-s");
+}
+
+#[test]
+fn every_int8_tensor_of_tarsier_n_equals_onnxruntimes_on_every_level() {
+    every_int8_tensor_equals_onnxruntimes("tarsier-n");
 }
 
 fn every_int8_tensor_equals_onnxruntimes(name: &str) {

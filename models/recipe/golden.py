@@ -1,7 +1,7 @@
 """Golden outputs by onnxruntime: every int8 tensor of the detector, masks, presence and stuff on one frame, of the sentence encoder on one
 sentence, and of grounding on random bytes.
 
-    python golden.py        # build/pack/*_qdq.onnx -> ../golden/tarsier-s.tsv; lines of graphs that are not there (pack.py --base) are kept
+    python golden.py        # build/pack/*_qdq.onnx -> ../golden/tarsier-s.tsv; lines of graphs that are not there (pack.py --base) are tarsier-s's
 
 Each line: graph, node, height x width x channels, SHA-256 of the s8 tensor as [H, W, C]. tests/golden.rs compares the pack's
 programs with them, operation by operation.
@@ -129,8 +129,8 @@ def main():
     image = frame.astype(np.float32).transpose(2, 0, 1)[None] / 255
     lines, worst, differing, total = [], 0, 0, 0
 
-    written = a.golden / f"{MODEL}.tsv"
-    old = written.read_text().splitlines() if written.exists() else []
+    base = a.golden / "tarsier-s.tsv"
+    old = base.read_text().splitlines() if base.exists() else []
     feeds = {"image": image}
     if (folder / "sentence_qdq.onnx").exists():
         ids = Tokenizer.read(a.build / "text/tokenizer.txt").encode(a.sentence)
@@ -159,7 +159,7 @@ def main():
             worst, differing, total = max(worst, most), differing + count, total + expected.size
             hwc = np.ascontiguousarray(expected[0].transpose(1, 2, 0))
             lines.append(f"{name}\t{node}\t{'x'.join(map(str, hwc.shape))}\t{hashlib.sha256(hwc.tobytes()).hexdigest()}\t{note}")
-    written.write_text("\n".join(head + lines) + "\n")
+    (a.golden / f"{MODEL}.tsv").write_text("\n".join(head + lines) + "\n")
     print(f"{len(lines)} tensors; onnxruntime {ort.__version__} differs from exact arithmetic in {differing} of {total} elements, by at most {worst}")
 
 
