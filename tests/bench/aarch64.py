@@ -96,14 +96,29 @@ def theirs(core, plugin, program, model, form, folder):
     return run(core, plugin, GETPPID, command, folder)[2][-1]
 
 
+def counter(folder):
+    """The emulator's plugin, built."""
+    plugin = folder / "insn_count.so"
+    subprocess.run(["gcc", "-O2", "-shared", "-fPIC", common.BENCH / "insn_count.c", "-o", plugin], check=True)
+    return plugin
+
+
+def alone(pack, cores):
+    """{core: {"level", "stages"}} of our program alone, counters as lists in the order of KINDS."""
+    binary = build()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        plugin = counter(folder)
+        return {core: dict(zip(("level", "stages"), ours(core, plugin, binary, pack, folder))) for core in cores}
+
+
 def measure(network, pack, cores):
     """{core: {"level", "stages", "operators", "u8", "s8"}}, counters as lists in the order of KINDS."""
     binary = build()
     found = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        plugin = folder / "insn_count.so"
-        subprocess.run(["gcc", "-O2", "-shared", "-fPIC", common.BENCH / "insn_count.c", "-o", plugin], check=True)
+        plugin = counter(folder)
         program = driver(folder)
         forms = graphs.write(network, folder)
         for core in cores:

@@ -11,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = Path(__file__).resolve().parent
 PACK = ROOT / "models/tarsier-s.tarsier"
+SMALL_PACK = ROOT / "models/tarsier-n.tarsier"
 NETWORK = ROOT / "models/build/detector"
 TARSIER = ROOT / "target/release/tarsier"
 # a frame without decoding
