@@ -56,7 +56,7 @@ def shrink(state):
     norm = lambda *path: ".".join((b, *path, "1"))  # noqa: E731
     conv = lambda *path: ".".join((b, *path, "0"))  # noqa: E731
     heads = ("head.what.0.0", "head.where.0.0")
-    made = (("up_mix.0.1", "up_mix.1.1", "down_mix.1.1", "last_step"))
+    made = ("up_mix.0.1", "up_mix.1.1", "down_mix.1.1", "last_step")
     feature = neck.read([(h, 0, norm(m)) for h in heads for m in made])
     lateral = [neck.read([(conv(r), NECK, norm(f"lateral.{i}"))]) for i, r in enumerate(("down_mix.1.0", "down_mix.0.0", "up_mix.1.0"))]
     middle = neck.read([(conv("down_mix.1.0"), 0, norm("down_mix.0.1")), (conv("up_mix.0.0"), NECK, norm("down_mix.0.1"))])

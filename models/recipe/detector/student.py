@@ -2,7 +2,7 @@
 
     image [N,3,S,S] in 0..1
       -> stem, four ELAN stages (strides 4, 8, 16, 32)
-      -> PAN neck, 64 channels at strides 8, 16, 32, 64          = Backbone
+      -> PAN neck, 64 channels (tarsier-n 48) at strides 8 to 64 = Backbone
       -> head, one set of weights for all levels                 = Head
            embedding [N,128,h,w]  what is here: alignment multiplies it with prompt rows
            geometry  [N, 16,h,w]  0..3 distances left, top, right, bottom in units of the stride from the grid point
