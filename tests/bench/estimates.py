@@ -17,7 +17,7 @@ KEPT = (0.90, 0.65)
 TEXT = """# Estimates: predicted, not measured
 
 Nobody has run Tarsier on these boards. The numbers below are **predictions** for one thread and a whole frame (letterbox, network,
-80 prompts, selection; no decoding), with the default pack and with tarsier-n, whose weights have 7 bits (with 8 the cores without dot products run some 20 M
+80 prompts, selection; no decoding), with the default pack and with tarsier-n; weights have 7 bits (with 8 the cores without dot products run some 20 M
 instructions more). An owner replaces a row by sending the output of
 
 ```sh
