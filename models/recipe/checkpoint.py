@@ -41,10 +41,9 @@ def half(state):
 
 def save(detector, text, kept, encoder):
     kept.mkdir(parents=True, exist_ok=True)
-    parts = {"detector": (detector / "final.pt", None)} | {n: (detector / f"{n}.pt", None) for n in STAGES}
-    parts |= {"detector_int8": (detector / "final.int8.pt", "student"), "detector_constant": (detector / "checkpoint.pt", "student")}
-    files = [(path, key, kept / f"{name}.pt") for name, (path, key) in parts.items()]
-    for path, key, file in [*files, (text / "encoder.pt", "average", encoder)]:
+    parts = {kept / "detector.pt": (detector / "final.pt", None)} | {kept / f"{n}.pt": (detector / f"{n}.pt", None) for n in STAGES}
+    parts |= {kept / "detector_int8.pt": (detector / "final.int8.pt", "student"), kept / "detector_constant.pt": (detector / "checkpoint.pt", "student")}
+    for file, (path, key) in {**parts, encoder: (text / "encoder.pt", "average")}.items():
         if path.exists():
             state = torch.load(path, weights_only=True, map_location="cpu")
             torch.save(half(state[key] if key else state), file)

@@ -27,6 +27,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "detector"))
 import plots  # noqa: E402
+from shape import PACK  # noqa: E402
 from teacher import COCO80  # noqa: E402
 
 STRIDES = (8, 16, 32, 64)
@@ -54,7 +55,7 @@ def add_binary_options(p):
     shared = HERE.parents[2] / "shared"
     p.add_argument("--annotations", default=shared / "data/val.json", type=Path)
     p.add_argument("--images", default=shared / "data/images", type=Path)
-    p.add_argument("--pack", default=HERE.parent / "tarsier-s.tarsier", type=Path)
+    p.add_argument("--pack", default=PACK, type=Path)
     p.add_argument("--tarsier", default=HERE.parents[1] / "target/release/tarsier", type=Path)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--limit", type=int, help="only the first photos")
@@ -90,16 +91,13 @@ def proposals(a, files):
     import onnxruntime as ort
 
     from data import DEPLOYED, letterbox
+    from loss import grid
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = a.threads
     session = ort.InferenceSession(str(a.onnx), options, providers=["CPUExecutionProvider"])
     names = [f"{k}_{s}" for s in STRIDES for k in ("embedding", "geometry")]
-    grid = []
-    for s in STRIDES:
-        n = DEPLOYED // s
-        grid.append(np.stack([(np.tile(np.arange(n), n) + 0.5) * s, (np.repeat(np.arange(n), n) + 0.5) * s, np.full(n * n, s)], 1))
-    grid = np.concatenate(grid)
+    points, steps = (t.double().numpy() for t in grid(DEPLOYED, STRIDES))
     for file in files:
         photo = cv2.imread(str(file))[:, :, ::-1]
         x, s, left, top = letterbox(photo, DEPLOYED)
@@ -107,7 +105,7 @@ def proposals(a, files):
         embedding = np.concatenate([e[0].reshape(128, -1).T for e in out[0::2]])
         geometry = np.concatenate([g[0].reshape(16, -1).T for g in out[1::2]]).clip(0, 8)
         best = np.argsort(-geometry[:, 4], kind="stable")[:PROPOSALS]
-        d, p = geometry[best, :4] * grid[best, 2:], grid[best, :2]
+        d, p = geometry[best, :4] * steps[best, None], points[best]
         yield photo, (s, left, top), embedding[best], np.concatenate([p - d[:, :2], p + d[:, 2:]], 1), geometry[best, 4]
 
 

@@ -15,12 +15,16 @@ import io
 import json
 import random
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "detector"))
+from shape import PACK  # noqa: E402
+
 COCO = "person elephant giraffe horse bus motorcycle dog train broccoli frisbee tv airplane pizza cat laptop car boat umbrella surfboard skateboard".split()
 # categories outside COCO with enough boxes on both sides: name -> source of the photos in which all of them are labelled
 OTHERS = {"cabinet door": "doordetect", "refrigerator door": "doordetect", "door": "doordetect", "handle": "doordetect"}
@@ -98,7 +102,7 @@ def main():
     p.add_argument("--train", default=shared / "data/train.json", type=Path)
     p.add_argument("--val", default=shared / "data/val.json", type=Path)
     p.add_argument("--images", default=shared / "data/images", type=Path)
-    p.add_argument("--pack", default=HERE.parent / "tarsier-s.tarsier", type=Path)
+    p.add_argument("--pack", default=PACK, type=Path)
     p.add_argument("--tarsier", default=HERE.parents[1] / "target/release/tarsier", type=Path)
     p.add_argument("--shots", type=int, nargs="+", default=[1, 3, 5])
     p.add_argument("--draws", type=int, default=3)

@@ -17,6 +17,7 @@ import collections
 import json
 import random
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -24,6 +25,8 @@ import numpy as np
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "detector"))
+from shape import PACK  # noqa: E402
 
 
 def expressions(path):
@@ -68,7 +71,7 @@ def main():
     p.add_argument("--build", default=HERE.parent / "build", type=Path)
     p.add_argument("--expressions", type=Path)
     p.add_argument("--images", default=HERE.parents[2] / "shared/data/images", type=Path)
-    p.add_argument("--pack", default=HERE.parent / "tarsier-s.tarsier", type=Path)
+    p.add_argument("--pack", default=PACK, type=Path)
     p.add_argument("--tarsier", default=HERE.parents[1] / "target/release/tarsier", type=Path)
     p.add_argument("--asked", type=int, default=100, help="sentences asked of every photo; 0 leaves that out")
     p.add_argument("--threads", type=int, default=1)

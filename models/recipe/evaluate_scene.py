@@ -23,6 +23,7 @@ from pycocotools import mask as coco_mask
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "detector"))
 from semantic import Confusion, Panoptic  # noqa: E402
+from shape import PACK  # noqa: E402
 from teacher import COCO80  # noqa: E402
 
 
@@ -71,7 +72,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--annotations", default=shared / "data/val.json", type=Path)
     p.add_argument("--images", default=shared / "data/images", type=Path)
-    p.add_argument("--pack", default=HERE.parent / "tarsier-s.tarsier", type=Path)
+    p.add_argument("--pack", default=PACK, type=Path)
     p.add_argument("--tarsier", default=HERE.parents[1] / "target/release/tarsier", type=Path)
     p.add_argument("--threshold", type=float, help="of things; default: the pack's")
     p.add_argument("--stuff-threshold", type=float, help="default: the pack's")

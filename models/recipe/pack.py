@@ -18,7 +18,7 @@ import numpy as np
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "detector"))
-from shape import MODEL, SHAPE  # noqa: E402
+from shape import MODEL, PACK, SHAPE  # noqa: E402
 
 LEAST = 0.5  # cosine from which a name leans on one that was in training photos
 
@@ -43,7 +43,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--build", default=HERE.parent / "build", type=Path)
     p.add_argument("--tarsier", default=HERE.parents[1] / "target/release/tarsier", type=Path)
-    p.add_argument("--output", default=HERE.parent / f"{MODEL}.tarsier", type=Path)
+    p.add_argument("--output", default=PACK, type=Path)
     p.add_argument("--base", type=Path, help="a pack that has what the build folder lacks")
     p.add_argument("--golden", default=HERE.parent / "golden/frame.png", type=Path)
     p.add_argument("--version", default="0.1.0")

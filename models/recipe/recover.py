@@ -169,10 +169,11 @@ def main():
     sys.path.insert(0, str(HERE / "detector"))
     from export import objectness_as_logit
     from ground import Grounder
+    from shape import PACK
     from student import Masks, Presence, Student, Stuff
 
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--pack", default=HERE.parent / "tarsier-s.tarsier", type=Path)
+    p.add_argument("--pack", default=PACK, type=Path)
     p.add_argument("--build", default=HERE.parent / "build", type=Path)
     a = p.parse_args()
     out = a.build / "detector"

@@ -59,8 +59,8 @@ further; the report says so.
   3 GB/s. It is inside the range above.
 """
 
-# board, core, GHz
 CORES = ("cortex-a53", "cortex-a72", "cortex-a76")
+# board, core, GHz
 BOARDS = (
     ("Raspberry Pi 5", "cortex-a76", 2.4), ("RK3588 boards, big core", "cortex-a76", 2.4), ("Raspberry Pi 4", "cortex-a72", 1.8),
     ("Raspberry Pi Zero 2 W", "cortex-a53", 1.0),
@@ -122,6 +122,10 @@ def write(found=None):
     (common.ROOT / "boards/ESTIMATES.md").write_text(text(packs))
 
 
-if __name__ == "__main__":
+def main():
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     write()
+
+
+if __name__ == "__main__":
+    main()

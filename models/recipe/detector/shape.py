@@ -5,6 +5,7 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -21,3 +22,4 @@ MODEL = os.environ.get("MODEL") or "tarsier-s"
 if MODEL not in SHAPES:
     raise SystemExit(f"MODEL={MODEL}: known are {', '.join(SHAPES)}")
 SHAPE = SHAPES[MODEL]
+PACK = Path(__file__).resolve().parents[2] / f"{MODEL}.tarsier"  # what the recipe makes and evaluates

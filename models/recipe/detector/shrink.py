@@ -4,7 +4,7 @@
 
 Stages keep what they have; pairs of convolutions beyond the smaller network's depth go, with the weights that read them. Of neck and head the
 channels stay that are read most: the greatest sums of |weight| in what reads them, where a channel's own normalisation scales it. The four
-features are read by one head, so that they keep the same channels.
+features keep the same channels, because one head reads them; what it reads counts, and for the coarsest lateral what the last mix reads.
 """
 
 import argparse
@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 
 from precision import whole
-from shape import MODEL, SHAPE
+from shape import MODEL, SHAPE, SHAPES
 from student import Student
 
-NECK = 64  # of tarsier-s
+NECK = SHAPES["tarsier-s"].neck
 
 
 class Neck:
@@ -52,9 +52,8 @@ def shrink(state):
         width = state[f"{stage}.left.0.weight"].shape[0]
         state = {k: v for k, v in state.items() if not (k.startswith(f"{stage}.chain.") and int(k.split(".")[4]) >= depth)}
         state[f"{stage}.mix.0.weight"] = state[f"{stage}.mix.0.weight"][:, : width * (2 + depth)]
-    neck, b = Neck(state, SHAPE.neck), "backbone"
-    norm = lambda *path: ".".join((b, *path, "1"))  # noqa: E731
-    conv = lambda *path: ".".join((b, *path, "0"))  # noqa: E731
+    neck = Neck(state, SHAPE.neck)
+    conv, norm = "backbone.{}.0".format, "backbone.{}.1".format
     heads = ("head.what.0.0", "head.where.0.0")
     made = ("up_mix.0.1", "up_mix.1.1", "down_mix.1.1", "last_step")
     feature = neck.read([(h, 0, norm(m)) for h in heads for m in made])
@@ -74,7 +73,7 @@ def shrink(state):
     for name, groups in readers.items():
         neck.inputs(conv(name), *groups)
     for name, channels in outputs.items():
-        neck.outputs(f"{b}.{name}", channels)
+        neck.outputs(f"backbone.{name}", channels)
     for h in heads:
         neck.inputs(h, feature)
     neck.outputs("head.what.0", what)
