@@ -18,15 +18,21 @@ from regions import isolated
 from shape import SHAPE
 
 cv2.setNumThreads(0)
-LONGEST = 400  # stored photos are shrunk to this; training pictures are at most 320
+LONGEST = 480  # stored photos are shrunk to this; the data's own are no longer
 DEPLOYED = SHAPE.size  # the runtime's picture: whole photos at this size are what the student must know
 GREY = 114
 LEAST_SCORE = 0.3  # other teachers' detections below it are not learnt
 EVERYDAY = ("coco", "voc2012-sample", "openimages-dinesh", "cartucho-map")
+SCENES = (*EVERYDAY, "osie", "houses", "indoor-kaggle", "doordetect", "traffic-hanoi", "amenity", "jetson-demo")  # with many kinds of things: drawn three times as often
+
+
+def training(shared):
+    """The COCO-format files of all training photos."""
+    return [shared / "data/train.json", shared / "data/train_more.json"]
 
 
 class Split:
-    """One COCO-format file: photos, boxes of things, names.
+    """One COCO-format file, or several of the same categories: photos, boxes of things, names.
 
     `names`: the 80 COCO names first (the teacher's order), then every other thing category that has boxes.
     `boxes[i]`: `[n,6]` x0 y0 x1 y1 in the JSON's pixels, index of the name, certainty: 1 for what people labelled.
@@ -35,7 +41,11 @@ class Split:
     """
 
     def __init__(self, json_path, coco_names, results=(), stuff=False):
-        self.data = json.load(open(json_path))
+        paths = [json_path] if isinstance(json_path, (str, Path)) else json_path
+        parts = [json.load(open(path)) for path in paths]
+        if any(part["categories"] != parts[0]["categories"] for part in parts):
+            raise ValueError(f"{', '.join(map(str, paths))}: their categories differ")
+        self.data = {"categories": parts[0]["categories"]} | {k: [x for part in parts for x in part[k]] for k in ("images", "annotations")}
         cats = {c["id"]: c for c in self.data["categories"]}
         others = sorted({c["name"] for c in cats.values() if (stuff or c["isthing"]) and not c.get("coco80")})
         self.names = list(coco_names) + others
@@ -180,11 +190,9 @@ class Pictures(torch.utils.data.IterableDataset):
     processes that a DataLoader splits one stream over.
     """
 
-    def __init__(self, split, store, batch, sizes, mosaic, seed, rank=0, cutouts=None, copy_paste=0.0):
+    def __init__(self, split, store, batch, sizes, mosaic, seed, rank=0):
         self.split, self.store, self.batch, self.sizes, self.mosaic, self.seed, self.rank = split, store, batch, sizes, mosaic, seed, rank
-        self.cutouts, self.copy_paste = cutouts, copy_paste
-        # everyday scenes with many kinds of things teach most: they are drawn three times as often
-        self.pool = [i for i, im in enumerate(split.images) for _ in range(3 if im["source"] in EVERYDAY else 1)]
+        self.pool = [i for i, im in enumerate(split.images) for _ in range(3 if im["source"] in SCENES else 1)]
 
     def place(self, region, i, rng, longest):
         """Where photo `i` goes: its longer side scaled to between `longest[0]` and `longest[1]` pixels, shifted at random in its region.
@@ -250,7 +258,7 @@ class Pictures(torch.utils.data.IterableDataset):
             return [(q, i, (side, 2.2 * side)) for q, i, side in zip(quads, photos, sides)], photos, (cx, cy)
         # from the whole photo, small, to a part of it as large as the runtime sees it, and a little larger
         photo = rng.choice(self.pool)
-        return [((0, 0, size, size), photo, (0.8 * size, 1.3 * DEPLOYED))], [photo] * 4, (size, size)
+        return [((0, 0, size, size), photo, (0.8 * size, 1.3 * max(size, DEPLOYED)))], [photo] * 4, (size, size)
 
     def picture(self, size, rng):
         canvas = np.full((size, size, 3), GREY, np.uint8)
@@ -259,8 +267,6 @@ class Pictures(torch.utils.data.IterableDataset):
         for region, i, longest in parts:
             self.paste(canvas, region, i, rng, longest, boxes)
         boxes = np.concatenate(boxes) if boxes else np.zeros((0, 6))
-        if self.cutouts and rng.random() < self.copy_paste:
-            boxes = self.cutouts.paste(canvas, boxes, self.store, rng)
         x = jitter_colour(canvas, rng) if rng.random() < 0.8 else canvas
         return x, boxes.astype(np.float32), photos, seam
 

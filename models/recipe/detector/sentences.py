@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data import Split
+from data import Split, training
 from prompts import PromptBank
 from sentence_encoder import SentenceEncoder
 from teacher import COCO80
@@ -51,7 +51,7 @@ def main():
     p.add_argument("--threads", type=int, default=2)
     a = p.parse_args()
     torch.set_num_threads(a.threads)
-    split, rng = Split(a.shared / "data/train.json", COCO80, stuff=a.stuff_regions), random.Random(0)
+    split, rng = Split(training(a.shared), COCO80, stuff=a.stuff_regions), random.Random(0)
     bank, encode = PromptBank(a.build / "text/prompts.npz", split.names), SentenceEncoder(a.build)
     texts, owner, photo = [], [], []
     for k, (synonyms, _) in enumerate(bank.ways):

@@ -26,6 +26,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from lite import TAPS, Lite
 from shape import SHAPE
 
 STRIDES = (8, 16, 32, 64)
@@ -65,24 +66,35 @@ class Backbone(nn.Module):
 
     def __init__(self, widths=(32, 64, 128, 256), depths=SHAPE.depths, neck=SHAPE.neck):
         super().__init__()
-        c1, c2, c3, c4 = widths
-        self.stem = Conv(3, 16, 3, 2)
-        self.stage1 = nn.Sequential(Conv(16, c1, 3, 2), Elan(c1, c1 // 2, depths[0]))
-        self.stage2 = nn.Sequential(Conv(c1, c2, 3, 2), Elan(c2, c2 // 2, depths[1]))
-        self.stage3 = nn.Sequential(Conv(c2, c3, 3, 2), Elan(c3, c3 // 2, depths[2]))
-        self.stage4 = nn.Sequential(Conv(c3, c4, 3, 2), Elan(c4, c4 // 2, depths[3]))
-        self.lateral = nn.ModuleList(Conv(c, neck) for c in (c2, c3, c4))
+        if depths:
+            c1, c2, c3, c4 = widths
+            self.stem = Conv(3, 16, 3, 2)
+            self.stage1 = nn.Sequential(Conv(16, c1, 3, 2), Elan(c1, c1 // 2, depths[0]))
+            self.stage2 = nn.Sequential(Conv(c1, c2, 3, 2), Elan(c2, c2 // 2, depths[1]))
+            self.stage3 = nn.Sequential(Conv(c2, c3, 3, 2), Elan(c3, c3 // 2, depths[2]))
+            self.stage4 = nn.Sequential(Conv(c3, c4, 3, 2), Elan(c4, c4 // 2, depths[3]))
+            tapped = (c2, c3, c4)
+        else:
+            self.lite, tapped = Lite(), TAPS.values()
+        self.lateral = nn.ModuleList(Conv(c, neck) for c in tapped)
         self.down_mix = nn.ModuleList(nn.Sequential(Conv(2 * neck, neck), Conv(neck, neck, 3)) for _ in range(2))
         self.up_step = nn.ModuleList(Conv(neck, neck, 3, 2) for _ in range(2))
         self.up_mix = nn.ModuleList(nn.Sequential(Conv(2 * neck, neck), Conv(neck, neck, 3)) for _ in range(2))
         self.last_step = Conv(neck, neck, 3, 2)
 
-    def forward(self, x):
-        x = self.stage1(self.stem(x))
-        c3 = self.stage2(x)
+    def trunk(self, x):
+        """Features of strides 8, 16, 32."""
+        if hasattr(self, "lite"):
+            return self.lite(x)
+        c3 = self.stage2(self.stage1(self.stem(x)))
         c4 = self.stage3(c3)
-        c5 = self.stage4(c4)
-        p3, p4, p5 = (lateral(c) for lateral, c in zip(self.lateral, (c3, c4, c5)))
+        return c3, c4, self.stage4(c4)
+
+    def forward(self, x):
+        return self.neck(self.trunk(x))
+
+    def neck(self, features):
+        p3, p4, p5 = (lateral(c) for lateral, c in zip(self.lateral, features))
         p4 = self.down_mix[0](torch.cat([F.interpolate(p5, scale_factor=2.0, mode="nearest"), p4], 1))
         p3 = self.down_mix[1](torch.cat([F.interpolate(p4, scale_factor=2.0, mode="nearest"), p3], 1))
         p4 = self.up_mix[0](torch.cat([self.up_step[0](p3), p4], 1))
@@ -241,7 +253,7 @@ def macs(module, size=SHAPE.size):
     for m in module.modules():
         if isinstance(m, nn.Conv2d):
             hooks.append(m.register_forward_hook(
-                lambda m, i, o: total.__setitem__(0, total[0] + o[0].numel() * m.in_channels * m.kernel_size[0] * m.kernel_size[1])))
+                lambda m, i, o: total.__setitem__(0, total[0] + o[0].numel() * m.in_channels // m.groups * m.kernel_size[0] * m.kernel_size[1])))
     training = module.training
     module.eval()
     with torch.no_grad():

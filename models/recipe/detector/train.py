@@ -1,28 +1,28 @@
-"""Trains the student on the photos, with the dense teacher in the loop.
+"""Trains the student on the photos, with the dense teachers' answers.
 
-    python train.py --hours 1.5 --shared ../../../../shared      # run again to continue after an interruption
-    torchrun --nproc-per-node 2 train.py --threads 1 ...         # gradients averaged over processes: faster even on two cores
-    python train.py --device cuda --hours 0.4 --compile ...      # a GPU; torchrun --nproc-per-node 8 train.py ... for several
+    python pool.py --pictures 20000                                            # first, on a CPU: drawn pictures and the answers, kept on disk
+    torchrun --nproc-per-node 2 train.py --threads 1 --hours 1.5               # run again to continue after an interruption
+    python train.py --device cuda --hours 0.4 --compile ...                    # a GPU draws and asks the teachers itself
+
+A student with a trained trunk (MODEL=lite) starts from `transplant.py`; first the trunk stands still (--frozen 16: no gradient is needed there, a third of the
+time), then it is trained from the top down (--frozen 3), at --trunk of the learning rate.
 
 The schedule runs on training time, not on steps, because the budget is time: warm-up, a constant phase on small pictures (--sizes), then
-a linear decay to zero on pictures of nearly the final size (--last-sizes) from --decay on. The last phase on 288 to 320 pixels is worth
-its slowness: from the same weights, 88,000 pictures there reached AP 7.5 where 206,000 on 224 to 256 pixels reached 6.8. Small steps
-learn more per picture: 16 pictures at a learning rate of 1.5e-3 brought the validation score loss from 0.1239 to 0.1116 in 16,000 pictures,
-64 at 3e-3 to 0.1137. A GPU needs large ones; there the learning rate grows with the root of the batch unless --lr says it.
+a linear decay to zero on pictures of nearly the final size (--last-sizes) from --decay on. Small steps learn more per picture: 16 pictures at a learning rate of
+1.5e-3 brought the validation score loss from 0.1239 to 0.1116 in 16,000 pictures, 64 at 3e-3 to 0.1137. A GPU needs large ones; there the learning rate grows with
+the root of the batch unless --lr says it.
 
-With few photos the labels of the teacher's names are not learnt (--labelled), and half of the pictures are two photos blended (--blend): these
-labels made the student learn 6,600 photos by heart. From the same weights, 28,800 pictures without them brought AP from 8.2 to 9.5 and the
-score loss against the teacher on validation photos (validate.py) from 0.093 to 0.062, where 1.95 million with them had brought nothing. With photos
-by the hundred thousand, labels know more than the teacher: --labelled 1 1; so do boxes of a better one (--results).
+With few photos the labels of the teachers' names are not learnt (--labelled), and some pictures are two photos blended (on a CPU pool.py says how many, on a GPU
+--blend): these labels made a student learn 6,600 photos by heart. With photos by the hundred thousand, labels know more than the teachers: --labelled 1 1; so do
+boxes of a better one (--results).
 
-GPUs are kept busy by drawing the pictures on them (drawing.py; not with --copy-paste) and a single one by recording the step (graph.py; not with
---eager, which wants batches of 512 or more).
+A GPU is kept busy by drawing the pictures on it (drawing.py) and a single one by recording the step (graph.py).
 
 Besides names, synonyms and definitions, sentences about them are asked for, and in every step a bank of other names and of captions (bank.py), for
 which sentences.py has to have run.
 
 Writes build/detector/checkpoint.pt (resumable), stable.pt (the checkpoint before the decay: put it in the place of checkpoint.pt and raise
---hours to train on), final.pt (averaged weights), log.csv and its plot log.png.
+--hours to train on), latest.pt and at the end final.pt (averaged weights), log.csv and its plot log.png.
 """
 
 import argparse
@@ -38,18 +38,18 @@ import torch
 import torch.distributed as dist
 
 from bank import EmbeddingBank
-from cutouts import CutOuts
-from data import PhotoStore, Pictures, Split
+from data import PhotoStore, Split, training
 from drawing import Album, Plans
 from graph import Graphed
 from loss import asked_names, detection_loss
 from mixing import blended, kept, mix
 from optimiser import Muon
+from pool import Pool
 from precision import autocast, whole
 from prompts import PromptBank
 from runlog import RunLog
 from student import STRIDES, Student
-from teacher import COCO80, Teacher
+from teacher import COCO80, SIZE, both, together
 
 HERE = Path(__file__).resolve().parent
 LOSSES = ("score", "bank", "object", "giou", "l1")
@@ -81,7 +81,9 @@ def main():
     p.add_argument("--sizes", type=int, nargs="+", default=[224, 256], help="picture sizes before that")
     p.add_argument("--last-sizes", type=int, nargs="+", default=[288, 320], help="picture sizes from then on")
     p.add_argument("--mosaic", type=float, nargs=2, default=[0.25, 0.15], help="share of mosaics before that and from then on")
-    p.add_argument("--blend", type=float, nargs=2, default=[0.5, 0.25], help="share of pictures that are two blended, before that and from then on")
+    p.add_argument("--blend", type=float, nargs=2, default=[0.5, 0.25], help="on a GPU: share of pictures that are two blended, before that and from then on")
+    p.add_argument("--frozen", type=int, default=0, help="blocks of a trained trunk, from the picture on, that stay as they are (16: all)")
+    p.add_argument("--trunk", type=float, default=0.1, help="learning rate of a trained trunk, of the others'")
     p.add_argument("--labelled", type=float, nargs=2, help="share of the other ones whose labels of the teacher's names are learnt: by default 0, with --results 1")
     p.add_argument("--steps", type=int, default=10**9, help="stop after so many steps, for trials")
     p.add_argument("--seed", type=int, default=0)
@@ -92,7 +94,6 @@ def main():
     p.add_argument("--workers", type=int, help="processes that make pictures: by default 1 for a CPU, all cores but two for GPUs")
     p.add_argument("--compile", action="store_true", help="torch.compile the student")
     p.add_argument("--eager", action="store_true", help="on one GPU, too, launch every kernel by itself")
-    p.add_argument("--copy-paste", type=float, default=0.0, help="share of pictures into which cut-out things are pasted")
     p.add_argument("--stuff-regions", action="store_true", help="learn each isolated region of a stuff mask as an object")
     p.add_argument("--results", type=Path, nargs="*", default=[], help="COCO-results JSON of other teachers on the photos of the split")
     a = p.parse_args()
@@ -114,35 +115,35 @@ def main():
     out = a.build / "detector"
     out.mkdir(parents=True, exist_ok=True)
 
-    split = Split(a.shared / "data/train.json", COCO80, a.results, a.stuff_regions)
-    cutouts = CutOuts(split) if a.copy_paste else None
-    store = PhotoStore(split, a.shared / "data/images", out / "photos")
+    split = Split(training(a.shared), COCO80, a.results, a.stuff_regions)
     sentences = a.build / "text/sentences.npz"
     if not sentences.exists():
         rank or print(f"no {sentences}: neither sentences nor captions are asked for", flush=True)
         sentences = None
     prompts = PromptBank(a.build / "text/prompts.npz", split.names, sentences)
     bank = EmbeddingBank(prompts, split.images, sentences)
-    teacher = Teacher(a.shared / "teachers", device)
     student = Student().to(device, memory_format=torch.channels_last)
     if a.weights:
         student.load_state_dict(whole(torch.load(a.weights, weights_only=True, map_location=device)))
     average = copy.deepcopy(student)
-    keep = 0.998 ** (a.batch * processes / 64)  # the mean of some 32,000 pictures
+    longest = 0.998 ** (a.batch * processes / 64)  # the mean of some 32,000 pictures; of fewer where there have been fewer
     tensors = [[t for t in m.state_dict().values() if t.is_floating_point()] for m in (average, student)]
     for name, q in student.named_parameters():
-        q.requires_grad_("." not in name or name.startswith(tuple(a.only)))
-    learnt = [q for q in student.parameters() if q.requires_grad]
-    matrices = [q for n, q in student.named_parameters() if q.requires_grad and q.ndim == 4 and "where.1" not in n and "what.2" not in n]
-    ids = {id(q) for q in matrices}
-    decay = [q for q in learnt if id(q) not in ids and q.ndim == 4]
-    plain = [q for q in learnt if id(q) not in ids and q.ndim < 4]
-    drawn_there = gpu and not cutouts
-    recorded = drawn_there and processes == 1 and not a.eager
+        q.requires_grad_(q.requires_grad and ("." not in name or name.startswith(tuple(a.only))))
+    trunk = [q for n, q in student.named_parameters() if q.requires_grad and n.startswith("backbone.lite.")]
+    ids = set(map(id, trunk))
+    learnt = [(n, q) for n, q in student.named_parameters() if q.requires_grad and id(q) not in ids]
+    matrices = [q for n, q in learnt if q.ndim == 4 and "where.1" not in n and "what.2" not in n]
+    ids = set(map(id, matrices))
+    decay = [q for _, q in learnt if id(q) not in ids and q.ndim == 4]
+    plain = [q for _, q in learnt if id(q) not in ids and q.ndim < 4]
+    if trunk:
+        student.backbone.lite.frozen = average.backbone.lite.frozen = a.frozen
+    recorded = gpu and processes == 1 and not a.eager
     clock = torch.zeros(1, device=device)
-    rate = torch.tensor(a.lr, device=device)  # the learning rate, where a recorded step finds it
-    two = [{"params": decay, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
-    optimisers = [Muon(matrices, lr=rate, weight_decay=0.05), torch.optim.AdamW(two, lr=rate, betas=(0.9, 0.98), fused=gpu, capturable=recorded)]
+    rate, trunk_rate = torch.tensor(a.lr, device=device), torch.tensor(a.lr * a.trunk, device=device)  # where a recorded step finds them
+    groups = [{"params": decay, "weight_decay": 0.05, "lr": rate}, {"params": plain, "weight_decay": 0.0, "lr": rate}, {"params": trunk, "weight_decay": 0.0, "lr": trunk_rate}]
+    optimisers = [Muon(matrices, lr=rate, weight_decay=0.05), torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=gpu, capturable=recorded)]
     spent, step, seen = 0.0, 0, 0
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists():
@@ -151,8 +152,8 @@ def main():
         average.load_state_dict(c["average"])
         for o, s in zip(optimisers, c["optimisers"]):
             o.load_state_dict(s)
-            for g in o.param_groups:
-                g["lr"] = rate
+            for g, lr in zip(o.param_groups, (rate, rate, trunk_rate)):
+                g["lr"] = lr
         spent, step, seen = c["spent"], c["step"], c["seen"]
         rank or print(f"continuing at step {step}, {seen} pictures, {spent / 3600:.2f} h", flush=True)
     rng = random.Random(a.seed + step + 7919 * rank)  # of the prompts asked for
@@ -160,15 +161,15 @@ def main():
     budget, drawn, batches = a.hours * 3600, None, None
     log = None if rank else RunLog(out / "log.csv", LOSSES)
     forward = torch.compile(student, dynamic=False) if a.compile else student
-    album = Album(store).load(device) if drawn_there else None
+    if gpu:
+        album = Album(PhotoStore(split, a.shared / "data/images", out / "photos")).load(device)
+        teachers = both(a.shared / "teachers", device)
     sums, steps, last_print, last_save = torch.zeros(len(LOSSES), device=device), 0, time.time(), time.time()
     rank or print(f"{processes} x {device}, {a.batch} pictures a step each, lr {a.lr:.2e}, {workers} workers, {len(split.names)} names", flush=True)
 
-    def learn(rgb, asked, labels, listed, rows, near, told, weight, labelled, seams):
+    def learn(rgb, answers, asked, labels, listed, rows, near, told, weight, labelled, seams):
         """One step on a batch; its losses are added to `sums`."""
-        rgb = blended(rgb, weight)
         labels, listed = kept(labels, listed, weight, labelled)
-        answers = teacher(rgb)
         x = rgb.float().div(255).contiguous(memory_format=torch.channels_last)
         with autocast(device):
             outputs = forward(x)
@@ -178,15 +179,21 @@ def main():
         sum(losses.values()).backward()
         if processes > 1:
             clock.fill_(elapsed())  # the schedule must be the same everywhere
-            average_over_processes([q.grad for q in matrices + decay + plain] + [clock])
+            average_over_processes([q.grad for q in matrices + decay + plain + trunk if q.grad is not None] + [clock])
         torch.nn.utils.clip_grad_norm_(plain + decay, 10.0)
+        if trunk:
+            torch.nn.utils.clip_grad_norm_(trunk, 10.0)
         for o in optimisers:
             o.step()
-        torch._foreach_lerp_(*tensors, 1 - keep)
+        torch._foreach_lerp_(*tensors, 1 - min(longest, (1 + step) / (10 + step)))
         sums.add_(torch.stack([losses[k].detach() for k in LOSSES]))
 
-    def draw_and_learn(size, source, sampling, colour, seams, *rest):
-        learn(album.draw(size, source, sampling, colour, seams), *rest, seams)
+    def draw_and_learn(size, source, sampling, colour, seams, asked, labels, listed, rows, near, told, weight, labelled):
+        """The same on a GPU, which draws the pictures as the teachers see them first."""
+        large = blended(album.draw(SIZE, source, sampling, colour, seams), weight)
+        small = torch.nn.functional.interpolate(large.float(), size=(size, size), mode="bilinear", antialias=True).round().to(torch.uint8)
+        labels = torch.cat([labels[..., :4] * (size / SIZE), labels[..., 4:]], -1)
+        learn(small, together(teachers, large, size), asked, labels, listed, rows, near, told, weight, labelled, seams * (size / SIZE))
 
     play = Graphed(draw_and_learn) if recorded else lambda size, *rest: draw_and_learn(size, *(t.to(device, non_blocking=True) for t in rest))
 
@@ -212,20 +219,26 @@ def main():
             rank or shutil.copy(checkpoint, out / "stable.pt")
         if last is not drawn:
             drawn = last
-            more = (a.batch, a.last_sizes if last else a.sizes, a.mosaic[last], a.seed + step + 1, rank)
-            pictures = Plans(album, split, *more) if drawn_there else Pictures(split, store, *more, cutouts, a.copy_paste)
-            batches = iter(torch.utils.data.DataLoader(pictures, batch_size=None, num_workers=workers, prefetch_factor=4, pin_memory=gpu and not drawn_there))
+            more = a.last_sizes if last else a.sizes
+            if gpu:
+                sizes = random.Random(a.seed + step)
+                pictures = Plans(album, split, a.batch, (SIZE,), a.mosaic[last], a.seed + step + 1, rank)
+            else:
+                pictures = Pool(a.build / "pool", a.batch, more, a.seed + step + 1, rank)
+            batches = iter(torch.utils.data.DataLoader(pictures, batch_size=None, num_workers=workers, prefetch_factor=4))
         rate.fill_(a.lr * schedule(progress, a.decay))
-        mixed = mix(a.batch, a.blend[last], a.labelled[last], mixing)
-        if drawn_there:
-            size, source, sampling, colour, seams, labels, photos = next(batches)
-            beside = bank.draw(*a.bank, photos, seams, size, mixed[0], rng)
-            play(size, source, sampling, colour, seams, prompts.sample(rng), labels, split.exhaustive[photos], *beside, *mixed)
+        trunk_rate.copy_(rate * a.trunk)
+        if gpu:
+            _, source, sampling, colour, seams, labels, photos = next(batches)
+            mixed = mix(a.batch, a.blend[last], a.labelled[last], mixing)
+            beside = bank.draw(*a.bank, photos, seams, SIZE, mixed[0], rng)
+            play(sizes.choice(more), source, sampling, colour, seams, prompts.sample(rng), labels, split.exhaustive[photos], *beside, *mixed)
         else:
-            rgb, labels, photos, seams = next(batches)
+            rgb, scores, boxes, labels, photos, seams, weight = next(batches)
+            labelled = (torch.rand(a.batch, generator=mixing) < a.labelled[last]) & (weight == 1)
             asked, labels, listed = asked_names(labels, photos, split.exhaustive)
-            rows, near, told = bank.draw(*a.bank, photos, seams, rgb.shape[-1], mixed[0], rng)
-            learn(*(t.to(device, non_blocking=True) for t in (rgb, prompts.sample(rng)[asked], labels, listed, rows, near[asked], told, *mixed, seams)))
+            rows, near, told = bank.draw(*a.bank, photos, seams, rgb.shape[-1], weight, rng)
+            learn(rgb, (scores, boxes), prompts.sample(rng)[asked], labels, listed, rows, near[asked], told, weight, labelled, seams)
         spent, began = clock.item() if processes > 1 else elapsed(), time.time()
         step, seen = step + 1, seen + a.batch * processes
         steps += 1

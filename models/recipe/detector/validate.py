@@ -2,7 +2,7 @@
 
     python validate.py ../../build/detector/final.pt other.pt ...        # --teacher: the dense teacher as well
 
-On the COCO photos, letterboxed as the runtime does: AP and AP50 of the 80 names; the score loss against the teacher's answers, and against
+On the COCO photos, letterboxed as the runtime does: AP and AP50 of the 80 names; the score loss against the teachers' answers (drawn at 512 pixels), and against
 the labels alone (at labelled locations the IoU of the predicted box, 0 elsewhere). Together these tell learning from learning by heart: while the
 first loss falls, the student still learns to see what the teacher sees. Nothing is trained on these photos. With --teacher,
 also what each has with the teacher's boxes, or scores, in place of its own: which of them it lacks.
@@ -23,7 +23,7 @@ from loss import assigned, boxes_from_geometry, by_location, giou, grid, quality
 from precision import autocast, whole
 from prompts import PromptBank
 from student import STRIDES, Student
-from teacher import COCO80, Teacher
+from teacher import COCO80, SIZE, both, together
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -66,10 +66,10 @@ class Photos:
         self.chosen = [i for i, im in enumerate(self.split.images) if im["source"] == "coco"]
 
     def __iter__(self):
-        """uint8 [B,3,S,S], labels [B,n,6] padded with zeros, and for each picture (id, (scale, left, top) of the letterbox, the photo as it
+        """uint8 [B,3,S,S], the same at the teachers' size, labels [B,n,6] padded with zeros, and for each picture (id, (scale, left, top) of the letterbox, the photo as it
         is stored, and the JSON's pixels in those of that photo)."""
         for first in range(0, len(self.chosen), BATCH):
-            pictures, labels, places = [], [], []
+            pictures, large, labels, places = [], [], [], []
             for i in self.chosen[first : first + BATCH]:
                 photo, sx, sy = self.store[i]
                 x, s, left, top = letterbox(photo, DEPLOYED)
@@ -77,8 +77,10 @@ class Photos:
                 b[:, 0:4:2], b[:, 1:4:2] = b[:, 0:4:2] * sx * s + left, b[:, 1:4:2] * sy * s + top
                 labels.append(torch.from_numpy(b[b[:, 4] < len(COCO80)]))
                 pictures.append(x)
+                large.append(letterbox(photo, SIZE)[0])
                 places.append((self.split.images[i]["id"], (s, left, top), photo, [sx, sy, sx, sy]))
-            yield torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2), torch.nn.utils.rnn.pad_sequence(labels, batch_first=True), places
+            small, large = (torch.from_numpy(np.stack(p)).permute(0, 3, 1, 2) for p in (pictures, large))
+            yield small, large, torch.nn.utils.rnn.pad_sequence(labels, batch_first=True), places
 
 
 class Answers:
@@ -129,12 +131,12 @@ def main():
     torch.set_num_threads(a.threads)
     truth, ids = coco_truth(a.shared / "data/val.json", "coco", None)
     rows = PromptBank(a.build / "text/prompts.npz", COCO80).names()
-    teacher = Teacher(a.shared / "teachers", a.device)
+    teachers = both(a.shared / "teachers", a.device)
     students = {path: Answers(path, rows, a.device) for path in a.weights}
     found = defaultdict(list)
-    for rgb, labels, places in Photos(a.shared, a.build):
+    for rgb, large, labels, places in Photos(a.shared, a.build):
         rgb, labels = rgb.to(a.device), labels.to(a.device)
-        answers, t_boxes = teacher(rgb)
+        answers, t_boxes = together(teachers, large.to(a.device), DEPLOYED)
         outputs = {k: student(rgb, labels, answers) for k, student in students.items()}
         if a.teacher:
             for k, (scores, boxes, objectness) in list(outputs.items()):
