@@ -1,4 +1,4 @@
-"""No validation photo may be among the training photos: compares contents, not names.
+"""No photo that anything is measured on may be among the training photos: compares contents, not names.
 
     python check_split.py --shared ../../../shared      # exits with 1 and the pairs if there are any
 
@@ -16,12 +16,15 @@ import cv2
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "detector"))
+from data import training  # noqa: E402
+
 NEAR = 2.0  # grey levels of 255
 
 
-def prints(folder, split):
-    """File names, SHA-256 of each file, and its 16x16 grey picture."""
-    files = [im["file_name"] for im in json.load(open(split))["images"]]
+def prints(folder, splits):
+    """File names, SHA-256 of each file, and its 16x16 grey picture, of all splits' photos."""
+    files = [im["file_name"] for split in splits for im in json.load(open(split))["images"]]
     raw = [(folder / f).read_bytes() for f in files]
     small = [cv2.resize(cv2.imdecode(np.frombuffer(r, np.uint8), cv2.IMREAD_GRAYSCALE), (16, 16), interpolation=cv2.INTER_AREA) for r in raw]
     return files, [hashlib.sha256(r).hexdigest() for r in raw], np.array(small, np.float32).reshape(len(files), -1)
@@ -31,7 +34,8 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--shared", default=HERE.parents[2] / "shared", type=Path)
     a = p.parse_args()
-    train, val = (prints(a.shared / "data/images", a.shared / f"data/{s}.json") for s in ("train", "val"))
+    measured = [a.shared / f"data/{s}.json" for s in ("val", "camvid-evaluation-only", "names-evaluation-only")]
+    train, val = (prints(a.shared / "data/images", some) for some in (training(a.shared), measured))
     digests = dict(zip(train[1], train[0]))
     found = []
     for name, digest, small in zip(*val):
@@ -39,7 +43,7 @@ def main():
         nearest = int(distance.argmin())
         if digest in digests or distance[nearest] < NEAR:
             found.append(f"{name} is {digests.get(digest, train[0][nearest])} (distance {distance[nearest]:.2f})")
-    print(f"{len(val[0])} validation photos against {len(train[0])} training photos: {len(found)} the same")
+    print(f"{len(val[0])} photos of evaluations against {len(train[0])} training photos: {len(found)} the same")
     sys.exit("\n".join(found) or None)
 
 

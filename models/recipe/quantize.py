@@ -180,8 +180,11 @@ def steps(weights):
     return step
 
 
-def narrow(model):
-    """Overrides that give the weights of convolutions these steps.
+MOST_BIAS = 2.0**28  # what a bias may come to in steps of its accumulator, which has 32 bits: a channel with hardly any weights left has coarser steps
+
+
+def narrow(model, scale_of):
+    """Overrides that give the weights of convolutions these steps; `scale_of`: of a tensor of activations.
 
     onnxruntime's own reduced range is -64..64, one too many: the range that it is told is therefore wider than the weights by 64/63.
     """
@@ -189,23 +192,44 @@ def narrow(model):
     overrides = {}
     for n in model.graph.node:
         if n.op_type == "Conv" and n.input[1] in values:
-            most = steps(values[n.input[1]]) * (64 * (1 + 1e-6))
+            step = steps(values[n.input[1]])
+            if len(n.input) > 2:
+                step = np.maximum(step, np.abs(values[n.input[2]]) / (scale_of(n.input[0]) * MOST_BIAS))
+            most = step * (64 * (1 + 1e-6))
             overrides[n.input[1]] = [
                 {"axis": 0, "quant_type": QuantType.QInt8, "symmetric": True, "reduce_range": True, "rmin": np.float32(-m), "rmax": np.float32(m)} for m in most
             ]
     return overrides
 
 
+def without_six(model):
+    """Takes the upper bound off each ReLU6: `Clip` from 0 to 6 becomes `Relu`, because what comes out is rounded to a range that ends at 6 or below, and int8
+    saturates there. Returns what these give."""
+    values = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+    values |= {n.output[0]: onnx.numpy_helper.to_array(n.attribute[0].t) for n in model.graph.node if n.op_type == "Constant"}
+    found = []
+    for n in model.graph.node:
+        if n.op_type == "Clip" and [values[i].item() for i in n.input[1:3]] == [0, 6]:
+            n.op_type = "Relu"
+            del n.input[1:]
+            found.append(n.output[0])
+    return found
+
+
 def quantise(source, target, name, rows, fixed, input_range, tail, operators=None, kept=(), weight_bits=8):
     """Writes `target`; `fixed` maps tensor names to ranges that are not measured; `operators` have quantised results, by default all,
     but for the nodes `kept`."""
     model = onnx.load(source)
-    overrides = narrow(model) if weight_bits == 7 else {}
-    found = join(model, ranges(source, name, rows, tail))
+    measured = ranges(source, name, rows, tail)  # before the bounds go: behind a ReLU6 nothing is above 6
+    if without_six(model):
+        source = target.with_suffix(".relu.onnx")
+        onnx.save(model, source)
+    found = join(model, measured)
     relu = {n.output[0] for n in model.graph.node if n.op_type == "Relu"}
     found = {t: ((0.0, r[1]) if t in relu else r) for t, r in found.items()}
     found.update(fixed(found))
     found[name] = input_range
+    overrides = narrow(model, lambda t: (found[t][1] - found[t][0]) / 255.0) if weight_bits == 7 else {}
     for t, (low, high) in found.items():
         scale = np.float32((high - low) / 255.0)
         zero = int(np.clip(np.rint(-128 - low / scale), -128, 127))
