@@ -463,8 +463,8 @@ impl std::error::Error for DetectError {}
 
 /// The log odds of two independent things at once, from those of each: of p·q, where p and q have the odds 1/l and 1/o.
 fn both(logit: f32, other: f32) -> f32 {
-    let (l, o) = ((-logit).exp(), (-other).exp());
-    -(l + o + l * o).ln()
+    let (l, o) = (libm::expf(-logit), libm::expf(-other));
+    -libm::logf(l + o + l * o)
 }
 
 /// `value` as a number that is less the better the value is: best first when sorted.

@@ -3,7 +3,7 @@
 #
 #   fmt    formatting                          lint   clippy, warnings denied, all targets
 #   debug  unit tests with overflow checks     test   all tests, optimised
-#   docs   rustdoc, warnings denied            arm    unit, golden and prompt tests on emulated Arm cores
+#   docs   rustdoc, warnings denied            arm    unit, golden, prompt and arithmetic tests on emulated Arm cores
 #   boot   the program on an emulated board with a camera and a UART (tests/board/boot.sh)
 #   miri   the x86 kernels at small sizes, interpreted; only where it is asked for, because it takes long
 #
@@ -58,7 +58,7 @@ arm() {
     for core in cortex-a53 cortex-a76 max; do
         echo "arm: $core"
         CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -cpu $core" \
-            cargo test --locked --release --target $target --lib --test golden --test prompts
+            cargo test --locked --release --target $target --lib --test golden --test prompts --test same_bits
     done
 }
 

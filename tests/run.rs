@@ -1,5 +1,10 @@
 //! The loop, alive: real processes, FIFOs, sockets and signals.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "angles are compared within a tolerance"
+)]
+
 use std::{
     fs::{self, File, OpenOptions},
     io::{BufRead, BufReader, Cursor, Write},

@@ -83,7 +83,10 @@ impl Base<'_> {
 
 /// The length of a row, in its own steps.
 fn length(row: &[u8]) -> f32 {
-    let squares = row.iter().map(|&q| f32::from(q.cast_signed()).powi(2));
+    let squares = row
+        .iter()
+        .map(|&q| f32::from(q.cast_signed()))
+        .map(|v| v * v);
     squares.sum::<f32>().sqrt().max(1.0)
 }
 

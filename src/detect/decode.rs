@@ -49,14 +49,14 @@ pub(super) fn bbox(
     let value = |i: usize| level.value(output, index, i);
     let [left, top, right, bottom] = match form.boxes {
         BoxForm::Distances => [0, 1, 2, 3].map(|i| value(i).max(0.0)),
-        BoxForm::LogDistances => [0, 1, 2, 3].map(|i| value(i).exp()),
+        BoxForm::LogDistances => [0, 1, 2, 3].map(|i| libm::expf(value(i))),
         BoxForm::Distribution(bins) => {
             let bins = bins as usize;
             [0, 1, 2, 3].map(|side| mean((side * bins..(side + 1) * bins).map(value)))
         }
         BoxForm::CentreAndSize => {
             let [x, y, w, h] = [0, 1, 2, 3].map(value);
-            let (w, h) = (w.exp() / 2.0, h.exp() / 2.0);
+            let (w, h) = (libm::expf(w) / 2.0, libm::expf(h) / 2.0);
             [w - x, h - y, w + x, h + y]
         }
     };
@@ -73,7 +73,7 @@ fn mean(logits: impl Iterator<Item = f32> + Clone) -> f32 {
     let most = logits.clone().fold(f32::MIN, f32::max);
     let (mut sum, mut weighted) = (0.0, 0.0);
     for (i, logit) in logits.enumerate() {
-        let weight = (logit - most).exp();
+        let weight = libm::expf(logit - most);
         sum += weight;
         weighted += i as f32 * weight;
     }
@@ -81,6 +81,7 @@ fn mean(logits: impl Iterator<Item = f32> + Clone) -> f32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "compared within a tolerance")]
 mod tests {
     use super::*;
     use crate::{

@@ -267,8 +267,8 @@ impl Camera {
         let lens = Lens::new(config, size);
         lens.check(size)
             .map_err(|pixel| CameraError::Folds { size, pixel })?;
-        let (sin_p, cos_p) = config.pitch_deg.to_radians().sin_cos();
-        let (sin_r, cos_r) = config.roll_deg.to_radians().sin_cos();
+        let (sin_p, cos_p) = libm::sincos(config.pitch_deg.to_radians());
+        let (sin_r, cos_r) = libm::sincos(config.roll_deg.to_radians());
         // roll about the optical axis first, then pitch about the axis to the left, which is level
         Ok(Self {
             lens,
@@ -305,22 +305,22 @@ impl Camera {
         let (u, v) = self.lens.pixel(x, y);
         // far outside the field of view, distortion folds back into the frame
         let (back_x, back_y) = self.lens.ray(u, v);
-        ((back_x - x).hypot(back_y - y) < 1e-6).then_some((u, v))
+        (libm::hypot(back_x - x, back_y - y) < 1e-6).then_some((u, v))
     }
 
     /// Bearing to the right and elevation up of a pixel, in degrees.
     #[must_use]
     pub fn angles(&self, u: f64, v: f64) -> (f64, f64) {
         let [x, y, z] = self.direction(u, v);
-        let bearing = (-y).atan2(x);
-        let elevation = z.atan2(x.hypot(y));
+        let bearing = libm::atan2(-y, x);
+        let elevation = libm::atan2(z, libm::hypot(x, y));
         (bearing.to_degrees(), elevation.to_degrees())
     }
 
     /// How far below the horizon a pixel is, radians.
     fn depression(&self, u: f64, v: f64) -> f64 {
         let [x, y, z] = self.direction(u, v);
-        (-z).atan2(x.hypot(y))
+        libm::atan2(-z, libm::hypot(x, y))
     }
 
     /// Where a box lies. `part` is what was looked at, in pixels of the frame; a box that ends where it ends is cut.
@@ -345,11 +345,11 @@ impl Camera {
         let below = self.depression(u, v);
         let per_pixel = (self.depression(u, v + 0.5) - self.depression(u, v - 0.5)).abs();
         let edge = f64::from(edge_sd_px(bbox.height(), self.lens.size()));
-        let angle_sd = (edge * per_pixel).hypot(self.pitch_sd);
+        let angle_sd = libm::hypot(edge * per_pixel, self.pitch_sd);
         if below <= 2.0 * angle_sd || below >= 89f64.to_radians() {
             return None;
         }
-        let (sin, cos) = below.sin_cos();
+        let (sin, cos) = libm::sincos(below);
         let metres = height * cos / sin;
         if metres > FARTHEST_M {
             return None;
@@ -359,10 +359,11 @@ impl Camera {
         let by_height = cos / sin * self.height_sd;
         Some(Range {
             metres: metres as f32,
-            sd: by_angle.hypot(by_height) as f32,
+            sd: libm::hypot(by_angle, by_height) as f32,
         })
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "compared within a tolerance")]
 mod tests;

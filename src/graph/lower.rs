@@ -40,6 +40,7 @@ mod activation;
 use activation::Fused;
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "compared within a tolerance")]
 mod tests;
 
 /// A weights section being written; equal constants are stored once.

@@ -179,15 +179,16 @@ fn distance(p: Corner, a: Corner, b: Corner) -> f32 {
     let d = |v: u32, w: u32| v as f32 - w as f32;
     let (dx, dy) = (d(b.0, a.0), d(b.1, a.1));
     let (px, py) = (d(p.0, a.0), d(p.1, a.1));
-    let length = dx.hypot(dy);
+    let length = libm::hypotf(dx, dy);
     if length == 0.0 {
-        px.hypot(py)
+        libm::hypotf(px, py)
     } else {
         (dx * py - dy * px).abs() / length
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "compared within a tolerance")]
 mod tests {
     use super::*;
 

@@ -98,7 +98,7 @@ impl Pipeline {
         Unread::default().align(self.execution.isa, &table, &embeddings, &mut dots);
         let calibrated = prompts.align();
         let lengths = embeddings.chunks_exact(table.embedding).map(|e| {
-            let squares = e.iter().map(|&q| self.objects.dequantise(q).powi(2));
+            let squares = e.iter().map(|&q| self.objects.dequantise(q)).map(|v| v * v);
             squares.sum::<f32>().sqrt().max(f32::MIN_POSITIVE)
         });
         let dots = dots.chunks_exact(units.len());

@@ -27,7 +27,7 @@ impl Lens {
         let (scale_x, scale_y) = (width / f64::from(from_x), height / f64::from(from_y));
         let (fx, fy) = match (config.fov_deg, config.fx) {
             (Some(fov), _) => {
-                let f = width / 2.0 / (fov.to_radians() / 2.0).tan();
+                let f = width / 2.0 / libm::tan(fov.to_radians() / 2.0);
                 (f, f)
             }
             (None, fx) => {

@@ -62,8 +62,8 @@ fn function(op_type: &str) -> Option<Function> {
                 x
             }
         },
-        "Sigmoid" => |x, _, _| 1.0 / (1.0 + (-x).exp()),
-        "Tanh" => |x, _, _| x.tanh(),
+        "Sigmoid" => |x, _, _| 1.0 / (1.0 + libm::exp(-x)),
+        "Tanh" => |x, _, _| libm::tanh(x),
         "HardSigmoid" => {
             |x, alpha, beta| (alpha.unwrap_or(0.2) * x + beta.unwrap_or(0.5)).clamp(0.0, 1.0)
         }
