@@ -21,7 +21,7 @@ import numpy as np
 import onnx
 import torch
 
-from data import DEPLOYED, EVERYDAY, PhotoStore, Split, letterbox
+from data import DEPLOYED, EVERYDAY, PhotoStore, Split, letterbox, training
 from ground import CHANNELS, SIDE, Grounder
 from precision import whole
 from student import STRIDES, Masks, Presence, Student, Stuff
@@ -176,7 +176,7 @@ def main():
     p.add_argument("--calibration", type=int, default=192, help="letterboxed training photos")
     a = p.parse_args()
     out = a.build / "detector"
-    split = Split(a.shared / "data/train.json", COCO80)
+    split = Split(training(a.shared), COCO80)
     store = PhotoStore(split, a.shared / "data/images", out / "photos")
     photos = calibration_photos(split, store, a.size, a.calibration)
     parts = {k: trained(kind, out / f"{k}.pt") for k, kind in (("masks", Masks), ("presence", Presence), ("stuff", Stuff))}

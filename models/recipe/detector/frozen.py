@@ -2,7 +2,7 @@
 
 import torch
 
-from data import DEPLOYED, PhotoStore, Split
+from data import DEPLOYED, PhotoStore, Split, training
 from export import load
 from loss import boxes_from_geometry, by_location, grid
 from precision import autocast
@@ -17,7 +17,7 @@ class Frozen:
 
     def __init__(self, shared, build, json_name="train.json"):
         out = build / "detector"
-        train = Split(shared / "data/train.json", COCO80)
+        train = Split(training(shared), COCO80)
         store = PhotoStore(train, shared / "data/images", out / "photos")
         self.student = load(out / "final.pt").to(memory_format=torch.channels_last)
         if json_name == "train.json":

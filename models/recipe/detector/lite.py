@@ -61,11 +61,11 @@ class Inverted(nn.Module):
         wide, self.adds = c_in * expansion, stride == 1 and c_in == c_out
         self.expand = nn.Sequential(nn.Conv2d(c_in, wide, 1), nn.ReLU6(inplace=True)) if expansion > 1 else nn.Identity()
         self.depthwise = nn.Sequential(Depthwise(wide, k, stride), nn.ReLU6(inplace=True))
-        self.project = nn.Conv2d(wide, c_out, 1)
+        self.project, self.sum = nn.Conv2d(wide, c_out, 1), nn.Identity()  # in int8 a sum is rounded (train_int8.py)
 
     def forward(self, x):
         y = self.project(self.depthwise(self.expand(x)))
-        return x + y if self.adds else y
+        return self.sum(x + y) if self.adds else y
 
 
 class Lite(nn.Module):

@@ -17,6 +17,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 import quantize  # noqa: E402
 import train_int8  # noqa: E402
 from export import digest, export, load, objectness_as_logit, objectness_as_stored  # noqa: E402
+from shape import SHAPE  # noqa: E402
 from student import Student  # noqa: E402
 
 SIZE = 64
@@ -28,6 +29,10 @@ def quantised(tmp_path_factory):
     torch.manual_seed(0)
     folder, student = tmp_path_factory.mktemp("build") / "detector", Student()
     folder.mkdir()
+    for path, m in student.named_modules():
+        if ".lite." in path and isinstance(m, torch.nn.Conv2d):  # nothing normalises there: as large behind a block as before it
+            torch.nn.init.kaiming_normal_(m.weight)
+            torch.nn.init.normal_(m.bias, std=0.2)
     photos = torch.randint(0, 256, (8, 3, SIZE, SIZE), dtype=torch.uint8)
     torch.optim.swa_utils.update_bn([photos.float() / 255], student)
     for m in student.modules():
@@ -51,11 +56,12 @@ def test_it_computes_as_the_graph_does(quantised):
     with torch.no_grad():
         networks = {"int8": train_int8.as_int8(student, graph)[0], "floats": student}
         found = {k: (n.backbone(x), n.head(n.backbone(x))) for k, n in networks.items()}
+    most = 0.1 if SHAPE.depths else 0.2  # a tie that is rounded to the other side goes on through fifty layers
     pick = {k: [f[0], f[3], h[0][0], h[3][0], h[1][1]] for k, (f, h) in found.items()}
     for i, name in enumerate(names):
         graphs = np.concatenate([session.run([name], {"image": x[n : n + 1].numpy()})[0] for n in range(len(x))])
         error = {k: np.square(v[i].numpy() - graphs).mean() for k, v in pick.items()}
-        assert error["int8"] < 0.1 * error["floats"], (name, error)
+        assert error["int8"] < most * error["floats"], (name, error)
 
 
 def test_weights_come_back_as_they_were(quantised):
@@ -73,7 +79,7 @@ def test_gradients_reach_every_weight(quantised):
     student, path, x = quantised
     network, own = train_int8.as_int8(student, onnx.load(path).graph)
     sum(e.square().mean() + g.square().mean() for e, g in network(x)).backward()
-    assert all(m.weight.grad is not None and m.weight.grad.any() for m in own.values())
+    assert all(m.depthwise or (m.weight.grad is not None and m.weight.grad.any()) for m in own.values())
 
 
 def test_tuned_weights_count_only_with_the_weights_that_they_were_made_of(tmp_path):
@@ -82,7 +88,7 @@ def test_tuned_weights_count_only_with_the_weights_that_they_were_made_of(tmp_pa
     torch.save(first.half().state_dict(), weights)  # as they are kept
     assert load(weights, tuned=True) is None
     torch.save({"key": digest(weights), "student": second.state_dict()}, tmp_path / "final.int8.pt")
-    stem = lambda student: student.backbone.stem[0].weight  # noqa: E731
+    stem = lambda student: (student.backbone.stem if SHAPE.depths else student.backbone.lite.stem)[0].weight  # noqa: E731
     assert torch.equal(stem(load(weights)), stem(first).float()) and torch.equal(stem(load(weights, tuned=True)), stem(second))
     torch.save(second.state_dict(), weights)
     assert load(weights, tuned=True) is None

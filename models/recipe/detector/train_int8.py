@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from data import DEPLOYED, Pictures
 from export import digest, objectness_as_logit
 from frozen import Frozen
+from lite import Depthwise, DepthwiseGradient, Inverted
 from loss import boxes_from_geometry, by_location, detection_loss, quality_focal
 from prompts import PromptBank
 from student import STRIDES, Conv
@@ -34,21 +35,40 @@ from quantize import steps  # noqa: E402
 from recover import module  # noqa: E402
 
 
+class Rounded(nn.Module):
+    """A sum that is rounded with its (scale, zero point)."""
+
+    def __init__(self, outputs):
+        super().__init__()
+        ((self.scale, self.zero),) = outputs
+
+    def forward(self, x):
+        return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero, -128, 127)
+
+
 class Int8Conv(nn.Module):
-    """A convolution, its normalisation folded, on rounded weights; what comes out is rounded with its own (scale, zero point) in every call of a picture."""
+    """A convolution, its normalisation folded, on rounded weights; what comes out is rounded with its own (scale, zero point) in every call of a picture.
+
+    Of depthwise ones the weights stay (lite.py).
+    """
 
     def __init__(self, conv, norm, relu, outputs):
         super().__init__()
         self.stride, self.padding, self.relu, self.outputs, self.call = conv.stride, conv.padding, relu, outputs, 0
+        self.depthwise = isinstance(conv, Depthwise)
         self.gain = (norm.weight / (norm.running_var + norm.eps).sqrt()).detach() if norm else torch.ones(conv.out_channels)
         self.centre = norm.running_mean.clone() if norm else torch.zeros(conv.out_channels)
         own = norm.bias - self.centre * self.gain if norm else conv.bias
         self.weight, self.bias = nn.Parameter((conv.weight * self.gain[:, None, None, None]).detach()), nn.Parameter(own.detach().clone())
+        self.weight.requires_grad_(not self.depthwise)
 
     def forward(self, x):
         size = torch.from_numpy(steps(self.weight.detach().numpy())).float()
         weight = torch.fake_quantize_per_channel_affine(self.weight, size, torch.zeros(len(size), dtype=torch.int32), 0, -63, 63)
-        y = F.conv2d(x, weight, self.bias, self.stride, self.padding)
+        if self.depthwise:
+            y = DepthwiseGradient.apply(x, weight, self.bias, self.stride[0])
+        else:
+            y = F.conv2d(x, weight, self.bias, self.stride, self.padding)
         scale, zero = self.outputs[self.call]
         self.call = (self.call + 1) % len(self.outputs)
         return torch.fake_quantize_per_tensor_affine(F.relu(y) if self.relu else y, scale, zero, -128, 127)
@@ -61,12 +81,12 @@ class Int8Conv(nn.Module):
 
 
 def ranges(graph):
-    """{module: [(scale, zero point) of each call's result]} of a QDQ graph's convolutions."""
+    """{module: [(scale, zero point) of each call's result]} of a QDQ graph's convolutions and sums."""
     constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
     quantised = {n.input[0]: (float(constants[n.input[1]]), int(constants[n.input[2]])) for n in graph.node if n.op_type == "QuantizeLinear"}
     found = {}
     for n in graph.node:
-        if n.op_type == "Conv":
+        if n.op_type in ("Conv", "Add"):
             found.setdefault(module(n.name), {})[n.name] = quantised[n.output[0]]
     return {name: [calls[k] for k in sorted(calls)] for name, calls in found.items()}  # what.2, what.2_1, what.2_2, ...
 
@@ -80,11 +100,20 @@ def convolutions(network):
             yield path, parent, m, modules[parent][1] if isinstance(modules[parent], Conv) else None
 
 
+def bounded(modules, parent):
+    """Whether what follows a convolution is a ReLU; a ReLU6 is one whose range ends at 6 or below (quantize.py)."""
+    return isinstance(modules[parent], Conv) or (isinstance(modules[parent], nn.Sequential) and isinstance(modules[parent][1], nn.ReLU6))
+
+
 def as_int8(student, graph):
     """A copy of the student that computes as the graph does, and its Int8Convs by the path of the convolution."""
     copied, found, own = copy.deepcopy(student), ranges(graph), {}
+    modules = dict(copied.named_modules())
+    for path, m in modules.items():
+        if isinstance(m, Inverted) and m.adds:
+            m.sum = Rounded(found[path])
     for path, parent, conv, norm in list(convolutions(copied)):
-        own[path] = Int8Conv(conv, norm, norm is not None, found[path])
+        own[path] = Int8Conv(conv, norm, bounded(modules, parent), found[path])
         place, name = (parent if norm else path).rpartition(".")[::2]
         setattr(copied.get_submodule(place), name, own[path])
     return copied, own
@@ -105,7 +134,7 @@ def main():
     frozen = Frozen(a.shared, a.build)
     split, student = frozen.split, frozen.student.requires_grad_(False)
     int8, own = as_int8(student, onnx.load(out / "detector_qdq.onnx").graph)
-    learnt = [q for m in own.values() for q in (m.weight, m.bias)]
+    learnt = [q for m in own.values() for q in (m.weight, m.bias) if q.requires_grad]
     optimiser = torch.optim.Adam(learnt, lr=a.lr)
     seen, checkpoint = 0, out / "int8.checkpoint.pt"
     if checkpoint.exists():
