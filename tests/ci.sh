@@ -5,6 +5,7 @@
 #   debug  unit tests with overflow checks     test   all tests, optimised
 #   docs   rustdoc, warnings denied            arm    unit, golden, prompt and arithmetic tests on emulated Arm cores
 #   boot   the program on an emulated board with a camera and a UART (tests/board/boot.sh)
+#   fuzz   each parser fed with what coverage suggests, for FUZZ_SECONDS (5) each (tests/fuzz)
 #   miri   the x86 kernels at small sizes, interpreted; only where it is asked for, because it takes long
 #
 # Needs Rust and nothing else. The step `arm` also needs the target aarch64-unknown-linux-gnu, aarch64-linux-gnu-gcc and
@@ -62,6 +63,29 @@ arm() {
     done
 }
 
+# the crates of this repository with coverage counters, what they depend on as it is for the other steps
+fuzz() {
+    if ! command -v c++ >/dev/null; then
+        echo 'fuzz: SKIPPED, missing: c++'
+        [[ -z ${TARSIER_REQUIRE_FUZZ:-} ]]
+        return
+    fi
+    export RUSTC_WORKSPACE_WRAPPER=$PWD/tests/fuzz/rustc.sh
+    local found=target/fuzz target built all=()
+    mkdir -p $found
+    built=$(cargo build --locked --release -p tarsier-fuzz --bins --message-format json-render-diagnostics | grep -o '"executable":"[^"]*"' | cut -d'"' -f4)
+    all=(${FUZZ_TARGETS:-$(cd tests/fuzz/fuzz_targets && basename -s .rs ./*)})
+    for target in "${all[@]}"; do
+        local program corpus=target/fuzz/corpus/$target
+        program=$(grep "/$target\$" <<<"$built")
+        mkdir -p "$corpus"
+        # what is found goes into the first folder; the second is only read
+        "$program" -max_total_time="${FUZZ_SECONDS:-5}" -timeout=20 -rss_limit_mb=2048 -artifact_prefix=$found/ -verbosity=0 -print_final_stats=1 "$corpus" "tests/fuzz/corpus/$target" 2>&1 |
+            grep -E 'number_of_executed_units|ERROR|panicked|^artifact|Test unit' | sed "s/^/fuzz: $target: /"
+        [[ ${PIPESTATUS[0]} == 0 ]]
+    done
+}
+
 boot() {
     local lacks
     lacks=$(tests/board/boot.sh --lacks)
@@ -86,12 +110,12 @@ miri() {
 }
 
 steps=("$@")
-((${#steps[@]})) || steps=(fmt lint debug tests docs arm boot)
+((${#steps[@]})) || steps=(fmt lint debug tests docs fuzz arm boot)
 for step in "${steps[@]}"; do
     [[ $step == test ]] && step=tests
     case $step in
-        fmt | lint | debug | tests | docs | arm | boot | miri) ;;
-        *) echo "ci.sh: no step $step; steps: fmt lint debug test docs arm boot miri" >&2; exit 64 ;;
+        fmt | lint | debug | tests | docs | fuzz | arm | boot | miri) ;;
+        *) echo "ci.sh: no step $step; steps: fmt lint debug test docs fuzz arm boot miri" >&2; exit 64 ;;
     esac
     printf '\n== %s\n' "$step"
     $step
