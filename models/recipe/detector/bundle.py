@@ -3,7 +3,7 @@
     python bundle.py pack --shared ../../../../shared --output ../../build/bundle     # here: piece-00.tar, piece-01.tar, ...
     python bundle.py unpack --pieces ../../build/bundle --output /tmp/tarsier         # there, when all pieces have arrived
 
-Unpacked, `--output` has shared/ (data/train.json, data/val.json, data/images, teachers/) and build/ (text/prompts.npz, text/sentences.npz, detector/*.pt): what
+Unpacked, `--output` has shared/ (data/train.json, data/train_more.json, data/val.json, data/images, teachers/) and build/ (text/prompts.npz, text/sentences.npz, detector/*.pt): what
 `train.py --shared ... --build ...` reads. Photos are shrunk to what training keeps of them (data.LONGEST) and saved as WebP under their own names (the
 content says what they are); labels stay in the pixels of the original. Of the prompts, those that training asks for: noun phrases stay behind.
 Every piece can be unpacked alone, a list of all of them is in each, and unpacking says what is missing.
@@ -25,7 +25,7 @@ from data import stored
 
 HERE = Path(__file__).resolve().parent
 PIECE = 58 << 20  # bytes of a piece at most
-TEACHER = ("ncnn_torch.py", "nanodet-plus-m_416.param", "nanodet-plus-m_416.bin")
+TEACHERS = ("ncnn_torch.py", "nanodet-plus-m_416.param", "nanodet-plus-m_416.bin", "picodet_torch.py", "picodet-s-416.param", "picodet-s-416.bin")
 WEIGHTS = ("detector.pt", "detector_constant.pt")
 
 
@@ -49,7 +49,7 @@ def contents(a):
     """Yields (name in the bundle, bytes)."""
     for split in a.splits:
         yield f"shared/data/{split}.json", (a.shared / f"data/{split}.json").read_bytes()
-    for name in TEACHER:
+    for name in TEACHERS:
         yield f"shared/teachers/{name}", (a.shared / "teachers" / name).read_bytes()
     yield "build/text/prompts.npz", prompts(a.build / "text/prompts.npz")
     if (a.build / "text/sentences.npz").exists():
@@ -110,7 +110,7 @@ def main():
     p.add_argument("--pieces", default=HERE.parents[1] / "build/bundle", type=Path)
     p.add_argument("--output", default=HERE.parents[1] / "build/bundle", type=Path)
     p.add_argument("--quality", type=int, default=78, help="of the photos")
-    p.add_argument("--splits", nargs="+", default=["train", "val"])
+    p.add_argument("--splits", nargs="+", default=["train", "train_more", "val"])
     p.add_argument("--threads", type=int, default=2)
     a = p.parse_args()
     {"pack": pack, "unpack": unpack}[a.what](a)
