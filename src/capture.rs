@@ -88,14 +88,14 @@ pub trait FrameSource: Send {
     fn damaged(&self) -> u64;
 }
 
-/// Opens what a configuration asks for.
+/// Opens what a configuration asks for; a photo of more than `limit` pixels counts as damaged.
 ///
 /// # Errors
 ///
 /// [`CaptureError`] if it is not there now, or cannot be used.
-pub fn open(config: &SourceConfig) -> Result<Box<dyn FrameSource>, CaptureError> {
+pub fn open(config: &SourceConfig, limit: u64) -> Result<Box<dyn FrameSource>, CaptureError> {
     Ok(match config.kind {
-        config::Kind::Files => Box::new(files::Files::open(config)?),
+        config::Kind::Files => Box::new(files::Files::open(config, limit)?),
         config::Kind::Mjpeg => Box::new(pipe::Mjpeg::open(config)?),
         config::Kind::Raw => Box::new(pipe::Raw::open(config)?),
         config::Kind::V4l2 => Box::new(v4l2::Camera::open(config)?),

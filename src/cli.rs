@@ -101,9 +101,12 @@ pub(crate) fn output_failure(e: io::Error) -> Result<(), Failure> {
 /// A missing photo and a damaged one differ for scripts.
 pub(crate) fn code_of(e: &FrameError) -> u8 {
     match e {
-        FrameError::Read { .. } | FrameError::NoImages { .. } | FrameError::Folder { .. } => {
-            exit::NO_INPUT
-        }
+        FrameError::Read { .. }
+        | FrameError::NoImages { .. }
+        | FrameError::Folder { .. }
+        | FrameError::Special { .. }
+        | FrameError::Url { .. }
+        | FrameError::Pattern { .. } => exit::NO_INPUT,
         _ => exit::DATA,
     }
 }

@@ -73,7 +73,7 @@ pub fn draw(pixels: &mut [u8], report: &Report, names: &dyn Names) {
     }
 }
 
-/// Saves pixels as the kind that the photo was.
+/// Saves pixels as the kind that the photo was, or as PNG if that is neither JPEG nor PNG.
 ///
 /// The kind decides, whatever the path ends in.
 ///
@@ -111,7 +111,7 @@ pub fn encode(
             height,
             ExtendedColorType::Rgb8,
         ),
-        ImageKind::Png => {
+        ImageKind::Png | ImageKind::Other => {
             PngEncoder::new(out).write_image(pixels, width, height, ExtendedColorType::Rgb8)
         }
     }

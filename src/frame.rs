@@ -5,13 +5,15 @@
 //! | [`mod@file`] | reads photos and folders of photos |
 //! | [`letterbox`] | lays a frame into the network's input |
 //! | [`region`] | a part of a frame to look at |
+//! | `frame/jpeg.rs` | JPEG: whether all of it came, and its pixels |
+//! | [`sniff`] | what a file looks like that is no photo |
 //!
 //! A [`Frame`] borrows its pixels: whoever reads a photo, a pipe or a camera owns
 //! the buffer and lends it for one step.
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::geometry::Size;
@@ -20,6 +22,7 @@ pub mod file;
 pub(crate) mod jpeg;
 pub mod letterbox;
 pub mod region;
+pub mod sniff;
 
 /// RGB pixels, when they were captured, and their number in the stream.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +72,16 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// Lets go of most of a buffer that was needed for something much larger; contents beyond
+/// `needed` bytes go too.
+pub(crate) fn slim(buffer: &mut Vec<u8>, needed: usize) {
+    const SPARE: usize = 1 << 20;
+    if buffer.capacity() / 4 > needed.saturating_add(SPARE / 4) {
+        buffer.truncate(needed);
+        buffer.shrink_to(needed * 2);
+    }
+}
+
 /// Why a frame could not be had.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -87,6 +100,23 @@ pub enum FrameError {
         /// What the system answered.
         source: io::Error,
     },
+    /// A URL was given, and there is no network here.
+    Url {
+        /// What was asked for.
+        path: PathBuf,
+    },
+    /// A pattern that nothing has replaced by the names that fit.
+    Pattern {
+        /// What was asked for.
+        path: PathBuf,
+    },
+    /// It is no file that could be read to its end: a FIFO, a device, a socket.
+    Special {
+        /// What was asked for.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
     /// A folder was given where one image was expected.
     Folder {
         /// The folder.
@@ -102,7 +132,7 @@ pub enum FrameError {
         /// The file.
         path: PathBuf,
     },
-    /// The file's first bytes are neither those of a JPEG nor of a PNG.
+    /// The file's first bytes are those of no format that is read.
     NotAnImage {
         /// The file.
         path: PathBuf,
@@ -137,8 +167,27 @@ pub enum FrameError {
         /// The file.
         path: PathBuf,
         /// What the decoder answered.
-        source: image::ImageError,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// The formats that are read, for messages.
+#[cfg(feature = "formats")]
+const READ: &str = "JPEG, PNG, WebP, BMP, GIF, TIFF, PNM and QOI";
+/// The formats that are read, for messages.
+#[cfg(not(feature = "formats"))]
+const READ: &str = "JPEG and PNG; this program was built without the feature \"formats\"";
+
+/// A path as messages call it.
+struct Named<'a>(&'a Path);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == Path::new("-") {
+            return f.write_str("standard input");
+        }
+        self.0.display().fmt(f)
+    }
 }
 
 impl fmt::Display for FrameError {
@@ -149,43 +198,56 @@ impl fmt::Display for FrameError {
                 "a frame of {size} needs {} bytes and at least one pixel, not {bytes} bytes",
                 size.pixels() * 3
             ),
-            Self::Read { path, source } => write!(f, "cannot read {}: {source}", path.display()),
-            Self::Folder { path } => write!(f, "{} is a folder, not an image", path.display()),
+            Self::Read { path, source } => write!(f, "cannot read {}: {source}", Named(path)),
+            Self::Url { path } => write!(
+                f,
+                "{} is a URL, and there is no network here: give the path of a file",
+                path.display()
+            ),
+            Self::Pattern { path } => write!(
+                f,
+                "no file is called {}; the shell puts names in place of * and ? only outside quotes",
+                path.display()
+            ),
+            Self::Special { path, kind } => write!(
+                f,
+                "{} is {kind}, not a file; - reads a photo from standard input",
+                Named(path)
+            ),
+            Self::Folder { path } => write!(f, "{} is a folder, not an image", Named(path)),
             Self::NoImages { path } => {
-                write!(f, "no JPEG or PNG image in the folder {}", path.display())
+                write!(
+                    f,
+                    "no image in the folder {}; read are {READ}",
+                    path.display()
+                )
             }
-            Self::Empty { path } => write!(f, "{} is empty (0 bytes)", path.display()),
+            Self::Empty { path } => write!(f, "{} is empty (0 bytes)", Named(path)),
             Self::NotAnImage {
                 path,
                 looks_like: Some(kind),
-            } => write!(
-                f,
-                "{} is {kind}; only JPEG and PNG images are read",
-                path.display()
-            ),
+            } => write!(f, "{} is {kind}; read are {READ}", Named(path)),
             Self::NotAnImage {
                 path,
                 looks_like: None,
-            } => write!(f, "{} is not a JPEG or PNG image", path.display()),
+            } => write!(f, "{} is not an image; read are {READ}", Named(path)),
             Self::Truncated { path, bytes } => write!(
                 f,
                 "{} is cut short: the image does not end within its {bytes} bytes",
-                path.display()
+                Named(path)
             ),
             Self::FileTooLarge { path, limit_bytes } => write!(
                 f,
                 "{} is longer than {limit_bytes} bytes, the longest image file that is read",
-                path.display()
+                Named(path)
             ),
             Self::TooManyPixels { path, size, limit } => write!(
                 f,
                 "{} is {size}: {} pixels where at most {limit} are decoded",
-                path.display(),
+                Named(path),
                 size.pixels()
             ),
-            Self::Decode { path, source } => {
-                write!(f, "cannot decode {}: {source}", path.display())
-            }
+            Self::Decode { path, source } => write!(f, "cannot decode {}: {source}", Named(path)),
         }
     }
 }
@@ -194,7 +256,7 @@ impl std::error::Error for FrameError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Read { source, .. } => Some(source),
-            Self::Decode { source, .. } => Some(source),
+            Self::Decode { source, .. } => Some(&**source),
             _ => None,
         }
     }
@@ -213,6 +275,19 @@ mod tests {
             text.contains("12 bytes") && text.contains("11 bytes"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_buffer_that_was_needed_once_is_let_go_and_one_in_use_is_kept() {
+        let mut buffer = vec![7; 40 << 20];
+        slim(&mut buffer, 20 << 20);
+        assert!(buffer.capacity() >= 40 << 20);
+        slim(&mut buffer, 100_000);
+        assert!((100_000..1 << 20).contains(&buffer.capacity()));
+        let small = buffer.capacity();
+        buffer.clear();
+        slim(&mut buffer, 10);
+        assert_eq!(buffer.capacity(), small, "what is small is not worth it");
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`config`] | the configuration file |
 //! | `run/capture.rs`, `run/mailbox.rs` | the capturing thread, and what lies between it and the loop |
+//! | [`limits`] | what is taken at most |
 //! | `run/engine.rs` | a pack that passed its self-test, or the one before it |
 //! | `run/prompts.rs`, `run/enrol.rs` | the prompt set in use, with its groups and rejects; what is shown becomes one |
 //! | `run/task.rs` | what is made of a frame beside boxes: segments, sentences' objects, all objects |
@@ -68,6 +69,7 @@ mod enrol;
 mod follow;
 mod heat;
 pub mod host;
+pub mod limits;
 mod mailbox;
 mod notify;
 mod obey;
@@ -263,7 +265,8 @@ impl Runner {
         } else {
             None
         };
-        let capture = Capture::start(source).map_err(RunError::System)?;
+        let limit = config.limits.pixels_of(&source);
+        let capture = Capture::start(source, limit).map_err(RunError::System)?;
         let now = Instant::now();
         let mut runner = Self {
             path,
@@ -278,7 +281,7 @@ impl Runner {
             printer,
             signals,
             manager: Manager::new(),
-            decoder: Decoder::new(),
+            decoder: Decoder::new(limit),
             report: Report::new(0, SystemTime::UNIX_EPOCH, Size::new(0, 0)),
             extras: Extras::default(),
             envelopes: Pool::new(),
@@ -777,10 +780,12 @@ impl Runner {
             let by = engine.as_mut().unwrap_or(&mut self.engine);
             task = Some(Task::new(spec, by).map_err(|(_, why)| format!("task: {why}"))?);
         }
-        let restarted = if self.config.source.as_ref() == Some(&source) {
+        let limit = new.limits.pixels_of(&source);
+        let same = self.config.source.as_ref().filter(|old| **old == source);
+        let restarted = if same.is_some_and(|old| self.config.limits.pixels_of(old) == limit) {
             None
         } else {
-            Some(Capture::start(source).map_err(|e| e.to_string())?)
+            Some(Capture::start(source, limit).map_err(|e| e.to_string())?)
         };
         if new.links != self.config.links {
             self.links
@@ -804,6 +809,7 @@ impl Runner {
         if let Some(capture) = restarted {
             self.dropped = self.drops();
             self.capture = capture;
+            self.decoder.begin(limit);
         }
         if new.rate != self.config.rate {
             self.rate_fps = new.rate.fps;

@@ -219,7 +219,7 @@ fn a_missing_photo_is_66_and_named() {
 fn text_that_is_called_a_photo_is_65() {
     let folder = Folder::new();
     let photo = folder.file("notes.jpg", "these are words, not pixels");
-    tarsier(&["detect", &photo]).fails(65, &["notes.jpg", "not a JPEG or PNG"]);
+    tarsier(&["detect", &photo]).fails(65, &["notes.jpg", "is a text; read are JPEG"]);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn an_empty_photo_is_65() {
 fn a_folder_without_images_is_66() {
     let folder = Folder::new();
     folder.file("notes.txt", "nothing to see");
-    tarsier(&["detect", &path_text(&folder.0)]).fails(66, &["no JPEG or PNG image"]);
+    tarsier(&["detect", &path_text(&folder.0)]).fails(66, &["no image in the folder"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use super::picture::Form;
-use crate::geometry::Size;
+use crate::{frame::file::is_url, geometry::Size};
 
 /// The largest side of a raw frame: no sensor has more, and a typing error should not ask for gigabytes.
 const MAX_SIDE: u32 = 16_384;
@@ -111,6 +111,12 @@ impl SourceConfig {
         if self.path.as_os_str().is_empty() {
             return wrong("path", "is empty");
         }
+        if is_url(&self.path) && !self.path.exists() {
+            return wrong(
+                "path",
+                "is a URL, and there is no network here: a program that fetches may write to a pipe",
+            );
+        }
         for (key, value) in [("width", self.width), ("height", self.height)] {
             if value.is_some_and(|v| v == 0 || v > MAX_SIDE) {
                 return Err((key, format!("must be from 1 to {MAX_SIDE}")));
@@ -146,6 +152,9 @@ impl SourceConfig {
                 }
             }
             Kind::Files | Kind::Mjpeg => {
+                if self.kind == Kind::Files && self.path.as_os_str() == "-" {
+                    return wrong("path", "of files is no stream; mjpeg reads standard input");
+                }
                 if self.size().is_some() {
                     return wrong("width", "is in the pictures themselves for this kind");
                 }
@@ -254,6 +263,8 @@ mod tests {
             ("yuyv:641x480:-", "no whole yuyv frame"),
             ("jpeg:640x480:-", "not jpeg"),
             ("mjpeg:", "path is empty"),
+            ("mjpeg:rtsp://camera/1", "no network here"),
+            ("files:-", "mjpeg reads standard input"),
         ] {
             let error = text.parse::<SourceConfig>().expect_err(text).to_string();
             assert!(error.contains(why), "{text}: {error}");

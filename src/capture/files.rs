@@ -25,6 +25,8 @@ use crate::frame::{
 pub(super) struct Files {
     name: String,
     path: PathBuf,
+    /// The most pixels of a photo.
+    limit: u64,
     repeat: bool,
     /// What is still to be shown, the next one last.
     left: Vec<PathBuf>,
@@ -36,10 +38,11 @@ pub(super) struct Files {
 }
 
 impl Files {
-    pub(super) fn open(config: &SourceConfig) -> Result<Self, CaptureError> {
+    pub(super) fn open(config: &SourceConfig, limit: u64) -> Result<Self, CaptureError> {
         let mut files = Self {
             name: config.name(),
             path: config.path.clone(),
+            limit,
             repeat: config.repeat,
             left: Vec::new(),
             sequence: 0,
@@ -89,7 +92,7 @@ impl FrameSource for Files {
                 self.begin()?;
                 continue;
             };
-            match ImageFile::open(&path) {
+            match ImageFile::open_within(&path, self.limit) {
                 Ok(image) => {
                     picture.bytes = image.pixels;
                     picture.form = Form::Rgb24;

@@ -10,6 +10,8 @@
 //! counted; the search goes on right behind the start that was wrong, so that a damaged length does not swallow the next picture.
 //! Every byte is looked at once, but for those of damaged pictures.
 
+use crate::frame::slim;
+
 /// The longest picture that is put together; 1080p at the best quality stays below 4 MB.
 const MAX_PICTURE_BYTES: usize = 32 << 20;
 
@@ -53,6 +55,8 @@ impl Cutter {
             self.held.drain(..self.start);
             self.at -= self.start;
             self.start = 0;
+            let wanted = self.held.len() + bytes.len();
+            slim(&mut self.held, wanted);
         }
         self.held.extend_from_slice(bytes);
     }

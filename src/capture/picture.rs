@@ -3,17 +3,19 @@
 //! YUV is taken as BT.601 with limited range (16 to 235), which is what cameras send where nothing else is agreed; chroma is repeated, not
 //! interpolated, since the picture is about to be shrunk. Fixed point of 8 bits, so every board makes the same bytes.
 //!
-//! A JPEG is decoded whole: zune-jpeg, which `image` brings along, does not scale while it decodes. `jpeg-decoder` does, and would be a
-//! second decoder with its own idea of damage; who needs the time asks the camera for a smaller picture or for YUYV.
+//! A JPEG is decoded whole, as photos are (`frame/jpeg.rs`): one that is not all there is an error, and its EXIF orientation is applied.
+//! Who needs the time asks the camera for a smaller picture or for YUYV.
+//!
+//! Cameras do not change their size; damage does. A JPEG of another size than those before is an error until the new size has come
+//! some times in a row.
 
 use std::{fmt, time::SystemTime};
 
+use image::metadata::Orientation;
 use serde::{Deserialize, Serialize};
-use zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
-use zune_jpeg::JpegDecoder;
 
 use crate::{
-    frame::{Frame, FrameError, file::MAX_PIXELS, jpeg},
+    frame::{Frame, FrameError, file::MAX_PIXELS, jpeg, slim},
     geometry::Size,
 };
 
@@ -160,6 +162,15 @@ pub enum PictureError {
         /// How many bytes there are.
         bytes: usize,
     },
+    /// Another size than the pictures before it had, and not often enough to believe it.
+    OtherSize {
+        /// Its size.
+        size: Size,
+        /// The size before.
+        usual: Size,
+        /// How many in a row had it.
+        times: u32,
+    },
     /// Nothing of the region lies in it.
     Outside {
         /// The region.
@@ -176,6 +187,10 @@ impl fmt::Display for PictureError {
             Self::Length { form, size, bytes } => {
                 write!(f, "{bytes} bytes are no {form} frame of {size}")
             }
+            Self::OtherSize { size, usual, times } => write!(
+                f,
+                "a picture of {size} after pictures of {usual}: {times} in a row, {BELIEVED} are believed"
+            ),
             Self::Outside { crop, size } => write!(
                 f,
                 "the region of {} at {},{} lies outside the frame of {size}",
@@ -196,43 +211,97 @@ impl From<FrameError> for PictureError {
     }
 }
 
-/// Makes RGB of pictures; keeps its buffers.
+/// The pixels of a JPEG that are decoded where no limit is set: four times a frame of full HD.
+pub const DEFAULT_LIMIT: u64 = 4 * 1920 * 1080;
+
+/// After how many pictures of another size in a row that is the size.
+const BELIEVED: u32 = 3;
+
+/// The size that pictures have.
 #[derive(Debug, Default)]
+struct Steady {
+    usual: Option<Size>,
+    /// Another size that came last, and how often in a row.
+    other: Option<(Size, u32)>,
+}
+
+impl Steady {
+    fn check(&mut self, size: Size) -> Result<(), PictureError> {
+        let usual = *self.usual.get_or_insert(size);
+        let times = match self.other {
+            Some((other, times)) if other == size => times + 1,
+            _ => 1,
+        };
+        if size == usual || times >= BELIEVED {
+            (self.usual, self.other) = (Some(size), None);
+            return Ok(());
+        }
+        self.other = Some((size, times));
+        Err(PictureError::OtherSize { size, usual, times })
+    }
+}
+
+/// Makes RGB of pictures; keeps its buffers.
+#[derive(Debug)]
 pub struct Decoder {
+    limit: u64,
+    steady: Steady,
+    jpeg: jpeg::Decoder,
     /// A whole decoded JPEG.
     whole: Vec<u8>,
-    /// A JPEG with what it lacked.
-    mended: Vec<u8>,
+    /// The same, the right way up.
+    turned: Vec<u8>,
     /// What is handed out, if it is not the picture itself.
     rgb: Vec<u8>,
 }
 
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::new(DEFAULT_LIMIT)
+    }
+}
+
 impl Decoder {
-    /// A decoder without buffers yet.
+    /// A decoder without buffers yet, for JPEGs of up to so many pixels.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(limit: u64) -> Self {
+        Self {
+            limit,
+            steady: Steady::default(),
+            jpeg: jpeg::Decoder::default(),
+            whole: Vec::new(),
+            turned: Vec::new(),
+            rgb: Vec::new(),
+        }
+    }
+
+    /// Another source, or another limit of pixels: what was known of the pictures' size is forgotten.
+    pub fn begin(&mut self, limit: u64) {
+        (self.limit, self.steady) = (limit, Steady::default());
     }
 
     /// The picture's pixels, or those of a part of it; and the size of the whole picture.
     ///
     /// # Errors
     ///
-    /// [`PictureError`] if it is damaged or the part lies outside.
+    /// [`PictureError`] if it is damaged, too large, of a sudden other size, or the part lies outside.
     pub fn frame<'a>(
         &'a mut self,
         picture: &'a Picture,
         crop: Option<Crop>,
     ) -> Result<(Frame<'a>, Size, Crop), PictureError> {
-        let Self { whole, mended, rgb } = self;
-        let (size, form, bytes) = if picture.form == Form::Jpeg {
-            (
-                decode(&picture.bytes, mended, whole)?,
-                Form::Rgb24,
-                whole.as_slice(),
-            )
+        let (size, form) = if picture.form == Form::Jpeg {
+            (self.decode(&picture.bytes)?, Form::Rgb24)
         } else {
-            (picture.size, picture.form, picture.bytes.as_slice())
+            (picture.size, picture.form)
+        };
+        let Self {
+            whole, turned, rgb, ..
+        } = self;
+        let bytes = match picture.form {
+            Form::Jpeg if turned.is_empty() => whole.as_slice(),
+            Form::Jpeg => turned.as_slice(),
+            _ => picture.bytes.as_slice(),
         };
         if form.bytes(size) != Some(bytes.len()) {
             return Err(PictureError::Length {
@@ -257,42 +326,59 @@ impl Decoder {
         let frame = Frame::new(pixels, part.size, picture.sequence, picture.captured)?;
         Ok((frame, size, part))
     }
+
+    /// Decodes a JPEG into `whole`, and into `turned` if it lies on its side; its size as it is shown.
+    fn decode(&mut self, bytes: &[u8]) -> Result<Size, PictureError> {
+        let Self {
+            limit,
+            steady,
+            jpeg,
+            whole,
+            turned,
+            ..
+        } = self;
+        let decoded = jpeg.decode(bytes, *limit, |size| steady.check(size), whole);
+        let (size, orientation) = decoded.map_err(|fault| PictureError::Jpeg {
+            bytes: bytes.len(),
+            reason: fault.to_string(),
+        })??;
+        turned.clear();
+        if orientation == Orientation::NoTransforms {
+            slim(turned, 0);
+            return Ok(size);
+        }
+        Ok(turn(whole, size, orientation, turned))
+    }
 }
 
-/// Decodes a JPEG into a buffer that is grown at need.
-fn decode(jpeg: &[u8], mended: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<Size, PictureError> {
-    let failed = |reason: String| PictureError::Jpeg {
-        bytes: jpeg.len(),
-        reason,
+/// Lays pixels the right way up; returns their size then.
+fn turn(pixels: &[u8], size: Size, orientation: Orientation, out: &mut Vec<u8>) -> Size {
+    let shown = match jpeg::turns(orientation) {
+        true => Size::new(size.height, size.width),
+        false => size,
     };
-    let jpeg = match jpeg::health(jpeg) {
-        jpeg::Health::Cut => return Err(failed("it is cut short".into())),
-        jpeg::Health::Whole => jpeg,
-        jpeg::Health::WithoutTables => {
-            // a marker by which the decoder knows that the standard's example tables are meant
-            const AVI1: [u8; 18] = *b"\xFF\xE0\0\x10AVI1\0\0\0\0\0\0\0\0\0\0";
-            mended.clear();
-            mended.extend_from_slice(&jpeg[..2]);
-            mended.extend_from_slice(&AVI1);
-            mended.extend_from_slice(&jpeg[2..]);
-            mended
+    let (width, height) = (size.width as usize, size.height as usize);
+    let columns = shown.width as usize;
+    slim(out, pixels.len());
+    out.resize(pixels.len(), 0);
+    let (from, _) = pixels.as_chunks::<3>();
+    let (to, _) = out.as_chunks_mut::<3>();
+    for (y, line) in to.chunks_mut(columns).enumerate() {
+        for (x, pixel) in line.iter_mut().enumerate() {
+            let (column, row) = match orientation {
+                Orientation::NoTransforms => (x, y),
+                Orientation::FlipHorizontal => (width - 1 - x, y),
+                Orientation::Rotate180 => (width - 1 - x, height - 1 - y),
+                Orientation::FlipVertical => (x, height - 1 - y),
+                Orientation::Rotate90FlipH => (y, x),
+                Orientation::Rotate90 => (y, height - 1 - x),
+                Orientation::Rotate270FlipH => (width - 1 - y, height - 1 - x),
+                Orientation::Rotate270 => (width - 1 - y, x),
+            };
+            *pixel = from[row * width + column];
         }
-    };
-    let options = DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(jpeg), options);
-    decoder
-        .decode_headers()
-        .map_err(|e| failed(e.to_string()))?;
-    let (width, height) = decoder.dimensions().unwrap_or_default();
-    let size = Size::new(width as u32, height as u32);
-    let Some(bytes) = Form::Rgb24.bytes(size) else {
-        return Err(failed(format!("it is {size}")));
-    };
-    out.resize(bytes, 0);
-    decoder
-        .decode_into(out)
-        .map_err(|e| failed(e.to_string()))?;
-    Ok(size)
+    }
+    shown
 }
 
 /// Writes a part of raw pixels as RGB.
@@ -300,7 +386,9 @@ fn convert(form: Form, size: Size, bytes: &[u8], part: Crop, out: &mut Vec<u8>) 
     let (width, height) = (size.width as usize, size.height as usize);
     let luma = width * height;
     let (left, columns) = (part.x as usize, part.size.width as usize);
-    out.resize(columns * part.size.height as usize * 3, 0);
+    let wanted = columns * part.size.height as usize * 3;
+    slim(out, wanted);
+    out.resize(wanted, 0);
     let rows = part.y as usize..(part.y + part.size.height) as usize;
     for (line, row) in out.as_chunks_mut::<3>().0.chunks_mut(columns).zip(rows) {
         let pixels = line.iter_mut().zip(left..);
@@ -389,7 +477,7 @@ mod tests {
     fn every_raw_form_shows_the_same_picture() {
         let size = Size::new(16, 6);
         let wanted = halves(Form::Rgb24, size).bytes;
-        let mut decoder = Decoder::new();
+        let mut decoder = Decoder::default();
         for form in Form::RAW {
             let picture = halves(form, size);
             let (frame, whole, _) = decoder.frame(&picture, None).expect("a frame");
@@ -419,7 +507,7 @@ mod tests {
     #[test]
     fn a_part_is_that_part_in_every_form() {
         let size = Size::new(32, 8);
-        let mut decoder = Decoder::new();
+        let mut decoder = Decoder::default();
         for form in Form::RAW {
             let noise: Vec<u8> = (0..form.bytes(size).expect("raw") as u32)
                 .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
@@ -452,7 +540,7 @@ mod tests {
             size: Size::new(1, 1),
         };
         let picture = halves(Form::Grey, Size::new(16, 4));
-        let error = Decoder::new()
+        let error = Decoder::default()
             .frame(&picture, Some(crop))
             .expect_err("nothing in it");
         assert!(error.to_string().contains("16x4"), "{error}");
@@ -489,7 +577,7 @@ mod tests {
         let jpeg = jpeg_of(64, 48);
         let bare = without_tables(&jpeg);
         assert!(bare.len() + 400 < jpeg.len(), "the tables are gone");
-        let mut decoder = Decoder::new();
+        let mut decoder = Decoder::default();
         let empty = Size::new(0, 0);
         let decoded: Vec<Vec<u8>> = [jpeg, bare]
             .into_iter()
@@ -504,9 +592,62 @@ mod tests {
     }
 
     #[test]
+    fn a_picture_that_lies_on_its_side_is_turned_as_photos_are() {
+        let size = Size::new(5, 3);
+        let pixels: Vec<u8> = (0..45).collect();
+        for code in 1..=8 {
+            let orientation = Orientation::from_exif(code).expect("one of eight");
+            let image = image::RgbImage::from_raw(5, 3, pixels.clone()).expect("a picture");
+            let mut image = image::DynamicImage::ImageRgb8(image);
+            image.apply_orientation(orientation);
+            let mut out = Vec::new();
+            let shown = turn(&pixels, size, orientation, &mut out);
+            assert_eq!(shown, Size::new(image.width(), image.height()), "{code}");
+            assert_eq!(out, image.into_bytes(), "{code}");
+        }
+    }
+
+    #[test]
+    fn another_size_is_believed_when_it_has_come_three_times_in_a_row() {
+        let mut decoder = Decoder::default();
+        let mut comes = |width, height| {
+            let picture = picture(Form::Jpeg, Size::new(0, 0), jpeg_of(width, height));
+            decoder.frame(&picture, None).map(|(_, size, _)| size.width)
+        };
+        assert!(comes(64, 48).is_ok());
+        for _ in 0..3 {
+            let text = comes(32, 48).expect_err("another size").to_string();
+            assert!(text.contains("32x48 after pictures of 64x48"), "{text}");
+            assert!(comes(16, 48).is_err());
+        }
+        assert!(comes(64, 48).is_ok());
+        assert!(comes(32, 48).is_err());
+        assert!(comes(32, 48).is_err());
+        assert_eq!(comes(32, 48).expect("three in a row"), 32);
+        assert!(comes(64, 48).is_err());
+        assert_eq!(comes(32, 48).expect("the new size"), 32);
+    }
+
+    #[test]
+    fn a_picture_above_the_limit_is_refused_with_both_numbers() {
+        let mut decoder = Decoder::new(64 * 48 - 1);
+        let picture = picture(Form::Jpeg, Size::new(0, 0), jpeg_of(64, 48));
+        let text = decoder
+            .frame(&picture, None)
+            .expect_err("too large")
+            .to_string();
+        assert!(
+            text.contains("3072 pixels") && text.contains("at most 3071"),
+            "{text}"
+        );
+        decoder.begin(64 * 48);
+        assert!(decoder.frame(&picture, None).is_ok());
+    }
+
+    #[test]
     fn a_damaged_picture_is_an_error_and_never_a_panic() {
         let jpeg = jpeg_of(48, 32);
-        let mut decoder = Decoder::new();
+        let mut decoder = Decoder::default();
         for end in 0..jpeg.len() {
             let cut = picture(Form::Jpeg, Size::new(0, 0), jpeg[..end].to_vec());
             assert!(decoder.frame(&cut, None).is_err(), "cut after {end} bytes");

@@ -23,7 +23,7 @@ use super::{
     mjpeg::Cutter,
     picture::{Form, Picture},
 };
-use crate::geometry::Size;
+use crate::{frame::slim, geometry::Size};
 
 /// What a pipe is asked to hold, so that a frame needs few system calls; the kernel's limit for everybody.
 const PIPE_BYTES: usize = 1 << 20;
@@ -279,6 +279,7 @@ impl FrameSource for Mjpeg {
         loop {
             if let Some(jpeg) = self.cutter.next() {
                 picture.bytes.clear();
+                slim(&mut picture.bytes, jpeg.len());
                 picture.bytes.extend_from_slice(jpeg);
                 picture.form = Form::Jpeg;
                 picture.size = Size::new(0, 0);

@@ -12,7 +12,7 @@ use tarsier::{
     draw,
     frame::{
         Frame, FrameError,
-        file::{ImageFile, images},
+        file::{ImageFile, ImageKind, MAX_PIXELS, images},
         region::{self, Region},
     },
     geometry::BBox,
@@ -25,7 +25,7 @@ use super::{Failure, code_of, exit, fail, progress};
 /// Photos, the part of them to look at, and where they are drawn.
 #[derive(Debug, Args)]
 pub(super) struct Photos {
-    /// Photos (JPEG, PNG) and folders of them.
+    /// Photos (JPEG, PNG, WebP, BMP, GIF, TIFF, PNM, QOI) and folders of them; - is a photo on standard input.
     #[arg(required = true, value_name = "PHOTO")]
     paths: Vec<PathBuf>,
     /// Draw what was found into copies of the photos, in this folder.
@@ -35,7 +35,13 @@ pub(super) struct Photos {
     /// is not reported.
     #[arg(long, value_name = "X,Y,W,H", allow_hyphen_values = true)]
     region: Option<Region>,
+    /// The most pixels of a photo; a larger one is refused before it is decoded.
+    #[arg(long, value_name = "N", default_value_t = MAX_PIXELS, value_parser = clap::value_parser!(u64).range(1..=MOST_PIXELS))]
+    limit_pixels: u64,
 }
+
+/// No format that is read has more.
+const MOST_PIXELS: u64 = 65_535 * 65_535;
 
 /// One of the photos.
 pub(super) struct Photo<'a> {
@@ -74,8 +80,11 @@ impl Photos {
         let mut drawn = Copies::new(self.draw.as_deref(), &photos);
         for (path, sequence) in photos.iter().zip(0..) {
             bar.set_position(sequence);
-            match ImageFile::open(path) {
-                Ok(image) => one(self.photo(path, sequence, image, drawn.path_for(path)?)?)?,
+            match ImageFile::open_within(path, self.limit_pixels) {
+                Ok(image) => {
+                    let to = drawn.path_for(path, image.kind)?;
+                    one(self.photo(path, sequence, image, to)?)?;
+                }
                 Err(e) => bar.suspend(|| failed(&e)),
             }
         }
@@ -227,9 +236,18 @@ impl<'a> Copies<'a> {
     }
 
     /// Where the copy of a photo goes.
-    pub(super) fn path_for(&mut self, photo: &Path) -> Result<Option<PathBuf>, Failure> {
-        let name = photo.file_name().unwrap_or_default();
-        self.path_of(&name.to_string_lossy())
+    pub(super) fn path_for(
+        &mut self,
+        photo: &Path,
+        kind: ImageKind,
+    ) -> Result<Option<PathBuf>, Failure> {
+        let name = photo.file_name().unwrap_or_default().to_string_lossy();
+        match (kind, &*name) {
+            (ImageKind::Jpeg, "-") => self.path_of("stdin.jpg"),
+            (_, "-") => self.path_of("stdin.png"),
+            (ImageKind::Other, _) => self.path_of(&format!("{name}.png")),
+            _ => self.path_of(&name),
+        }
     }
 
     /// Where a file of this name goes.

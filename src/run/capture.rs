@@ -26,11 +26,12 @@ pub(super) struct Capture {
 }
 
 impl Capture {
-    /// Starts capturing into a mailbox of its own.
-    pub(super) fn start(config: SourceConfig) -> std::io::Result<Self> {
+    /// Starts capturing into a mailbox of its own; photos of more than `limit` pixels count as damaged.
+    pub(super) fn start(config: SourceConfig, limit: u64) -> std::io::Result<Self> {
         let (stop, mailbox) = (Arc::default(), Arc::new(Mailbox::new()));
         let worker = Worker {
             config,
+            limit,
             stop: Arc::clone(&stop),
             mailbox: Arc::clone(&mailbox),
         };
@@ -70,6 +71,7 @@ impl Drop for Capture {
 
 struct Worker {
     config: SourceConfig,
+    limit: u64,
     stop: Arc<AtomicBool>,
     mailbox: Arc<Mailbox>,
 }
@@ -79,7 +81,7 @@ impl Worker {
         let mut pause = BACK_OFF[0];
         let (mut damaged, mut newest) = (0, 0);
         while !self.stopped() {
-            let lost = match capture::open(&self.config) {
+            let lost = match capture::open(&self.config, self.limit) {
                 Ok(mut source) => self.pump(source.as_mut(), &mut pause, &mut damaged, &mut newest),
                 Err(e) => Some(e),
             };

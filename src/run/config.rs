@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use toml::de::{DeTable, DeValue};
 
-use super::follow::TrackConfig;
+use super::{follow::TrackConfig, limits::Limits};
 use crate::{
     capture::config::SourceConfig,
     detect::Settings,
@@ -49,6 +49,8 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
     /// What the process takes away from itself.
     pub sandbox: SandboxConfig,
+    /// What is taken at most.
+    pub limits: Limits,
     /// Where reports go.
     pub links: LinkTables,
 }
@@ -348,6 +350,9 @@ impl Config {
         if !(0.0..=86_400.0).contains(&self.telemetry.period_s) {
             return wrong(&["telemetry", "period_s"], "must be from 0 to 86400");
         }
+        self.limits
+            .check(self.source.as_ref())
+            .map_err(|(key, why)| (vec!["limits", key], why))?;
         self.links
             .check()
             .map_err(|(kind, why)| (vec!["links", kind], why))
@@ -399,6 +404,7 @@ fn plain(message: &str) -> String {
         ("expected f32", "a number is expected"),
         ("expected u16", "a whole number is expected"),
         ("expected u32", "a whole number is expected"),
+        ("expected u64", "a whole number is expected"),
         ("expected a sequence", "a list is expected"),
     ];
     let found = named.iter().find(|(end, _)| message.ends_with(end));
@@ -525,6 +531,7 @@ mod tests {
                 3,
                 "another link",
             ),
+            ("[limits]\npixels = 0", 2, "limits.pixels must be"),
             ("[rate\nfps = 1", 1, ""),
         ] {
             let (at, why) = refused(text);

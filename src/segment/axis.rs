@@ -42,13 +42,17 @@ impl Axis {
         let end = ((span.1 - 0.5).floor() + 1.0).clamp(first as f32, frame as f32) as u32;
         let point = |pixel: u32| scale * pixel as f32 + shift;
         let last = points - 1;
+        let low = (point(first).floor().max(0.0) as usize).min(last);
         Self {
             scale,
             shift,
             first,
             end,
-            low: (point(first).floor().max(0.0) as usize).min(last),
-            high: (point(end.max(1) - 1).floor().max(0.0) as usize + 1).min(last),
+            low,
+            // of a span between two centres there is no pixel, and the one before it lies before `low`
+            high: (point(end.max(1) - 1).floor().max(0.0) as usize + 1)
+                .min(last)
+                .max(low),
         }
     }
 
