@@ -3,6 +3,7 @@
 //! | file | does |
 //! |---|---|
 //! | [`mod@file`] | reads photos and folders of photos |
+//! | [`folder`] | what lies in a folder: photos, and what is none |
 //! | [`letterbox`] | lays a frame into the network's input |
 //! | [`region`] | a part of a frame to look at |
 //!
@@ -17,6 +18,7 @@ use std::time::SystemTime;
 use crate::geometry::Size;
 
 pub mod file;
+pub mod folder;
 pub(crate) mod jpeg;
 pub mod letterbox;
 pub mod region;
@@ -92,6 +94,13 @@ pub enum FrameError {
         /// The folder.
         path: PathBuf,
     },
+    /// A FIFO, a socket or a device: it may have no end.
+    Special {
+        /// What was asked for.
+        path: PathBuf,
+        /// What it is, such as "a FIFO".
+        kind: &'static str,
+    },
     /// A folder has no image in it.
     NoImages {
         /// The folder.
@@ -151,6 +160,9 @@ impl fmt::Display for FrameError {
             ),
             Self::Read { path, source } => write!(f, "cannot read {}: {source}", path.display()),
             Self::Folder { path } => write!(f, "{} is a folder, not an image", path.display()),
+            Self::Special { path, kind } => {
+                write!(f, "{} is {kind}, not an image file", path.display())
+            }
             Self::NoImages { path } => {
                 write!(f, "no JPEG or PNG image in the folder {}", path.display())
             }

@@ -13,7 +13,6 @@
 //! captured when the file was last modified: the nearest thing that every file has.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -21,8 +20,9 @@ use std::time::SystemTime;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
-use super::{Frame, FrameError, jpeg};
+use super::{Frame, FrameError, folder::Walk, jpeg};
 use crate::geometry::Size;
+use crate::input::{InputError, open_regular};
 
 /// The grey of the letterbox's padding and under transparent pixels.
 pub use super::letterbox::GREY;
@@ -116,34 +116,16 @@ impl ImageFile {
 /// [`FrameError::Read`] if the path or the folder cannot be read;
 /// [`FrameError::NoImages`] if a folder has none.
 pub fn images(path: &Path) -> Result<Vec<PathBuf>, FrameError> {
-    let failed = |source| FrameError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    if !path.metadata().map_err(failed)?.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut images = Vec::new();
-    for entry in path.read_dir().map_err(failed)? {
-        let file = entry.map_err(failed)?.path();
-        let hidden = file
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        // `is_file` follows links, and keeps us from opening a pipe and waiting
-        if !hidden && file.is_file() && (is_named_image(&file) || starts_as_image(&file)) {
-            images.push(file);
-        }
-    }
-    if images.is_empty() {
+    let listing = Walk::default().list(path)?;
+    if listing.photos.is_empty() {
         return Err(FrameError::NoImages {
             path: path.to_owned(),
         });
     }
-    images.sort();
-    Ok(images)
+    Ok(listing.photos)
 }
 
-fn is_named_image(path: &Path) -> bool {
+pub(super) fn is_named_image(path: &Path) -> bool {
     path.extension().and_then(OsStr::to_str).is_some_and(|end| {
         ["jpg", "jpeg", "png"]
             .iter()
@@ -151,14 +133,7 @@ fn is_named_image(path: &Path) -> bool {
     })
 }
 
-fn starts_as_image(path: &Path) -> bool {
-    let mut start = Vec::with_capacity(16);
-    File::open(path)
-        .and_then(|file| file.take(16).read_to_end(&mut start))
-        .is_ok_and(|_| kind_of(&start).is_some())
-}
-
-fn kind_of(bytes: &[u8]) -> Option<ImageKind> {
+pub(super) fn kind_of(bytes: &[u8]) -> Option<ImageKind> {
     match image::guess_format(bytes) {
         Ok(ImageFormat::Jpeg) => Some(ImageKind::Jpeg),
         Ok(ImageFormat::Png) => Some(ImageKind::Png),
@@ -172,13 +147,18 @@ fn read(path: &Path) -> Result<(Vec<u8>, SystemTime), FrameError> {
         path: path.to_owned(),
         source,
     };
-    let file = File::open(path).map_err(failed)?;
-    let about = file.metadata().map_err(failed)?;
-    if about.is_dir() {
-        return Err(FrameError::Folder {
+    // a FIFO would be waited for, a device may have no end
+    let file = open_regular(path).map_err(|e| match e {
+        InputError::NotAFile("a folder") => FrameError::Folder {
             path: path.to_owned(),
-        });
-    }
+        },
+        InputError::NotAFile(kind) => FrameError::Special {
+            path: path.to_owned(),
+            kind,
+        },
+        e => failed(e.into()),
+    })?;
+    let about = file.metadata().map_err(failed)?;
     let mut bytes = Vec::with_capacity(about.len().min(MAX_FILE_BYTES) as usize);
     // a file may grow while it is read, and `/dev/zero` has no end
     file.take(MAX_FILE_BYTES + 1)
@@ -246,7 +226,7 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<(Vec<u8>, Size, ImageKind), Frame
 }
 
 /// What bytes that are no photo of ours look like, for the message.
-fn other_kind(bytes: &[u8]) -> Option<&'static str> {
+pub(super) fn other_kind(bytes: &[u8]) -> Option<&'static str> {
     Some(match image::guess_format(bytes).ok()? {
         ImageFormat::Gif => "a GIF image",
         ImageFormat::WebP => "a WebP image",

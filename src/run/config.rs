@@ -16,6 +16,7 @@ use crate::{
     capture::config::SourceConfig,
     detect::Settings,
     geometry::camera::CameraConfig,
+    input,
     link::LinkTables,
     protocol::command::{PromptSpec, Region, TaskSpec},
 };
@@ -250,9 +251,10 @@ impl Config {
     ///
     /// [`ConfigError`] with file, line and reason.
     pub fn open(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
+        let read = input::read_text(path, input::MAX_CONFIG_BYTES);
+        let text = read.map_err(|error| ConfigError::Read {
             path: path.to_owned(),
-            error,
+            error: error.into(),
         })?;
         Self::from_toml(&text).map_err(|(line, reason)| ConfigError::Wrong {
             path: Some(path.to_owned()),
