@@ -77,7 +77,7 @@ struct Worker {
 impl Worker {
     fn run(&self) {
         let mut pause = BACK_OFF[0];
-        let (mut damaged, mut newest) = (0, 0);
+        let (mut damaged, mut newest) = (0, None);
         while !self.stopped() {
             let lost = match capture::open(&self.config) {
                 Ok(mut source) => self.pump(source.as_mut(), &mut pause, &mut damaged, &mut newest),
@@ -86,6 +86,15 @@ impl Worker {
             let Some(e) = lost else {
                 return;
             };
+            if let capture::CaptureError::Foreign {
+                reason, last: true, ..
+            } = e
+            {
+                self.mailbox.tell(|status| {
+                    (status.seems, status.ended) = (Some(reason), true);
+                });
+                return;
+            }
             self.mailbox
                 .tell(|status| status.lost = Some(e.to_string()));
             let end = Instant::now() + pause;
@@ -106,17 +115,23 @@ impl Worker {
         source: &mut dyn FrameSource,
         pause: &mut Duration,
         damaged: &mut u64,
-        newest: &mut u64,
+        newest: &mut Option<u64>,
     ) -> Option<capture::CaptureError> {
         let before = *damaged;
+        let bytes_before = self.mailbox.status().bytes;
         let mut lost = true;
         while !self.stopped() {
             let mut picture = self.mailbox.buffer();
             let next = source.next(&mut picture, PATIENCE);
-            if source.damaged() + before != *damaged {
-                *damaged = source.damaged() + before;
-                self.mailbox.tell(|status| status.damaged = *damaged);
-            }
+            *damaged = source.damaged() + before;
+            let bytes = source.bytes() + bytes_before;
+            let whole = matches!(next, Ok(Next::Frame));
+            self.mailbox.tell(|status| {
+                (status.damaged, status.bytes) = (*damaged, bytes);
+                if whole {
+                    status.before = (bytes, *damaged);
+                }
+            });
             match next {
                 Ok(Next::Frame) => {
                     if lost {
@@ -125,15 +140,18 @@ impl Worker {
                         *pause = BACK_OFF[0];
                     }
                     // a driver's own stamps and ours may overlap; a capture time never goes back
-                    *newest = picture.captured_ns.max(*newest + 1);
-                    picture.captured_ns = *newest;
+                    let least = newest.map_or(0, |newest| newest + 1);
+                    picture.captured_ns = picture.captured_ns.max(least);
+                    *newest = Some(picture.captured_ns);
                     if !self.mailbox.put(picture, self.config.waits()) {
                         return None;
                     }
                 }
                 Ok(Next::Nothing) => self.mailbox.give_back(picture),
                 Ok(Next::Ended) => {
-                    self.mailbox.tell(|status| status.ended = true);
+                    let seems = source.seems().map(|what| format!("it seems to be {what}"));
+                    self.mailbox
+                        .tell(|status| (status.seems, status.ended) = (seems, true));
                     return None;
                 }
                 Err(e) => return Some(e),
