@@ -119,10 +119,11 @@ impl SourceConfig {
         })
     }
 
-    /// Whether it is a recording: its frames have times of their own, the same whenever and wherever it is looked at.
+    /// Whether it is a recording: its frames have times of their own, the same whenever and wherever it is looked at. What is shown
+    /// over and over has no end, and its frames the times at which they are shown.
     #[must_use]
     pub fn recorded(&self) -> bool {
-        self.waits() && self.on_disk()
+        self.waits() && self.on_disk() && !self.repeat
     }
 
     /// Whether it lies there whole: a regular file, or a folder of photos.
