@@ -100,7 +100,7 @@ impl Header {
         let (sx, sy) = self.shifts.unwrap_or_default();
         out.resize(Form::Rgb24.bytes(self.size).unwrap_or(0), 0);
         for (i, to) in out.as_chunks_mut::<3>().0.iter_mut().enumerate() {
-            let at = (i / width >> sy) * columns + (i % width >> sx);
+            let at = ((i / width) >> sy) * columns + ((i % width) >> sx);
             let (u, v) = match self.shifts {
                 Some(_) => (frame[luma + at], frame[luma + columns * rows + at]),
                 None => (128, 128),

@@ -189,12 +189,10 @@ impl Photos {
                     continue;
                 }
             };
-            if let Some(first) = listing.hidden.first() {
-                let (count, first) = (listing.hidden.len(), first.display());
-                log::warn!(
-                    "hidden names are passed over: {first} and {} more",
-                    count - 1
-                );
+            if !listing.hidden.is_empty() {
+                let names = listing.hidden.iter().map(|p| p.display().to_string());
+                let names = names.collect::<Vec<_>>().join(", ");
+                log::warn!("hidden, and passed over: {names}");
             }
             for other in &listing.others {
                 match other {

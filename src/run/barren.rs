@@ -45,7 +45,9 @@ impl Barren {
         let (bytes, damaged) = status.before;
         let bytes = status.bytes.saturating_sub(bytes) + self.bytes;
         let damaged = status.damaged.saturating_sub(damaged) + self.count;
-        (bytes > 0).then(|| format!("{bytes} bytes, {damaged} damaged, none whole"))
+        let seems = status.seems.as_ref();
+        let seems = seems.map_or(String::new(), |what| format!(" ({what})"));
+        (bytes > 0).then(|| format!("{bytes} bytes, {damaged} damaged, none whole{seems}"))
     }
 
     /// Why a source that ended is none.

@@ -86,14 +86,13 @@ impl Worker {
             let Some(e) = lost else {
                 return;
             };
-            if let capture::CaptureError::Foreign {
-                reason, last: true, ..
-            } = e
-            {
+            if let capture::CaptureError::Foreign { reason, last, .. } = &e {
                 self.mailbox.tell(|status| {
-                    (status.seems, status.ended) = (Some(reason), true);
+                    (status.seems, status.ended) = (Some(reason.clone()), *last);
                 });
-                return;
+                if *last {
+                    return;
+                }
             }
             self.mailbox
                 .tell(|status| status.lost = Some(e.to_string()));
@@ -129,7 +128,7 @@ impl Worker {
             self.mailbox.tell(|status| {
                 (status.damaged, status.bytes) = (*damaged, bytes);
                 if whole {
-                    status.before = (bytes, *damaged);
+                    (status.before, status.seems) = ((bytes, *damaged), None);
                 }
             });
             match next {

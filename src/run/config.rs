@@ -307,8 +307,15 @@ impl Config {
             return wrong(&["prompts", "words"], "has an empty path");
         }
         for prompt in &self.prompts.list {
-            if prompt.text.trim().is_empty() {
-                return wrong(&["prompts", "list"], "has an empty text");
+            match input::clean(&prompt.text) {
+                Ok(text) if text.is_empty() => {
+                    return wrong(&["prompts", "list"], "has an empty text");
+                }
+                Ok(_) => {}
+                Err(c) => {
+                    let why = format!("has {:?}, which {}", prompt.text, input::control(c));
+                    return wrong(&["prompts", "list"], &why);
+                }
             }
             if prompt.threshold.is_some_and(|t| !unit(t)) {
                 let why = format!("has \"{}\" with a threshold outside 0 to 1", prompt.text);
