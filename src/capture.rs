@@ -5,6 +5,8 @@
 //! | `capture/files.rs` | a photo or a folder of photos, once or over and over, at a given rate |
 //! | `capture/pipe.rs` | raw pixels or MJPEG on a pipe, a FIFO, standard input or in a file |
 //! | `capture/mjpeg.rs` | cuts a stream of bytes into whole JPEG pictures |
+//! | `capture/y4m.rs`, `capture/rows.rs` | raw frames that say their size; rows with padding |
+//! | `capture/sniff.rs` | what a stream is instead, by its first bytes |
 //! | `capture/v4l2.rs` | a camera of the kernel, streamed through mapped buffers |
 //! | [`picture`] | what a source hands over, and its pixels as RGB |
 //! | [`config`] | how a source is asked for |
@@ -24,7 +26,10 @@ mod files;
 mod mjpeg;
 pub mod picture;
 mod pipe;
+mod rows;
+mod sniff;
 mod v4l2;
+mod y4m;
 
 /// What asking for the next frame came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,13 +60,24 @@ pub enum CaptureError {
         /// Why.
         reason: String,
     },
+    /// The stream is something else than it was called.
+    Foreign {
+        /// What was asked for.
+        source: String,
+        /// What it is.
+        reason: String,
+        /// It will not be anything else: no writer can come and send what was asked for.
+        last: bool,
+    },
 }
 
 impl fmt::Display for CaptureError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Lost { source, error } => write!(f, "{source}: {error}"),
-            Self::Unusable { source, reason } => write!(f, "{source}: {reason}"),
+            Self::Unusable { source, reason } | Self::Foreign { source, reason, .. } => {
+                write!(f, "{source}: {reason}")
+            }
         }
     }
 }
@@ -70,7 +86,7 @@ impl std::error::Error for CaptureError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Lost { error, .. } => Some(error),
-            Self::Unusable { .. } => None,
+            Self::Unusable { .. } | Self::Foreign { .. } => None,
         }
     }
 }
@@ -86,6 +102,16 @@ pub trait FrameSource: Send {
 
     /// How many pictures were damaged and passed over so far.
     fn damaged(&self) -> u64;
+
+    /// How many bytes it got so far, where it is a stream of bytes.
+    fn bytes(&self) -> u64 {
+        0
+    }
+
+    /// What the stream seems to be, where no picture was in it.
+    fn seems(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// Opens what a configuration asks for; a photo of more than `limit` pixels counts as damaged.
@@ -98,6 +124,7 @@ pub fn open(config: &SourceConfig, limit: u64) -> Result<Box<dyn FrameSource>, C
         config::Kind::Files => Box::new(files::Files::open(config, limit)?),
         config::Kind::Mjpeg => Box::new(pipe::Mjpeg::open(config)?),
         config::Kind::Raw => Box::new(pipe::Raw::open(config)?),
+        config::Kind::Y4m => Box::new(pipe::Y4m::open(config)?),
         config::Kind::V4l2 => Box::new(v4l2::Camera::open(config)?),
     })
 }

@@ -12,6 +12,7 @@ use tarsier::{
     detect::Settings,
     frame::FrameError,
     graph::op::Execution,
+    input::{self, InputError},
     kernels::{
         isa::{Isa, IsaError},
         team,
@@ -27,11 +28,13 @@ mod detect;
 mod everything;
 mod ground;
 mod nested;
+mod output;
 mod pack;
 mod panoptic;
 mod photos;
 mod run;
 mod semantic;
+pub(crate) mod stop;
 mod stuff;
 mod vocab;
 mod watch;
@@ -92,8 +95,8 @@ impl Lines {
 
 pub(crate) fn output_failure(e: io::Error) -> Result<(), Failure> {
     if e.kind() == io::ErrorKind::BrokenPipe {
-        // the reader has what it wanted, as in `tarsier detect … | head`
-        std::process::exit(0);
+        // the reader has what it wanted, as in `tarsier detect … | head`: nothing to say, and files are still completed
+        return Err(fail(0, ""));
     }
     Err(fail(exit::IO, format!("cannot write results: {e}")))
 }
@@ -215,27 +218,27 @@ pub(crate) struct Prompts {
     threshold: Option<f32>,
 }
 
-/// The lines of a file that say something, with their numbers.
+/// The lines of a file that say something, with their numbers, without what cannot be seen.
 pub(crate) fn lines_of(what: &str, path: &Path) -> Result<Vec<(usize, String)>, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
-        io::ErrorKind::InvalidData => fail(
-            exit::DATA,
-            format!("{what} file {} is not UTF-8", path.display()),
-        ),
-        _ => fail(
-            exit::NO_INPUT,
-            format!("{what} file {}: {e}", path.display()),
-        ),
+    let shown = path.display();
+    let text = input::read_text(path, input::MAX_LIST_BYTES).map_err(|e| match e {
+        InputError::Read(e) => fail(exit::NO_INPUT, format!("{what} file {shown}: {e}")),
+        InputError::NotAFile(_) => fail(exit::NO_INPUT, format!("{what} file {shown} {e}")),
+        e => fail(exit::DATA, format!("{what} file {shown} {e}")),
     })?;
-    let lines = (1..).zip(text.lines().map(str::trim));
-    let lines = lines.filter(|(_, l)| !l.is_empty() && !l.starts_with('#'));
-    let lines: Vec<_> = lines.map(|(n, l)| (n, l.to_owned())).collect();
+    let mut lines = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = input::clean(line).map_err(|c| {
+            let message = format!("{shown}:{number}: the {what} {}", input::control(c));
+            fail(exit::DATA, message)
+        })?;
+        if !line.is_empty() && !line.starts_with('#') {
+            lines.push((number, line.into_owned()));
+        }
+    }
     if lines.is_empty() {
-        let path = path.display();
-        return Err(fail(
-            exit::DATA,
-            format!("{what} file {path} names nothing"),
-        ));
+        let message = format!("{what} file {shown} names nothing");
+        return Err(fail(exit::DATA, message));
     }
     Ok(lines)
 }

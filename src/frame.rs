@@ -3,6 +3,7 @@
 //! | file | does |
 //! |---|---|
 //! | [`mod@file`] | reads photos and folders of photos |
+//! | [`folder`] | what lies in a folder: photos, and what is none |
 //! | [`letterbox`] | lays a frame into the network's input |
 //! | [`region`] | a part of a frame to look at |
 //! | `frame/jpeg.rs` | JPEG: whether all of it came, and its pixels |
@@ -19,6 +20,7 @@ use std::time::SystemTime;
 use crate::geometry::Size;
 
 pub mod file;
+pub mod folder;
 pub(crate) mod jpeg;
 pub mod letterbox;
 pub mod region;

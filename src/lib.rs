@@ -17,7 +17,7 @@
 //! |---|---|
 //! | values | [`geometry`], [`head`], [`labels`], [`mask`], [`odds`], [`quant`], [`scene`] |
 //! | arithmetic | [`kernels`]: one file per operation and instruction set, bit-equal to `scalar` |
-//! | sources | [`pack`] (the mapped model), [`frame`] (photos), [`text`] (subwords) |
+//! | sources | [`pack`] (the mapped model), [`frame`] (photos), [`input`] (texts of people), [`text`] (subwords) |
 //! | graphs | [`graph`]: QDQ ONNX to an int8 program, run as an operator in a tract plan |
 //! | prompts | [`prompt`]: names and sentences to rows |
 //! | detection | [`detect`]: proposals, boxes, selection; [`segment`], [`semantic`], [`panoptic`]: pixels; [`ground`]: sentences; [`track`]: ids that stay |
@@ -85,6 +85,7 @@ pub mod geometry;
 pub mod graph;
 pub mod ground;
 pub mod head;
+pub mod input;
 pub mod kernels;
 pub mod labels;
 pub mod link;

@@ -75,11 +75,20 @@ impl Links {
     ///
     /// The socket's path and what the system answered; that no thread can be started.
     pub fn start(configs: &[LinkConfig]) -> io::Result<Self> {
+        Self::start_as(draw(), configs)
+    }
+
+    /// The same with a number of the caller's for [`run`](Self::run).
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_as(run: u32, configs: &[LinkConfig]) -> io::Result<Self> {
         let wanted = |c: &LinkConfig| matches!(c, LinkConfig::Socket(s) if s.activation);
         let mut links = Self {
             links: Vec::new(),
             inbox: Arc::default(),
-            run: draw(),
+            run,
             named: 0,
             passed: if configs.iter().any(wanted) {
                 socket::passed()

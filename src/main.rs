@@ -21,11 +21,15 @@ fn main() -> ExitCode {
         .format_timestamp(None)
         .format_target(false)
         .init();
-    match cli::run(&arguments, started) {
-        Ok(code) => ExitCode::from(code),
+    let code = match cli::run(&arguments, started) {
+        Ok(code) => code,
         Err(failure) => {
-            log::error!("{}", failure.message);
-            ExitCode::from(failure.code)
+            if failure.code != 0 {
+                log::error!("{}", failure.message);
+            }
+            failure.code
         }
-    }
+    };
+    cli::stop::obey();
+    ExitCode::from(code)
 }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::{kernels::align::Align, odds, quant::Quant};
+use crate::{input, kernels::align::Align, odds, quant::Quant};
 
 use self::{
     sentence::{SentenceEncoder, SentenceError},
@@ -104,6 +104,13 @@ pub enum PromptError {
         /// Which of the prompts, from 1.
         position: usize,
     },
+    /// A prompt with a character that no name has.
+    Control {
+        /// Which of the prompts, from 1.
+        position: usize,
+        /// The character.
+        character: char,
+    },
     /// A name that the vocabulary does not have.
     Unknown {
         /// The name.
@@ -128,6 +135,10 @@ impl fmt::Display for PromptError {
             Self::Empty { position } => {
                 write!(f, "prompt {position} is empty: it has no letter or digit")
             }
+            Self::Control {
+                position,
+                character,
+            } => write!(f, "prompt {position} {}", input::control(*character)),
             Self::Unknown { name, nearest } => {
                 write!(f, "\"{name}\" is not in the vocabulary")?;
                 if !nearest.is_empty() {
@@ -180,7 +191,11 @@ impl PromptSet {
         let mut known = std::collections::HashSet::with_capacity(count);
         for (i, request) in requests.iter().enumerate() {
             progress(i);
-            let text = request.text();
+            let text = input::clean(request.text()).map_err(|character| PromptError::Control {
+                position: i + 1,
+                character,
+            })?;
+            let text = text.as_ref();
             let normal = vocabulary::normalise(text);
             if normal.is_empty() {
                 return Err(PromptError::Empty { position: i + 1 });
@@ -232,7 +247,7 @@ impl PromptSet {
             let least = word.and_then(|word| word.threshold).or(threshold);
             thresholds.push(odds::logit(least.unwrap_or(row.threshold)));
             prompts.push(Prompt {
-                name: text.trim().to_owned(),
+                name: text.to_owned(),
                 source,
                 group: word.and_then(|word| word.group.clone()),
                 reject: word.is_some_and(|word| word.reject),

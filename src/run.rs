@@ -16,6 +16,7 @@
 //! | `run/task.rs` | what is made of a frame beside boxes: segments, sentences' objects, all objects |
 //! | `run/follow.rs` | tracks, and where things lie as seen from the camera |
 //! | `run/obey.rs` | what commands do |
+//! | `run/barren.rs` | a source whose bytes are no pictures |
 //! | `run/state.rs` | starting, running, degraded, paused, stopping |
 //! | `run/telemetry.rs`, [`host`] | numbers about the program and the board |
 //! | `run/heat.rs` | less work when it is hot |
@@ -34,6 +35,7 @@ use std::{
 };
 
 use self::{
+    barren::Barren,
     capture::Capture,
     config::Config,
     engine::Engine,
@@ -62,6 +64,7 @@ use crate::{
     scene::Report,
 };
 
+mod barren;
 mod capture;
 pub mod config;
 mod engine;
@@ -120,6 +123,8 @@ pub enum RunError {
     Task(String),
     /// No source is configured.
     NoSource,
+    /// The source ended without one frame.
+    NoFrame(String),
     /// A link cannot be opened.
     Link(io::Error),
     /// A thread or a signal handler cannot be had.
@@ -135,6 +140,7 @@ impl fmt::Display for RunError {
             Self::Prompts(why) => f.write_str(why),
             Self::Task(why) => write!(f, "task: {why}"),
             Self::NoSource => f.write_str("no source: give [source] or --source"),
+            Self::NoFrame(why) => f.write_str(why),
             Self::Link(e) => write!(f, "link: {e}"),
             Self::System(e) => e.fmt(f),
             Self::Sandbox(why) => write!(f, "sandbox: {why}"),
@@ -159,10 +165,9 @@ pub type Reload<'a> = dyn FnMut() -> Result<Config, String> + Send + 'a;
 ///
 /// # Errors
 ///
-/// [`RunError`] if it cannot start; once it has, nothing ends it but the above.
+/// [`RunError`] if it cannot start; once it has, nothing ends it but the above. [`RunError::NoFrame`] if a source ended that had none.
 pub fn run(options: Options, reload: &mut Reload<'_>) -> Result<(), RunError> {
-    Runner::start(options)?.run(reload);
-    Ok(())
+    Runner::start(options)?.run(reload)
 }
 
 /// Everything that the loop owns.
@@ -190,6 +195,8 @@ struct Runner {
     frame: Option<Size>,
     /// Which part of it the last report is of.
     part: Option<Crop>,
+    /// Pictures that are none.
+    barren: Barren,
 
     condition: Condition,
     meter: Meter,
@@ -259,7 +266,13 @@ impl Runner {
         let prompts = Prompts::new(&config.prompts, &default_prompts, &mut engine)
             .map_err(|(_, why)| RunError::Prompts(why))?;
         let task = Task::new(&config.task, &mut engine).map_err(|(_, why)| RunError::Task(why))?;
-        let links = Links::start(&config.links.all()).map_err(RunError::Link)?;
+        // the same recording gives the same bytes: there is no other run to tell it from
+        let links = if source.recorded() {
+            Links::start_as(0, &config.links.all())
+        } else {
+            Links::start(&config.links.all())
+        };
+        let links = links.map_err(RunError::Link)?;
         let printer = if print {
             Some(Printer::start().map_err(RunError::System)?)
         } else {
@@ -288,6 +301,7 @@ impl Runner {
             sequence: 0,
             frame: None,
             part: None,
+            barren: Barren::default(),
             condition: Condition::new(),
             meter: Meter::new(),
             governor: Governor::new(),
@@ -340,14 +354,15 @@ impl Runner {
         Ok(())
     }
 
-    fn run(mut self, reload: &mut Reload<'_>) {
+    fn run(mut self, reload: &mut Reload<'_>) -> Result<(), RunError> {
+        let mut barren = None;
         while !self.condition.stopping() {
             if self.signals.take_reload() {
                 self.reload(reload);
             }
             self.obey();
             self.look_around();
-            self.step();
+            barren = self.step();
             if let Some(signal) = self.signals.stop() {
                 self.condition.stop(signal);
             }
@@ -355,34 +370,40 @@ impl Runner {
         self.engine.encoder.save();
         self.settle();
         self.manager.stopping();
+        barren.map_or(Ok(()), |why| Err(RunError::NoFrame(why)))
     }
 
-    /// One frame, if it is time for one and one is there; else sleeps a little.
-    fn step(&mut self) {
+    /// One frame, if it is time for one and one is there; else sleeps a little. Why a source that ended was none.
+    fn step(&mut self) -> Option<String> {
         let waits = self.waits();
         if self.condition.paused() && self.once == 0 && self.enrolments.is_empty() {
             if !waits {
                 self.capture.mailbox().discard();
             }
             self.links.wait(STEP);
-            return;
+            return None;
         }
         let early = self.due.saturating_duration_since(Instant::now());
         if !early.is_zero() {
             self.links.wait(early.min(STEP));
-            return;
+            return None;
         }
         let Some(picture) = self.capture.mailbox().take(STEP) else {
-            if self.capture.mailbox().status().ended {
+            let status = self.capture.mailbox().status();
+            if status.ended {
                 self.condition.stop("the source ended");
+                let name = self.config.source.as_ref().map(SourceConfig::name);
+                let verdict = || self.barren.verdict(&name.unwrap_or_default(), &status);
+                return self.barren.none().then(verdict);
             }
-            return;
+            return None;
         };
         self.look(&picture);
         self.capture.mailbox().give_back(picture);
         if self.printer.as_ref().is_some_and(Printer::gone) {
             self.condition.stop("nobody reads standard output any more");
         }
+        None
     }
 
     fn waits(&self) -> bool {
@@ -404,6 +425,7 @@ impl Runner {
                         self.links.reply(to, reply);
                     }
                 }
+                self.barren.good();
                 let set = self.prompts.set_in_use();
                 self.engine.pipeline.keep_places(self.follower.follows());
                 if let Err(e) = self.engine.pipeline.detect(&frame, set, &mut self.report) {
@@ -423,8 +445,14 @@ impl Runner {
             }
             Err(e) => {
                 match e {
-                    PictureError::Outside { .. } => self.dropped.failed += 1,
-                    _ => self.dropped.damaged += 1,
+                    PictureError::Outside { .. } => {
+                        self.barren.good();
+                        self.dropped.failed += 1;
+                    }
+                    _ => {
+                        self.barren.damaged(picture.bytes.len());
+                        self.dropped.damaged += 1;
+                    }
                 }
                 self.fault("source", e.to_string());
                 return;
@@ -456,6 +484,7 @@ impl Runner {
         self.once = self.once.saturating_sub(1);
         self.condition.started();
         self.condition.set(Cause::CameraLost, None);
+        self.condition.set(Cause::NoPicture, None);
         self.pace(began, inference);
     }
 
@@ -502,8 +531,13 @@ impl Runner {
 
     /// Sends the report that was just made; returns its age.
     fn emit(&mut self, picture: &Picture) -> u32 {
-        let dropped = self.drops();
-        let age = Duration::from_nanos(monotonic_ns().saturating_sub(picture.captured_ns));
+        let mut dropped = self.drops();
+        let mut age = Duration::from_nanos(monotonic_ns().saturating_sub(picture.captured_ns));
+        if picture.recorded {
+            // nobody waits for it; and what the source has read ahead is no part of this report
+            age = Duration::ZERO;
+            dropped.damaged = self.dropped.damaged + picture.damaged;
+        }
         let (report, extras, prompts) = (&self.report, &self.extras, &self.prompts);
         let (run, sequence, latency_us) = (self.links.run(), self.sequence, micros(age));
         let new = || Envelope {
@@ -592,16 +626,19 @@ impl Runner {
         let mailbox = self.capture.mailbox();
         let status = mailbox.status();
         let patience = self.config.source.as_ref().map_or(0, |s| s.timeout_ms);
+        let patience = Duration::from_millis(patience.into());
         let silent = mailbox.silent();
-        let why = match status.lost {
-            Some(why) => Some(why),
-            None if status.ended => None,
-            None if silent > Duration::from_millis(patience.into()) => {
-                Some(format!("no frame for {:.1} s", silent.as_secs_f32()))
+        let (mut lost, mut none) = (None, None);
+        if status.lost.is_some() {
+            lost = status.lost;
+        } else if !status.ended && (silent > patience || self.barren.lasts(patience)) {
+            none = self.barren.words(&status);
+            if none.is_none() {
+                lost = Some(format!("no frame for {:.1} s", silent.as_secs_f32()));
             }
-            None => None,
-        };
-        self.condition.set(Cause::CameraLost, why);
+        }
+        self.condition.set(Cause::CameraLost, lost);
+        self.condition.set(Cause::NoPicture, none);
     }
 
     fn check_links(&mut self) {

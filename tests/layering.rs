@@ -17,7 +17,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
         ],
     ),
     ("kernels", &["kernels"]),
-    ("sources", &["pack", "frame", "capture", "text"]),
+    ("sources", &["pack", "frame", "capture", "input", "text"]),
     ("graph", &["graph"]),
     ("prompts", &["prompt"]),
     (

@@ -1,10 +1,15 @@
 //! How a source is asked for, in a configuration file or in one word on the command line.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
+use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 
-use super::picture::Form;
+use super::{picture::Form, rows};
 use crate::{frame::file::is_url, geometry::Size};
 
 /// The largest side of a raw frame: no sensor has more, and a typing error should not ask for gigabytes.
@@ -20,6 +25,8 @@ pub enum Kind {
     Mjpeg,
     /// Frames of raw pixels, likewise.
     Raw,
+    /// YUV4MPEG2, likewise: raw frames that say their size.
+    Y4m,
     /// A camera of the kernel.
     V4l2,
 }
@@ -38,16 +45,22 @@ pub struct SourceConfig {
     /// See `width`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub height: Option<u32>,
+    /// Bytes from one row of a raw frame to the next, of its first plane; without it rows follow one another without padding. Planes
+    /// of half the width have half of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stride: Option<u32>,
     /// Layout of raw pixels; of a camera, the only one to accept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Form>,
-    /// Frames per second: of files, how fast they follow one another; of a camera, what it is asked for.
+    /// Frames per second: of files, how fast they follow one another (and 30 is what a recording without it is taken to have); of a
+    /// camera, what it is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fps: Option<f32>,
     /// Files from the start again when all were shown.
     #[serde(default)]
     pub repeat: bool,
-    /// Every frame is looked at: the source waits instead of losing frames. Not for cameras; of files without `fps` it is the default.
+    /// Every frame is looked at: the source waits instead of losing frames. Not for cameras; of photos without `fps`, and of streams in
+    /// regular files, it is the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<bool>,
     /// Without a frame for this long, the source counts as lost.
@@ -68,6 +81,7 @@ impl SourceConfig {
             path,
             width: None,
             height: None,
+            stride: None,
             format: None,
             fps: None,
             repeat: false,
@@ -83,6 +97,7 @@ impl SourceConfig {
             Kind::Files => "files",
             Kind::Mjpeg => "mjpeg",
             Kind::Raw => "raw",
+            Kind::Y4m => "y4m",
             Kind::V4l2 => "v4l2",
         };
         format!("{kind}:{}", self.path.display())
@@ -97,8 +112,29 @@ impl SourceConfig {
     /// Whether the source waits instead of losing frames.
     #[must_use]
     pub fn waits(&self) -> bool {
-        self.wait
-            .unwrap_or(self.kind == Kind::Files && self.fps.is_none())
+        self.wait.unwrap_or_else(|| match self.kind {
+            Kind::Files => self.fps.is_none(),
+            Kind::V4l2 => false,
+            Kind::Mjpeg | Kind::Raw | Kind::Y4m => self.on_disk(),
+        })
+    }
+
+    /// Whether it is a recording: its frames have times of their own, the same whenever and wherever it is looked at. What is shown
+    /// over and over has no end, and its frames the times at which they are shown.
+    #[must_use]
+    pub fn recorded(&self) -> bool {
+        self.waits() && self.on_disk() && !self.repeat
+    }
+
+    /// Whether it lies there whole: a regular file, or a folder of photos.
+    fn on_disk(&self) -> bool {
+        if self.path == Path::new("-") {
+            return rustix::fs::fstat(rustix::stdio::stdin()).is_ok_and(|about| {
+                FileType::from_raw_mode(about.st_mode) == FileType::RegularFile
+            });
+        }
+        let folders = self.kind == Kind::Files;
+        (self.path.metadata()).is_ok_and(|about| about.is_file() || (folders && about.is_dir()))
     }
 
     /// What contradicts itself, by the name of the key at fault.
@@ -131,6 +167,9 @@ impl SourceConfig {
         if !(10..=3_600_000).contains(&self.timeout_ms) {
             return wrong("timeout_ms", "must be from 10 to 3600000");
         }
+        if self.stride.is_some() && self.kind != Kind::Raw {
+            return wrong("stride", "is for raw frames only");
+        }
         match self.kind {
             Kind::Raw => {
                 let (Some(size), Some(format)) = (self.size(), self.format) else {
@@ -142,16 +181,29 @@ impl SourceConfig {
                 if format.bytes(size).is_none() {
                     return Err(("width", format!("{size} is no whole {format} frame")));
                 }
+                if let Some(stride) = self.stride {
+                    let least = rows::row_bytes(format, size.width);
+                    let most = 4 * MAX_SIDE;
+                    if (stride as usize) < least || stride > most {
+                        let why = format!(
+                            "is {stride}: a row of {format} has {least} bytes, and at most {most}"
+                        );
+                        return Err(("stride", why));
+                    }
+                    if format == Form::Yuv420 && stride % 2 != 0 {
+                        return wrong(
+                            "stride",
+                            "of yuv420 must be even: its planes of colour have half of it",
+                        );
+                    }
+                }
             }
             Kind::V4l2 => {
                 if self.wait == Some(true) {
                     return wrong("wait", "is not for cameras: they do not wait");
                 }
-                if !matches!(self.format, None | Some(Form::Jpeg | Form::Yuyv)) {
-                    return wrong("format", "of a camera is jpeg or yuyv");
-                }
             }
-            Kind::Files | Kind::Mjpeg => {
+            Kind::Files | Kind::Mjpeg | Kind::Y4m => {
                 if self.kind == Kind::Files && self.path.as_os_str() == "-" {
                     return wrong("path", "of files is no stream; mjpeg reads standard input");
                 }
@@ -175,8 +227,8 @@ impl fmt::Display for NoSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}; a source is files:PATH, mjpeg:PATH, v4l2:DEVICE or rgb24:640x480:PATH \
-             (yuyv, nv12, yuv420 and grey likewise); - is standard input",
+            "{}; a source is files:PATH, mjpeg:PATH, y4m:PATH, v4l2:DEVICE or rgb24:640x480:PATH \
+             (yuyv, uyvy, nv12, yuv420 and grey likewise; yuv420:800x600/832:PATH has rows of 832 bytes); - is standard input",
             self.0
         )
     }
@@ -196,6 +248,7 @@ impl FromStr for SourceConfig {
         let named = match kind {
             "files" => Some(Kind::Files),
             "mjpeg" => Some(Kind::Mjpeg),
+            "y4m" => Some(Kind::Y4m),
             "v4l2" => Some(Kind::V4l2),
             _ => None,
         };
@@ -206,12 +259,13 @@ impl FromStr for SourceConfig {
                 return wrong(format!("\"{kind}\" is no kind of source"));
             };
             let size = |(size, place)| Some((size_of(size)?, place));
-            let Some((size, place)) = place.split_once(':').and_then(size) else {
+            let Some(((size, stride), place)) = place.split_once(':').and_then(size) else {
                 return wrong(format!("\"{place}\" does not begin with WIDTHxHEIGHT:"));
             };
             Self {
                 width: Some(size.width),
                 height: Some(size.height),
+                stride,
                 format: Some(format),
                 ..Self::new(Kind::Raw, place.into())
             }
@@ -223,10 +277,14 @@ impl FromStr for SourceConfig {
     }
 }
 
-/// `640x480`.
-fn size_of(text: &str) -> Option<Size> {
-    let (width, height) = text.split_once('x')?;
-    Some(Size::new(width.parse().ok()?, height.parse().ok()?))
+/// `640x480`, or `800x600/832` with the bytes of a row.
+fn size_of(text: &str) -> Option<(Size, Option<u32>)> {
+    let (size, stride) = match text.split_once('/') {
+        Some((size, stride)) => (size, Some(stride.parse().ok()?)),
+        None => (text, None),
+    };
+    let (width, height) = size.split_once('x')?;
+    Some((Size::new(width.parse().ok()?, height.parse().ok()?), stride))
 }
 
 #[cfg(test)]
@@ -250,6 +308,8 @@ mod tests {
         assert_eq!(raw.size(), Some(Size::new(640, 480)));
         assert_eq!(raw.format, Some(Form::Yuyv));
         assert_eq!(raw.path, PathBuf::from("/run/camera:0"));
+        assert_eq!(source("yuv420:800x600/832:-").stride, Some(832));
+        assert_eq!(source("y4m:-").kind, Kind::Y4m);
     }
 
     #[test]
@@ -262,6 +322,9 @@ mod tests {
             ("rgb24:0x480:-", "width must be"),
             ("yuyv:641x480:-", "no whole yuyv frame"),
             ("jpeg:640x480:-", "not jpeg"),
+            ("yuv420:800x600/799:-", "a row of yuv420 has 800 bytes"),
+            ("yuv420:800x600/833:-", "must be even"),
+            ("rgb24:800x600/999999:-", "at most 65536"),
             ("mjpeg:", "path is empty"),
             ("mjpeg:rtsp://camera/1", "no network here"),
             ("files:-", "mjpeg reads standard input"),

@@ -2,23 +2,16 @@
 //!
 //! Files are read again every time, so that a picture which another program replaces is seen, and one that is removed is missed.
 
-use std::{
-    io,
-    path::PathBuf,
-    time::{Duration, SystemTime},
-};
+use std::{io, path::PathBuf, time::Duration};
 
 use super::{
     CaptureError, FrameSource, Next,
-    clock::monotonic_ns,
+    clock::Stamps,
     config::SourceConfig,
     picture::{Form, Picture},
     pipe::Pace,
 };
-use crate::frame::{
-    FrameError,
-    file::{ImageFile, images},
-};
+use crate::frame::{FrameError, file::ImageFile, folder::Walk};
 
 /// Photos, one after another.
 #[derive(Debug)]
@@ -35,6 +28,9 @@ pub(super) struct Files {
     /// Whether this round has shown a picture; without one, going round again would never wait.
     shown: bool,
     pace: Pace,
+    stamps: Stamps,
+    /// Whether what is no photo was named.
+    told: bool,
 }
 
 impl Files {
@@ -49,6 +45,8 @@ impl Files {
             damaged: 0,
             shown: true,
             pace: Pace::new(config.fps),
+            stamps: Stamps::of(config, None),
+            told: false,
         };
         files.begin()?;
         Ok(files)
@@ -63,7 +61,17 @@ impl Files {
             });
         }
         self.shown = false;
-        self.left = images(&self.path).map_err(|e| self.lost(e))?;
+        let listing = Walk::default().list(&self.path).map_err(|e| self.lost(e))?;
+        if !std::mem::replace(&mut self.told, true) {
+            for other in &listing.others {
+                log::warn!("{other}; passed over");
+            }
+        }
+        if listing.photos.is_empty() {
+            let path = self.path.clone();
+            return Err(self.lost(FrameError::NoImages { path }));
+        }
+        self.left = listing.photos;
         self.left.reverse();
         Ok(())
     }
@@ -97,9 +105,7 @@ impl FrameSource for Files {
                     picture.bytes = image.pixels;
                     picture.form = Form::Rgb24;
                     picture.size = image.size;
-                    picture.captured_ns = monotonic_ns();
-                    picture.captured = SystemTime::now();
-                    picture.sequence = self.sequence;
+                    self.stamps.put(self.sequence, self.damaged, picture);
                     self.sequence += 1;
                     self.shown = true;
                     return Ok(Next::Frame);

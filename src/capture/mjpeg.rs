@@ -6,14 +6,23 @@
 //! ```
 //!
 //! The walk is that of ITU-T T.81, annex B, so a start or end marker inside a thumbnail or a text is not taken for the picture's.
-//! What does not fit (a length that leads nowhere, a start marker inside a scan, a picture without end) costs that picture and is
+//! What does not fit (a length that leads nowhere, a marker that cannot stand there, a picture without end) costs that picture and is
 //! counted; the search goes on right behind the start that was wrong, so that a damaged length does not swallow the next picture.
-//! Every byte is looked at once, but for those of damaged pictures.
+//!
+//! Some cameras leave the end marker out. Where the next start stands in or behind a scan, what came before is handed out with an
+//! end of ours: the decoder, which walks every scan to its last block, knows whether it was whole.
+//!
+//! Every byte is looked at once, but for those of damaged pictures. Going back is paid from a credit of [`CREDIT`] bytes for each
+//! that comes; without credit the search goes on where the walk stopped. So the work is linear in the bytes, whatever they are:
+//! start markers that all lead into one long scan would else each walk all of it.
 
 use crate::frame::slim;
 
 /// The longest picture that is put together; 1080p at the best quality stays below 4 MB.
 const MAX_PICTURE_BYTES: usize = 32 << 20;
+
+/// How many bytes are looked at again, at most, for each that comes: a stream of a camera needs none.
+const CREDIT: usize = 8;
 
 /// Where in a picture the walk is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +45,14 @@ pub(super) struct Cutter {
     at: usize,
     place: Place,
     damaged: u64,
+    /// How far any walk has come.
+    seen: usize,
+    /// Bytes that may still be looked at, negative after a long walk.
+    credit: isize,
+    /// Pictures without an end marker that were handed out.
+    endless: u64,
+    /// The one that is handed out, with its end.
+    ended: Vec<u8>,
 }
 
 impl Cutter {
@@ -46,19 +63,29 @@ impl Cutter {
             at: 0,
             place: Place::Seek,
             damaged: 0,
+            seen: 0,
+            credit: 0,
+            endless: 0,
+            ended: Vec::new(),
         }
     }
 
     /// Takes what was read.
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        if self.start > 0 {
+        // what is kept moves seldom: of a long picture's bytes, each would else move with every read
+        if self.start > 0 && self.start >= self.held.len() / 2 {
             self.held.drain(..self.start);
             self.at -= self.start;
+            self.seen = self.seen.saturating_sub(self.start);
             self.start = 0;
             let wanted = self.held.len() + bytes.len();
             slim(&mut self.held, wanted);
         }
         self.held.extend_from_slice(bytes);
+        // a long good stream saves up for one picture, not for all times
+        let most = (CREDIT * MAX_PICTURE_BYTES).cast_signed();
+        let earned = (CREDIT * bytes.len()).cast_signed();
+        self.credit = self.credit.saturating_add(earned).min(most);
     }
 
     /// Pictures that were begun and given up.
@@ -72,16 +99,32 @@ impl Cutter {
             self.damaged += 1;
         }
         (self.start, self.at, self.place) = (0, 0, Place::Seek);
+        self.seen = 0;
         self.held.clear();
+    }
+
+    /// Pictures that were handed out with an end of ours.
+    pub(super) const fn endless(&self) -> u64 {
+        self.endless
+    }
+
+    /// The stream is over: the last picture, if only its end marker is missing.
+    pub(super) fn last(&mut self) -> Option<&[u8]> {
+        match self.place {
+            Place::Scan | Place::Marker { scanned: true } => Some(self.cut_before(self.held.len())),
+            _ => None,
+        }
     }
 
     /// The next whole picture, if all of it has come.
     pub(super) fn next(&mut self) -> Option<&[u8]> {
         loop {
             let rest = &self.held[self.at..];
+            self.seen = self.seen.max(self.at);
             match self.place {
                 Place::Seek => {
                     let found = rest.windows(3).position(|w| w == [0xFF, 0xD8, 0xFF]);
+                    self.credit -= found.unwrap_or(rest.len()).cast_signed();
                     let Some(skip) = found else {
                         // the last two bytes may be the beginning of a start
                         self.at += rest.len().saturating_sub(2);
@@ -93,8 +136,12 @@ impl Cutter {
                     self.place = Place::Marker { scanned: false };
                 }
                 Place::Marker { scanned } => match rest {
-                    [0xFF, 0xFF, ..] => self.at += 1, // a fill byte
+                    // a fill byte
+                    [0xFF, 0xFF, ..] => (self.at, self.credit) = (self.at + 1, self.credit - 1),
                     [0xFF, 0xD9, ..] if scanned => return Some(self.cut()),
+                    // the next picture's start: this one has no end marker
+                    [0xFF, 0xD8] if scanned => return self.wait(),
+                    [0xFF, 0xD8, 0xFF, ..] if scanned => return Some(self.cut_before(self.at)),
                     // stands alone
                     [0xFF, 0x01, ..] => self.at += 2,
                     // not here: no scan yet, no marker at all, or the next picture's start
@@ -110,6 +157,7 @@ impl Cutter {
                         if rest.len() < 2 + length {
                             return self.wait();
                         }
+                        self.credit -= 4;
                         self.at += 2 + length;
                         self.place = if scan {
                             Place::Scan
@@ -121,7 +169,9 @@ impl Cutter {
                     _ => self.give_up(),
                 },
                 Place::Scan => {
-                    let Some(skip) = rest.iter().position(|&b| b == 0xFF) else {
+                    let found = rest.iter().position(|&b| b == 0xFF);
+                    self.credit -= 2 + found.unwrap_or(rest.len()).cast_signed();
+                    let Some(skip) = found else {
                         self.at = self.held.len();
                         return self.wait();
                     };
@@ -147,8 +197,23 @@ impl Cutter {
     /// The picture is no picture: search again behind its start.
     fn give_up(&mut self) {
         self.damaged += 1;
-        self.at = self.start + 2;
+        self.seen = self.seen.max(self.at);
+        self.at = if self.credit > 0 {
+            self.start + 2
+        } else {
+            self.seen.max(self.start + 2)
+        };
         self.place = Place::Seek;
+    }
+
+    /// The picture ends before `end`, without a marker that says so.
+    fn cut_before(&mut self, end: usize) -> &[u8] {
+        self.endless += 1;
+        self.ended.clear();
+        self.ended.extend_from_slice(&self.held[self.start..end]);
+        self.ended.extend_from_slice(&[0xFF, 0xD9]);
+        (self.start, self.at, self.place) = (end, end, Place::Seek);
+        &self.ended
     }
 
     /// The picture ends here.
@@ -279,6 +344,63 @@ mod tests {
         cutter.push(&picture(2));
         assert_eq!(cutter.next(), Some(picture(2).as_slice()));
         assert_eq!(cutter.damaged(), 1);
+    }
+
+    #[test]
+    fn pictures_without_end_markers_are_handed_out_with_one_and_counted() {
+        let bare = |tag| {
+            let mut p = picture(tag);
+            p.truncate(p.len() - 3); // a fill byte belongs to the end marker
+            p
+        };
+        let stream = [bare(1), bare(2), picture(3), bare(4)].concat();
+        let ended = |tag| [bare(tag), vec![0xFF, 0xD9]].concat();
+        for piece in 1..stream.len() {
+            let mut cutter = Cutter::new();
+            let mut found = Vec::new();
+            for piece in stream.chunks(piece) {
+                cutter.push(piece);
+                found.extend(all(&mut cutter));
+            }
+            found.extend(cutter.last().map(<[u8]>::to_vec));
+            assert_eq!(found, [ended(1), ended(2), picture(3), ended(4)], "{piece}");
+            assert_eq!((cutter.endless(), cutter.damaged()), (3, 0));
+            assert_eq!(cutter.last(), None, "once");
+        }
+    }
+
+    #[test]
+    fn the_work_is_linear_in_the_bytes_whatever_they_are() {
+        // segments of nothing, each with a start in it, and one long scan behind them that ends nowhere
+        let starts = b"\xFF\xD8\xFF\xE0\x00\x02".repeat(1 << 17);
+        let chained = b"\xFF\xE1\x00\x05\xFF\xD8\xFF".repeat(1 << 17);
+        let mut scan = b"\xFF\xDA\x00\x02".to_vec();
+        scan.extend(vec![7; 8 << 20]);
+        let bad = b"\xFF\x01\x00\x00";
+        for head in [starts, [b"\xFF\xD8".as_slice(), &chained].concat()] {
+            let mut cutter = Cutter::new();
+            let mut received = 0;
+            for _ in 0..2 {
+                for part in [&head, &scan, &bad.to_vec()] {
+                    for piece in part.chunks(1 << 17) {
+                        cutter.push(piece);
+                        received += piece.len();
+                        while cutter.next().is_some() {}
+                    }
+                }
+            }
+            // all that was ever earned less what is left: what was looked at
+            let earned = (CREDIT * received)
+                .min(CREDIT * MAX_PICTURE_BYTES)
+                .cast_signed();
+            let looked = earned - cutter.credit;
+            let most = ((CREDIT + 1) * received + MAX_PICTURE_BYTES).cast_signed();
+            assert!(looked <= most, "{looked} of {received}");
+            // and it still sees what comes then
+            cutter.push(&picture(1).repeat(3));
+            let found = all(&mut cutter);
+            assert_eq!(found.last(), Some(&picture(1)));
+        }
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub enum Form {
     Rgb24,
     /// Y U Y V: two pixels in four bytes.
     Yuyv,
+    /// U Y V Y: likewise.
+    Uyvy,
     /// A plane of Y, then one of U V at half the width and height.
     Nv12,
     /// Planes of Y, U and V, the latter two at half the width and height: what `rpicam-vid --codec yuv420` writes.
@@ -40,9 +42,10 @@ pub enum Form {
 
 impl Form {
     /// The forms that raw frames can have.
-    pub const RAW: [Self; 5] = [
+    pub const RAW: [Self; 6] = [
         Self::Rgb24,
         Self::Yuyv,
+        Self::Uyvy,
         Self::Nv12,
         Self::Yuv420,
         Self::Grey,
@@ -59,6 +62,7 @@ impl Form {
         match self {
             Self::Rgb24 => "rgb24",
             Self::Yuyv => "yuyv",
+            Self::Uyvy => "uyvy",
             Self::Nv12 => "nv12",
             Self::Yuv420 => "yuv420",
             Self::Grey => "grey",
@@ -76,7 +80,7 @@ impl Form {
         match self {
             Self::Rgb24 => Some(width * height * 3),
             Self::Grey => Some(width * height),
-            Self::Yuyv => width.is_multiple_of(2).then_some(width * height * 2),
+            Self::Yuyv | Self::Uyvy => width.is_multiple_of(2).then_some(width * height * 2),
             Self::Nv12 | Self::Yuv420 => (width.is_multiple_of(2) && height.is_multiple_of(2))
                 .then_some(width * height * 3 / 2),
             Self::Jpeg => None,
@@ -127,6 +131,10 @@ pub struct Picture {
     pub captured: SystemTime,
     /// Counts pictures of one source from 0.
     pub sequence: u64,
+    /// Of a recording: its times are those of the stream, from 0.
+    pub recorded: bool,
+    /// How many pictures of the source were damaged before this one.
+    pub damaged: u64,
 }
 
 impl Default for Picture {
@@ -138,6 +146,8 @@ impl Default for Picture {
             captured_ns: 0,
             captured: SystemTime::UNIX_EPOCH,
             sequence: 0,
+            recorded: false,
+            damaged: 0,
         }
     }
 }
@@ -408,6 +418,13 @@ fn convert(form: Form, size: Size, bytes: &[u8], part: Crop, out: &mut Vec<u8>) 
                     *to = rgb([from[x * 2], from[pair + 1], from[pair + 3]]);
                 });
             }
+            Form::Uyvy => {
+                let from = &bytes[row * width * 2..][..width * 2];
+                pixels.for_each(|(to, x)| {
+                    let pair = x / 2 * 4;
+                    *to = rgb([from[x * 2 + 1], from[pair], from[pair + 2]]);
+                });
+            }
             Form::Nv12 => {
                 let y = &bytes[row * width..][..width];
                 let uv = &bytes[luma + row / 2 * width..][..width];
@@ -426,7 +443,7 @@ fn convert(form: Form, size: Size, bytes: &[u8], part: Crop, out: &mut Vec<u8>) 
 }
 
 /// BT.601, limited range, in 8-bit fixed point.
-fn rgb([y, u, v]: [u8; 3]) -> [u8; 3] {
+pub(super) fn rgb([y, u, v]: [u8; 3]) -> [u8; 3] {
     let (y, u, v) = (
         298 * (i32::from(y) - 16) + 128,
         i32::from(u) - 128,
@@ -465,6 +482,9 @@ mod tests {
             Form::Grey => (0..bytes).map(|i| u8::from(white(i)) * 255).collect(),
             Form::Yuyv => (0..bytes)
                 .map(|i| if i % 2 == 0 { luma(i / 2) } else { 128 })
+                .collect(),
+            Form::Uyvy => (0..bytes)
+                .map(|i| if i % 2 == 1 { luma(i / 2) } else { 128 })
                 .collect(),
             _ => (0..bytes)
                 .map(|i| if i < pixels { luma(i) } else { 128 })

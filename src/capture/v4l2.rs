@@ -5,8 +5,8 @@
 //! USB camera wakes up when its stream is stopped and started. Opening it again is the caller's business. Pictures are copied out of the driver's
 //! buffers at once (0.1 ms for a VGA frame of YUYV), so that the driver never runs out of them.
 //!
-//! What is asked for first is YUYV up to 640×480, which costs nothing to decode, and above that MJPEG, which is what fits through
-//! USB 2. Cameras behind an image signal processor without a streaming interface of one plane (the Raspberry Pi's own, most of
+//! What is asked for first is YUYV up to 640×480 (or UYVY, NV12, YU12), which costs nothing to decode, and above that MJPEG, which is
+//! what fits through USB 2; RGB3 and GREY, as infrared cameras have it, come last. Cameras behind an image signal processor without a streaming interface of one plane (the Raspberry Pi's own, most of
 //! NXP's and Rockchip's) are read through a pipe instead.
 
 use std::{
@@ -24,6 +24,7 @@ use super::{
     clock::monotonic_ns,
     config::SourceConfig,
     picture::{Form, Picture},
+    rows::{row_bytes, unpad},
 };
 use crate::geometry::Size;
 
@@ -45,7 +46,7 @@ pub(super) struct Camera {
     buffers: Vec<Mmap>,
     form: Form,
     size: Size,
-    /// From one row of YUYV to the next in the driver's buffers.
+    /// From one row of raw pixels to the next in the driver's buffers.
     row_bytes: usize,
     sequence: u64,
     damaged: u64,
@@ -183,14 +184,8 @@ impl Camera {
             picture.bytes.extend_from_slice(bytes);
             return !bytes.is_empty();
         }
-        let row = self.size.width as usize * 2;
-        let rows = bytes.chunks(self.row_bytes.max(row));
-        for line in rows.take(self.size.height as usize) {
-            picture
-                .bytes
-                .extend_from_slice(line.get(..row).unwrap_or_default());
-        }
-        self.form.bytes(self.size) == Some(picture.bytes.len())
+        let stride = self.row_bytes.max(row_bytes(self.form, self.size.width));
+        unpad(self.form, self.size, stride, bytes, &mut picture.bytes)
     }
 }
 
@@ -198,13 +193,23 @@ impl Camera {
 fn negotiate(device: &File, config: &SourceConfig) -> Result<(Form, PixFormat), String> {
     let wanted = config.size().unwrap_or(Size::new(640, 480));
     const MJPEG: [(Form, [u8; 4]); 2] = [(Form::Jpeg, *b"MJPG"), (Form::Jpeg, *b"JPEG")];
-    const YUYV: [(Form, [u8; 4]); 1] = [(Form::Yuyv, *b"YUYV")];
+    const YUYV: [(Form, [u8; 4]); 4] = [
+        (Form::Yuyv, *b"YUYV"),
+        (Form::Uyvy, *b"UYVY"),
+        (Form::Nv12, *b"NV12"),
+        (Form::Yuv420, *b"YU12"),
+    ];
+    // three bytes a pixel, or no colour: where there is nothing else
+    const LAST: [(Form, [u8; 4]); 2] = [(Form::Rgb24, *b"RGB3"), (Form::Grey, *b"GREY")];
     let small = wanted.pixels() <= 640 * 480;
     let order: Vec<_> = match config.format {
-        Some(Form::Yuyv) => YUYV.to_vec(),
-        Some(_) => MJPEG.to_vec(),
-        None if small => [&YUYV[..], &MJPEG].concat(),
-        None => [&MJPEG[..], &YUYV].concat(),
+        Some(Form::Jpeg) => MJPEG.to_vec(),
+        Some(form) => {
+            let all = YUYV.into_iter().chain(LAST);
+            all.filter(|(of, _)| *of == form).collect()
+        }
+        None if small => [&YUYV[..], &MJPEG, &LAST].concat(),
+        None => [&MJPEG[..], &YUYV, &LAST].concat(),
     };
     let mut answers = Vec::new();
     for (form, code) in order {
@@ -222,7 +227,7 @@ fn negotiate(device: &File, config: &SourceConfig) -> Result<(Form, PixFormat), 
         }
     }
     Err(format!(
-        "offers neither of the formats that are read; it answered {}",
+        "offers none of the formats that are read; it answered {}",
         answers.join(", ")
     ))
 }
@@ -276,6 +281,7 @@ impl FrameSource for Camera {
             picture.size = self.size;
             picture.captured_ns = captured_ns(&buffer, monotonic_ns());
             picture.captured = SystemTime::now();
+            (picture.recorded, picture.damaged) = (false, self.damaged);
             picture.sequence = self.sequence;
             self.sequence += 1;
             return Ok(Next::Frame);

@@ -1,9 +1,6 @@
 //! `tarsier detect`: photos in, detections out.
 
-use std::{
-    io::{self, BufWriter},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use tarsier::{
@@ -23,6 +20,7 @@ use super::{
     camera::CameraOptions,
     exit, fail,
     nested::Nested,
+    output::Output,
     output_failure,
     photos::{Photo, Photos},
 };
@@ -83,7 +81,7 @@ pub(crate) struct Segment {
     /// What is written to stdout: a line per object, a JSON object per photo, or one JSON array of COCO results.
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     format: OutputFormat,
-    /// How JSON says which pixels an object has. COCO results have rle or polygons.
+    /// How JSON says which pixels an object has. COCO results have rle; polygons are what annotations have.
     #[arg(long, value_enum, default_value_t = Shape::Rle, value_name = "FORM")]
     shape: Shape,
     #[command(flatten)]
@@ -120,6 +118,16 @@ pub(super) enum OutputFormat {
     Coco,
 }
 
+impl OutputFormat {
+    /// What completes results of this format.
+    pub(super) const fn tail(self) -> &'static [u8] {
+        match self {
+            Self::Coco => b"\n]\n",
+            Self::Text | Self::Json => b"",
+        }
+    }
+}
+
 impl From<OutputFormat> for Format {
     fn from(format: OutputFormat) -> Self {
         match format {
@@ -134,7 +142,7 @@ impl From<OutputFormat> for Format {
 enum Shape {
     /// COCO's compressed run lengths.
     Rle,
-    /// COCO's lists of polygons: the outer outlines.
+    /// COCO's lists of polygons: the outer outlines. They are the form of annotations; results for evaluation have rle.
     Polygons,
     /// The box as 128 × 128 bits, base64: 2 KiB whatever its size.
     Bits,
@@ -218,6 +226,12 @@ impl Segment {
                 return Err(fail(exit::USAGE, message));
             }
             (Shape::Rle, _) => MaskForm::Rle,
+            (Shape::Polygons, OutputFormat::Coco) => {
+                log::warn!(
+                    "polygons are the form of COCO's annotations, not of its results: evaluate with --shape rle"
+                );
+                MaskForm::Polygons
+            }
             (Shape::Polygons, _) => MaskForm::Polygons,
             (Shape::Bits, _) => MaskForm::Bits,
         };
@@ -250,10 +264,10 @@ impl Task<'_> {
         }
         opened.pipeline.keep_places(eyes.tracker.is_some());
         let rules = Rules::of(&prompts, self.selecting.iou);
-        let out = BufWriter::new(io::stdout().lock());
-        let mut writer = ReportWriter::new(self.format.into(), out);
+        let out = Output::new(self.format.tail());
+        let mut writer = ReportWriter::new(self.format.into(), out.clone());
         writer.write_masks_as(self.masks.unwrap_or_default());
-        let done = self.photos.each(|mut photo| {
+        let done = self.photos.each(&out, |mut photo| {
             let mut report = photo.report();
             let wanted = (&prompts, &rules, &nested);
             self.look(&mut opened, wanted, &mut eyes, &photo, &mut report)?;

@@ -1,7 +1,5 @@
 //! `tarsier everything`: photos in, all objects with their nearest names out.
 
-use std::io::{self, BufWriter};
-
 use clap::{Args, ValueEnum};
 use tarsier::{
     detect::Settings,
@@ -12,7 +10,8 @@ use tarsier::{
 };
 
 use super::{
-    Engine, Failure, Opened, detect::PromptNames, exit, fail, output_failure, photos::Photos,
+    Engine, Failure, Opened, detect::PromptNames, exit, fail, output::Output, output_failure,
+    photos::Photos,
 };
 
 /// Options of `everything`.
@@ -61,10 +60,11 @@ impl Everything {
             names: self.names.into(),
         };
         let json = self.format == OutputFormat::Json;
-        let mut writer = ObjectsWriter::new(json, BufWriter::new(io::stdout().lock()));
+        let out = Output::new(b"");
+        let mut writer = ObjectsWriter::new(json, out.clone());
         let names = PromptNames(&prompts, &[]);
         let software = |e| fail(exit::SOFTWARE, e);
-        let done = self.photos.each(|mut photo| {
+        let done = self.photos.each(&out, |mut photo| {
             let mut report = photo.report();
             let mut nearest = opened
                 .pipeline

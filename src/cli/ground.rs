@@ -1,21 +1,19 @@
 //! `tarsier ground`: photos and sentences in, one object for each sentence out, or that there is none.
 
-use std::{
-    io::{self, BufWriter},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use tarsier::{
     detect::Settings,
     graph::op::Execution,
     ground::Grounding,
+    input,
     prompt::{Row, vocabulary::normalise},
     report::grounding::GroundingWriter,
     scene::{Detection, Report},
 };
 
-use super::{Engine, Failure, Opened, exit, fail, output_failure, photos::Photos};
+use super::{Engine, Failure, Opened, exit, fail, output::Output, output_failure, photos::Photos};
 
 /// Options of `ground`.
 #[derive(Debug, Args)]
@@ -65,9 +63,10 @@ impl Ground {
         let sentences = self.texts()?;
         let rows = encode(&opened, &sentences)?;
         let json = self.format == OutputFormat::Json;
-        let mut writer = GroundingWriter::new(json, BufWriter::new(io::stdout().lock()));
+        let out = Output::new(b"");
+        let mut writer = GroundingWriter::new(json, out.clone());
         let software = |e| fail(exit::SOFTWARE, e);
-        let code = self.photos.each(|mut photo| {
+        let code = self.photos.each(&out, |mut photo| {
             let frame = photo.frame()?;
             let mut answers = opened
                 .pipeline
@@ -103,7 +102,14 @@ impl Ground {
 
     /// The sentences, those of the file last.
     fn texts(&self) -> Result<Vec<String>, Failure> {
-        let mut texts = self.sentence.clone();
+        let mut texts = Vec::new();
+        for text in &self.sentence {
+            let clean = input::clean(text).map_err(|c| {
+                let message = format!("sentence {text:?} {}", input::control(c));
+                fail(exit::USAGE, message)
+            })?;
+            texts.push(clean.into_owned());
+        }
         if let Some(path) = &self.sentences {
             texts.extend(
                 super::lines_of("sentence", path)?

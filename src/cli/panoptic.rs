@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufWriter, Write},
+    io::{BufWriter, Write},
 };
 
 use clap::{Args, ValueEnum};
@@ -15,8 +15,8 @@ use tarsier::{
 };
 
 use super::{
-    Engine, Failure, detect::PromptNames, exit, fail, output_failure, photos::Copies,
-    semantic::png_name, stuff::Scenery,
+    Engine, Failure, detect::PromptNames, exit, fail, output::Output, output_failure,
+    photos::Copies, semantic::png_name, stuff::Scenery,
 };
 
 /// Options of `panoptic`.
@@ -59,11 +59,11 @@ impl Panoptic {
             visible: self.visible,
             least: self.least,
         };
-        let mut out = BufWriter::new(io::stdout().lock());
+        let mut out = Output::new(b"");
         let mut json = maps::PanopticJson::new(wanted.count(), &names, |p| wanted.is_stuff(p));
         let mut copies = Copies::new(scenery.output.as_deref(), &[]);
         let mut map = LabelMap::default();
-        let done = scenery.photos.each(|mut photo| {
+        let done = scenery.each(&out.clone(), |mut photo| {
             let mut report = scenery.look(&mut opened.pipeline, &wanted, &photo, &mut map)?;
             photo.place_map(&mut map);
             photo.place(&mut report);

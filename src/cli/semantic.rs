@@ -1,9 +1,6 @@
 //! `tarsier semantic`: photos in, a name for every pixel out.
 
-use std::{
-    fs::File,
-    io::{self, BufWriter},
-};
+use std::fs::File;
 
 use clap::Args;
 use tarsier::{draw, graph::op::Execution, labels::LabelMap, report::maps, semantic::Painter};
@@ -11,7 +8,9 @@ use tarsier::{draw, graph::op::Execution, labels::LabelMap, report::maps, semant
 use super::{
     Engine, Failure,
     detect::{OutputFormat, PromptNames},
-    exit, fail, output_failure,
+    exit, fail,
+    output::Output,
+    output_failure,
     photos::Copies,
     stuff::Scenery,
 };
@@ -36,11 +35,11 @@ impl Semantic {
         opened.needs(true, opened.pipeline.segments(), "masks")?;
         let wanted = scenery.open(&mut opened)?;
         let names = PromptNames(&wanted.prompts, &[]);
-        let out = BufWriter::new(io::stdout().lock());
-        let mut writer = maps::SemanticWriter::new(self.format.into(), out);
+        let out = Output::new(self.format.tail());
+        let mut writer = maps::SemanticWriter::new(self.format.into(), out.clone());
         let mut copies = Copies::new(scenery.output.as_deref(), &[]);
         let mut map = LabelMap::default();
-        let done = scenery.photos.each(|mut photo| {
+        let done = scenery.each(&out, |mut photo| {
             let mut report = scenery.look(&mut opened.pipeline, &wanted, &photo, &mut map)?;
             photo.place_map(&mut map);
             photo.place(&mut report);

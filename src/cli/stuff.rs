@@ -15,6 +15,7 @@ use super::{
     Failure, Opened, Prompts, coco_80,
     detect::Selecting,
     exit, fail,
+    output::Output,
     photos::{Photo, Photos, make_folder},
 };
 
@@ -22,7 +23,7 @@ use super::{
 #[derive(Debug, Args)]
 pub(super) struct Scenery {
     #[command(flatten)]
-    pub(super) photos: Photos,
+    photos: Photos,
     #[command(flatten)]
     prompts: Prompts,
     /// A name or any text that is stuff, whatever the vocabulary says: it is looked for at every place and not as objects. Repeat it
@@ -109,6 +110,15 @@ impl Scenery {
             prompts,
             stuff,
         })
+    }
+
+    /// Calls `one` for each photo ([`Photos::each`]); the folder of PNGs is none of the photos'.
+    pub(super) fn each(
+        &self,
+        out: &Output,
+        one: impl FnMut(Photo<'_>) -> Result<(), Failure>,
+    ) -> Result<u8, Failure> {
+        self.photos.each_beside(self.output.as_deref(), out, one)
     }
 
     /// The frame's things with their masks, and the map of its stuff; both of what the network looked at.

@@ -12,6 +12,7 @@ use tarsier::{
         exemplar::{self, Background},
     },
     graph::op::Execution,
+    input,
     pack::Pack,
     pipeline::Pipeline,
     prompt::{
@@ -296,7 +297,8 @@ impl Vocab {
     }
 
     fn import(&self, file: &Path, replace: bool, lines: &mut Lines) -> Result<(), Failure> {
-        let text = std::fs::read_to_string(file).map_err(|e| {
+        let text = input::read_text(file, input::MAX_LIST_BYTES).map_err(|e| {
+            let e = std::io::Error::from(e);
             let code = match e.kind() {
                 std::io::ErrorKind::InvalidData => exit::DATA,
                 _ => exit::NO_INPUT,

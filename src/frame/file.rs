@@ -17,17 +17,16 @@
 //! nearest thing that every file has. One from standard input is captured when it is read.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io::{self, Cursor, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
-use super::{Frame, FrameError, jpeg, sniff};
+use super::{Frame, FrameError, folder::Walk, jpeg, sniff};
 use crate::geometry::Size;
+use crate::input::{self, InputError, open_regular};
 
 /// The grey of the letterbox's padding and under transparent pixels.
 pub use super::letterbox::GREY;
@@ -134,39 +133,13 @@ impl ImageFile {
 /// [`FrameError::Url`] and [`FrameError::Pattern`] if it is one and no file;
 /// [`FrameError::NoImages`] if a folder has none.
 pub fn images(path: &Path) -> Result<Vec<PathBuf>, FrameError> {
-    if path == Path::new("-") {
-        return Ok(vec![path.to_owned()]);
-    }
-    let failed = |source| FrameError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    if !path.metadata().map_err(|e| missing(path, e))?.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut images = Vec::new();
-    for entry in path.read_dir().map_err(failed)? {
-        let file = entry.map_err(failed)?.path();
-        let hidden = file
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        // `is_file` follows links, and keeps us from opening a pipe and waiting
-        let counts = if is_named_image(&file) {
-            !file.is_dir()
-        } else {
-            file.is_file() && starts_as_image(&file)
-        };
-        if !hidden && counts {
-            images.push(file);
-        }
-    }
-    if images.is_empty() {
+    let listing = Walk::default().list(path)?;
+    if listing.photos.is_empty() {
         return Err(FrameError::NoImages {
             path: path.to_owned(),
         });
     }
-    images.sort();
-    Ok(images)
+    Ok(listing.photos)
 }
 
 /// Endings of names that people give to photos, whether they are read or not.
@@ -175,17 +148,10 @@ const ENDINGS: [&str; 21] = [
     "pbm", "qoi", "avif", "heic", "heif", "jxl", "jp2", "dng",
 ];
 
-fn is_named_image(path: &Path) -> bool {
+pub(super) fn is_named_image(path: &Path) -> bool {
     path.extension()
         .and_then(OsStr::to_str)
         .is_some_and(|end| ENDINGS.iter().any(|known| end.eq_ignore_ascii_case(known)))
-}
-
-fn starts_as_image(path: &Path) -> bool {
-    let mut start = Vec::with_capacity(32);
-    File::open(path)
-        .and_then(|file| file.take(32).read_to_end(&mut start))
-        .is_ok_and(|_| format_of(&start).is_some())
 }
 
 /// Whether the path is a URL: a scheme of two letters or more, and `://`.
@@ -196,22 +162,20 @@ pub(crate) fn is_url(path: &Path) -> bool {
     scheme.len() > 1 && scheme.bytes().all(usual)
 }
 
-/// Why there is no such file, in words that help.
-fn missing(path: &Path, source: io::Error) -> FrameError {
-    let gone = source.kind() == io::ErrorKind::NotFound;
+/// Why there is no such file, in words that help; none where the system's own say it.
+pub(super) fn missing(path: &Path, error: &io::Error) -> Option<FrameError> {
+    let gone = error.kind() == io::ErrorKind::NotFound;
+    let pattern = |b: &u8| b"*?[".contains(b);
     let path = path.to_owned();
     if gone && is_url(&path) {
-        return FrameError::Url { path };
+        return Some(FrameError::Url { path });
     }
-    let pattern = |b: &u8| b"*?[".contains(b);
-    if gone && path.as_os_str().as_encoded_bytes().iter().any(pattern) {
-        return FrameError::Pattern { path };
-    }
-    FrameError::Read { path, source }
+    let glob = path.as_os_str().as_encoded_bytes().iter().any(pattern);
+    (gone && glob).then_some(FrameError::Pattern { path })
 }
 
 /// The format of a photo that is read.
-fn format_of(bytes: &[u8]) -> Option<ImageFormat> {
+pub(super) fn format_of(bytes: &[u8]) -> Option<ImageFormat> {
     use ImageFormat::{Bmp, Gif, Jpeg, Png, Pnm, Qoi, Tiff, WebP};
     let format = image::guess_format(bytes).ok()?;
     match format {
@@ -238,16 +202,27 @@ fn read(path: &Path) -> Result<(Vec<u8>, SystemTime), FrameError> {
             .map_err(failed)?;
         SystemTime::now()
     } else {
-        // looked at before it is opened, which some devices answer with an action; and opened
-        // without waiting: a FIFO may have taken its place
-        refuse_special(path, &path.metadata().map_err(|e| missing(path, e))?)?;
-        let file = File::options()
-            .read(true)
-            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
-            .open(path)
-            .map_err(failed)?;
+        let special = |kind| match kind {
+            "a folder" => FrameError::Folder {
+                path: path.to_owned(),
+            },
+            kind => FrameError::Special {
+                path: path.to_owned(),
+                kind,
+            },
+        };
+        // looked at before it is opened, which some devices answer with an action
+        let about = path
+            .metadata()
+            .map_err(|e| missing(path, &e).unwrap_or_else(|| failed(e)))?;
+        if let Some(kind) = input::special(about.file_type()) {
+            return Err(special(kind));
+        }
+        let file = open_regular(path).map_err(|e| match e {
+            InputError::NotAFile(kind) => special(kind),
+            e => failed(e.into()),
+        })?;
         let about = file.metadata().map_err(failed)?;
-        refuse_special(path, &about)?;
         bytes.reserve(about.len().min(MAX_FILE_BYTES) as usize);
         // a file may grow while it is read
         file.take(MAX_FILE_BYTES + 1)
@@ -267,26 +242,6 @@ fn read(path: &Path) -> Result<(Vec<u8>, SystemTime), FrameError> {
         });
     }
     Ok((bytes, captured))
-}
-
-/// Lets files through; a FIFO would be waited for and `/dev/zero` has no end.
-fn refuse_special(path: &Path, about: &std::fs::Metadata) -> Result<(), FrameError> {
-    let kind = about.file_type();
-    let path = || path.to_owned();
-    if kind.is_file() {
-        return Ok(());
-    }
-    if kind.is_dir() {
-        return Err(FrameError::Folder { path: path() });
-    }
-    let kind = if kind.is_fifo() {
-        "a FIFO"
-    } else if kind.is_socket() {
-        "a socket"
-    } else {
-        "a device"
-    };
-    Err(FrameError::Special { path: path(), kind })
 }
 
 /// Refuses what is too large, before anything is allocated for it.

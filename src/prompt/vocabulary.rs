@@ -7,7 +7,10 @@ use super::{
     sentence::{SentenceEncoder, SentenceError},
     words::{Origin, Space, Word, Words, WordsError},
 };
-use crate::pack::{Pack, PackError, map::Bytes};
+use crate::{
+    input,
+    pack::{Pack, PackError, map::Bytes},
+};
 
 /// Floats per row in `vocabulary.parameters`: scale, bias, threshold.
 pub const PARAMETERS: usize = 3;
@@ -54,8 +57,10 @@ pub struct Entry {
 /// Punctuation is no part of a name, so a comma or a second space changes nothing.
 #[must_use]
 pub fn normalise(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for word in text
+    // what cannot be seen separates no words
+    let seen: String = text.chars().filter(|&c| !input::invisible(c)).collect();
+    let mut out = String::with_capacity(seen.len());
+    for word in seen
         .split(|c: char| !c.is_alphanumeric())
         .filter(|w| !w.is_empty())
     {

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize, de};
 
 use super::message::Telemetry;
-use crate::prompt::MAX_PROMPTS;
+use crate::{input, prompt::MAX_PROMPTS};
 
 /// A command and the number by which its answer is told from others; 0 if the sender gave none.
 #[derive(Clone, Debug, PartialEq)]
@@ -233,11 +233,16 @@ impl TaskSpec {
         if self.semantic && self.panoptic {
             return Err("semantic and panoptic both fill segments: ask for one".into());
         }
-        let empty = |text: &&String| text.trim().is_empty();
-        let mut texts = self.stuff.iter().chain(&self.ground);
-        texts
-            .find(empty)
-            .map_or(Ok(()), |_| Err("a text of stuff or ground is empty".into()))
+        for text in self.stuff.iter().chain(&self.ground) {
+            match input::clean(text) {
+                Ok(clean) if clean.is_empty() => {
+                    return Err("a text of stuff or ground is empty".into());
+                }
+                Ok(_) => {}
+                Err(c) => return Err(format!("{text:?} {}", input::control(c))),
+            }
+        }
+        Ok(())
     }
 }
 

@@ -2,17 +2,29 @@
 //!
 //! ```json
 //! [
-//! {"file_name":"desk.jpg","category_name":"cup","bbox":[12.25,34.0,56.5,78.0],"score":0.87123},
-//! {"file_name":"desk.jpg","category_name":"door","bbox":[0.0,0.0,99.0,200.0],"score":0.5}
+//! {"image_id":1,"category_id":42,"file_name":"desk.jpg","category_name":"cup","bbox":[12.25,34.0,56.5,78.0],"score":0.87123},
+//! {"image_id":1,"category_id":81,"file_name":"desk.jpg","category_name":"door","bbox":[0.0,0.0,99.0,200.0],"score":0.5}
 //! ]
 //! ```
 //!
-//! A result that has a track also has `"track_id":7`, as in the sets for tracking that are written like COCO. With masks, a result also has `"segmentation":{"size":[480,640],"counts":"…"}`, or `[[x,y,x,y,…],…]`. Boxes are left, top, width, height in pixels of the photo. Files and categories go by
-//! name: numbers are the annotation file's business. The array is streamed and is
-//! closed whatever happens between: by [`CocoWriter::finish`], or when the writer is
-//! dropped on the way out of an error. It has no place for `dropped`.
+//! A result that has a track also has `"track_id":7`, as in the sets for tracking that are written
+//! like COCO. With masks, a result also has `"segmentation":{"size":[480,640],"counts":"…"}`, or
+//! `[[x,y,x,y,…],…]`: the latter is the form of annotations, which tools for results need not take.
+//! Boxes are left, top, width, height in pixels of the photo.
+//!
+//! Without an annotation file there are no numbers but our own: `image_id` counts the photos in the
+//! order in which they are gone through, from 1 and those that cannot be read included;
+//! `category_id` is the place of the first prompt of that name, from 1. With annotations that are
+//! numbered otherwise (COCO's categories go from 1 to 90 with gaps), go by the names.
+//!
+//! The array is streamed, a photo in one call to the output, and is closed whatever happens between:
+//! by [`CocoWriter::finish`], or when the writer is dropped on the way out of an error. It has no
+//! place for `dropped`.
 
-use std::io::{self, Write};
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+};
 
 use serde::Serialize;
 
@@ -25,7 +37,25 @@ pub struct CocoWriter<W: Write> {
     out: W,
     json: Json,
     state: State,
+    categories: Categories,
+    /// A frame's results, before they are written.
+    batch: Vec<u8>,
     pub(super) form: MaskForm,
+}
+
+/// Numbers of names.
+#[derive(Debug, Default)]
+pub(super) struct Categories(HashMap<u32, u32>);
+
+impl Categories {
+    /// The number of a prompt's name: prompts of one name, as those of a group, have one.
+    pub(super) fn of(&mut self, names: &dyn Names, prompt: u32) -> u32 {
+        *self.0.entry(prompt).or_insert_with(|| {
+            let name = names.name(prompt);
+            let first = (0..prompt).find(|&other| names.name(other) == name);
+            first.unwrap_or(prompt).saturating_add(1)
+        })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +77,8 @@ impl<W: Write> CocoWriter<W> {
             out,
             json: Json::new(),
             state: State::New,
+            categories: Categories::default(),
+            batch: Vec::new(),
             form: MaskForm::default(),
         }
     }
@@ -75,7 +107,12 @@ impl<W: Write> CocoWriter<W> {
     }
 
     fn append(&mut self, file: Option<&str>, names: &dyn Names, report: &Report) -> io::Result<()> {
-        self.open()?;
+        self.batch.clear();
+        let mut state = self.state;
+        if state == State::New {
+            self.batch.push(b'[');
+            state = State::Open;
+        }
         let form = match self.form {
             MaskForm::Bits => MaskForm::Rle, // COCO knows no bits
             form => form,
@@ -91,6 +128,8 @@ impl<W: Write> CocoWriter<W> {
         for (i, detection) in report.detections.iter().enumerate() {
             let bbox = &detection.bbox;
             let result = CocoResult {
+                image_id: report.sequence.saturating_add(1),
+                category_id: self.categories.of(names, detection.prompt),
                 file_name,
                 category_name: names.name(detection.prompt),
                 bbox: [bbox.x0, bbox.y0, bbox.width(), bbox.height()].map(px),
@@ -99,15 +138,13 @@ impl<W: Write> CocoWriter<W> {
                 segmentation: (report.masks.get(i))
                     .map(|mask| Pixels::new(mask, bbox, report.size, form)),
             };
-            let separator: &[u8] = if self.state == State::Some {
-                b",\n"
-            } else {
-                b"\n"
-            };
-            self.out.write_all(separator)?;
-            self.out.write_all(self.json.bytes(&result))?;
-            self.state = State::Some;
+            let separator: &[u8] = if state == State::Some { b",\n" } else { b"\n" };
+            self.batch.extend_from_slice(separator);
+            self.batch.extend_from_slice(self.json.bytes(&result));
+            state = State::Some;
         }
+        self.out.write_all(&self.batch)?;
+        self.state = state;
         Ok(())
     }
 
@@ -145,6 +182,8 @@ impl<W: Write> Drop for CocoWriter<W> {
 
 #[derive(Serialize)]
 struct CocoResult<'a> {
+    image_id: u64,
+    category_id: u32,
     file_name: &'a str,
     category_name: &'a str,
     bbox: [f32; 4],
@@ -175,9 +214,9 @@ mod tests {
             text,
             concat!(
                 "[\n",
-                r#"{"file_name":"a.jpg","category_name":"coffee cup","bbox":[10.12,20.0,100.38,40.26],"score":0.5},"#,
+                r#"{"image_id":18446744073709551615,"category_id":1,"file_name":"a.jpg","category_name":"coffee cup","bbox":[10.12,20.0,100.38,40.26],"score":0.5},"#,
                 "\n",
-                r#"{"file_name":"c.jpg","category_name":"","bbox":[10.12,20.0,100.38,40.26],"score":1.0}"#,
+                r#"{"image_id":18446744073709551615,"category_id":5,"file_name":"c.jpg","category_name":"","bbox":[10.12,20.0,100.38,40.26],"score":1.0}"#,
                 "\n]\n"
             )
         );
@@ -191,6 +230,14 @@ mod tests {
             assert_eq!(results[i]["category_name"], *name);
             assert_eq!(results[i]["file_name"], "ü\\\".jpg");
         }
+    }
+
+    #[test]
+    fn prompts_of_one_name_are_one_category() {
+        let mut categories = Categories::default();
+        let names = ["cup", "dog", "cup", "dog"];
+        let of = [3, 0, 2, 1].map(|p| categories.of(&names, p));
+        assert_eq!(of, [2, 1, 1, 2]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::{
     Format, Json,
+    coco::Categories,
     json::Header,
     pixels::Rle,
     score,
@@ -90,6 +91,7 @@ pub struct SemanticWriter<W: Write> {
     format: Format,
     /// Of a COCO array: whether it is open, and whether something is in it.
     some: Option<bool>,
+    categories: Categories,
 }
 
 #[derive(Serialize)]
@@ -115,6 +117,8 @@ struct Class<'a> {
 
 #[derive(Serialize)]
 struct CocoStuff<'a> {
+    image_id: u64,
+    category_id: u32,
     file_name: &'a str,
     category_name: &'a str,
     score: f32,
@@ -129,6 +133,7 @@ impl<W: Write> SemanticWriter<W> {
             json: Json::new(),
             format,
             some: None,
+            categories: Categories::default(),
         }
     }
 
@@ -194,6 +199,8 @@ impl<W: Write> SemanticWriter<W> {
             self.some = Some(true);
             self.out.write_all(separator)?;
             self.out.write_all(self.json.bytes(&CocoStuff {
+                image_id: frame.sequence.saturating_add(1),
+                category_id: self.categories.of(names, p as u32),
                 file_name: file.unwrap_or(&numbered),
                 category_name: names.name(p as u32),
                 score: score(mean_score(frame, map, p as u32)),

@@ -79,7 +79,7 @@ struct Worker {
 impl Worker {
     fn run(&self) {
         let mut pause = BACK_OFF[0];
-        let (mut damaged, mut newest) = (0, 0);
+        let (mut damaged, mut newest) = (0, None);
         while !self.stopped() {
             let lost = match capture::open(&self.config, self.limit) {
                 Ok(mut source) => self.pump(source.as_mut(), &mut pause, &mut damaged, &mut newest),
@@ -88,6 +88,14 @@ impl Worker {
             let Some(e) = lost else {
                 return;
             };
+            if let capture::CaptureError::Foreign { reason, last, .. } = &e {
+                self.mailbox.tell(|status| {
+                    (status.seems, status.ended) = (Some(reason.clone()), *last);
+                });
+                if *last {
+                    return;
+                }
+            }
             self.mailbox
                 .tell(|status| status.lost = Some(e.to_string()));
             let end = Instant::now() + pause;
@@ -108,17 +116,23 @@ impl Worker {
         source: &mut dyn FrameSource,
         pause: &mut Duration,
         damaged: &mut u64,
-        newest: &mut u64,
+        newest: &mut Option<u64>,
     ) -> Option<capture::CaptureError> {
         let before = *damaged;
+        let bytes_before = self.mailbox.status().bytes;
         let mut lost = true;
         while !self.stopped() {
             let mut picture = self.mailbox.buffer();
             let next = source.next(&mut picture, PATIENCE);
-            if source.damaged() + before != *damaged {
-                *damaged = source.damaged() + before;
-                self.mailbox.tell(|status| status.damaged = *damaged);
-            }
+            *damaged = source.damaged() + before;
+            let bytes = source.bytes() + bytes_before;
+            let whole = matches!(next, Ok(Next::Frame));
+            self.mailbox.tell(|status| {
+                (status.damaged, status.bytes) = (*damaged, bytes);
+                if whole {
+                    (status.before, status.seems) = ((bytes, *damaged), None);
+                }
+            });
             match next {
                 Ok(Next::Frame) => {
                     if lost {
@@ -127,15 +141,18 @@ impl Worker {
                         *pause = BACK_OFF[0];
                     }
                     // a driver's own stamps and ours may overlap; a capture time never goes back
-                    *newest = picture.captured_ns.max(*newest + 1);
-                    picture.captured_ns = *newest;
+                    let least = newest.map_or(0, |newest| newest + 1);
+                    picture.captured_ns = picture.captured_ns.max(least);
+                    *newest = Some(picture.captured_ns);
                     if !self.mailbox.put(picture, self.config.waits()) {
                         return None;
                     }
                 }
                 Ok(Next::Nothing) => self.mailbox.give_back(picture),
                 Ok(Next::Ended) => {
-                    self.mailbox.tell(|status| status.ended = true);
+                    let seems = source.seems().map(|what| format!("it seems to be {what}"));
+                    self.mailbox
+                        .tell(|status| (status.seems, status.ended) = (seems, true));
                     return None;
                 }
                 Err(e) => return Some(e),

@@ -16,6 +16,7 @@ use crate::{
     capture::config::SourceConfig,
     detect::Settings,
     geometry::camera::CameraConfig,
+    input,
     link::LinkTables,
     protocol::command::{PromptSpec, Region, TaskSpec},
 };
@@ -252,9 +253,10 @@ impl Config {
     ///
     /// [`ConfigError`] with file, line and reason.
     pub fn open(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
+        let read = input::read_text(path, input::MAX_CONFIG_BYTES);
+        let text = read.map_err(|error| ConfigError::Read {
             path: path.to_owned(),
-            error,
+            error: error.into(),
         })?;
         Self::from_toml(&text).map_err(|(line, reason)| ConfigError::Wrong {
             path: Some(path.to_owned()),
@@ -307,8 +309,15 @@ impl Config {
             return wrong(&["prompts", "words"], "has an empty path");
         }
         for prompt in &self.prompts.list {
-            if prompt.text.trim().is_empty() {
-                return wrong(&["prompts", "list"], "has an empty text");
+            match input::clean(&prompt.text) {
+                Ok(text) if text.is_empty() => {
+                    return wrong(&["prompts", "list"], "has an empty text");
+                }
+                Ok(_) => {}
+                Err(c) => {
+                    let why = format!("has {:?}, which {}", prompt.text, input::control(c));
+                    return wrong(&["prompts", "list"], &why);
+                }
             }
             if prompt.threshold.is_some_and(|t| !unit(t)) {
                 let why = format!("has \"{}\" with a threshold outside 0 to 1", prompt.text);

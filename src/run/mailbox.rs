@@ -25,6 +25,12 @@ pub(super) struct SourceStatus {
     pub(super) ended: bool,
     /// Pictures that came damaged.
     pub(super) damaged: u64,
+    /// Bytes that came.
+    pub(super) bytes: u64,
+    /// Bytes and damaged pictures up to the last whole one.
+    pub(super) before: (u64, u64),
+    /// What the stream is instead of what it was called, or seems to be.
+    pub(super) seems: Option<String>,
 }
 
 /// The exchange of pictures.

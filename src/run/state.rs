@@ -1,7 +1,7 @@
 //! What the program is doing, and what keeps it from doing it well.
 //!
 //! ```text
-//! starting ──first report──▶ running ◀──▶ degraded (camera lost, link lost, hot) ──▶ stopping
+//! starting ──first report──▶ running ◀──▶ degraded (camera lost, no picture, link lost, hot) ──▶ stopping
 //!     └──camera lost───────────────────────▲     paused: running, told not to look
 //! ```
 
@@ -12,6 +12,8 @@ use crate::protocol::{Event, State};
 pub(super) enum Cause {
     /// No frames.
     CameraLost,
+    /// Bytes that make no frame.
+    NoPicture,
     /// A line is not there.
     LinkLost,
     /// Work is held back because of heat.
@@ -19,11 +21,12 @@ pub(super) enum Cause {
 }
 
 impl Cause {
-    const ALL: [Self; 3] = [Self::CameraLost, Self::LinkLost, Self::Hot];
+    const ALL: [Self; 4] = [Self::CameraLost, Self::NoPicture, Self::LinkLost, Self::Hot];
 
     const fn name(self) -> &'static str {
         match self {
             Self::CameraLost => "camera lost",
+            Self::NoPicture => "no picture",
             Self::LinkLost => "link lost",
             Self::Hot => "hot",
         }
@@ -47,8 +50,8 @@ impl Condition {
     pub(super) const fn new() -> Self {
         Self {
             shown: State::Starting,
-            causes: [const { None }; 3],
-            told: [false; 3],
+            causes: [const { None }; Cause::ALL.len()],
+            told: [false; Cause::ALL.len()],
             started: false,
             paused: false,
             stopping: None,

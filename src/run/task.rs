@@ -6,6 +6,7 @@
 use super::{engine::Engine, prompts::Refusal};
 use crate::{
     frame::Frame,
+    input,
     labels::LabelMap,
     panoptic::{self, Segments},
     pipeline::{PipelineError, everything::Everything},
@@ -70,8 +71,12 @@ impl Task {
             task.places = (0..set.prompts().len() as u32).collect();
             task.stuff = Some(set);
         }
-        for text in &spec.ground {
-            let row = engine.encoder.encode(text);
+        for text in &mut task.spec.ground {
+            // checked above: no control characters
+            if let Ok(clean) = input::clean(text) {
+                *text = clean.into_owned();
+            }
+            let row = engine.encoder.encode(text.as_str());
             let row = row.map_err(|e| (ErrorCode::Invalid, format!("sentence \"{text}\": {e}")))?;
             task.sentences.push(row);
         }

@@ -4,7 +4,9 @@
 use tarsier::protocol::{frame::Deframer, json};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let Some((&n, rest)) = data.split_first() else { return };
+    let Some((&n, rest)) = data.split_first() else {
+        return;
+    };
     let mut deframer = Deframer::new();
     for piece in rest.chunks(1 + usize::from(n)) {
         deframer.push(piece, |frame| {

@@ -4,7 +4,9 @@
 use tarsier::capture::mjpeg::Cutter;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let Some((&n, rest)) = data.split_first() else { return };
+    let Some((&n, rest)) = data.split_first() else {
+        return;
+    };
     let (mut cutter, mut total) = (Cutter::new(), 0);
     for piece in rest.chunks(1 + usize::from(n)) {
         cutter.push(piece);

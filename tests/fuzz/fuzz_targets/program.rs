@@ -4,7 +4,9 @@
 use tarsier::graph::program::{Executor, Program};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let Ok(program) = Program::from_bytes(data) else { return };
+    let Ok(program) = Program::from_bytes(data) else {
+        return;
+    };
     let weights = vec![1; 1 << 16];
     let _ = Executor::new(program, &weights);
 });

@@ -5,7 +5,11 @@ use tarsier::protocol::sentence;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     sentence::SentenceReader::new().push(data, |_| ());
-    let body: Vec<u8> = data.iter().copied().filter(|b| !b"\n$".contains(b)).collect();
+    let body: Vec<u8> = data
+        .iter()
+        .copied()
+        .filter(|b| !b"\n$".contains(b))
+        .collect();
     let sum = body.iter().fold(0, |sum, byte| sum ^ byte);
     let line = [b"$", &body[..], format!("*{sum:02X}").as_bytes()].concat();
     let _ = sentence::read_request(&line);

@@ -4,6 +4,8 @@
 use tarsier::text::Tokenizer;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let Ok(lines) = std::str::from_utf8(data) else { return };
+    let Ok(lines) = std::str::from_utf8(data) else {
+        return;
+    };
     let _ = Tokenizer::from_lines(lines);
 });

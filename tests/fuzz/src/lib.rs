@@ -17,7 +17,11 @@ use tarsier::{
 #[must_use]
 pub fn file(data: &[u8]) -> PathBuf {
     let memory = PathBuf::from("/dev/shm");
-    let folder = if memory.is_dir() { memory } else { std::env::temp_dir() };
+    let folder = if memory.is_dir() {
+        memory
+    } else {
+        std::env::temp_dir()
+    };
     let path = folder.join(format!("tarsier-fuzz-{}", std::process::id()));
     fs::write(&path, data).expect("a file");
     path
