@@ -1,8 +1,12 @@
 //! The command line: arguments in, results on stdout, words on stderr, an exit code of sysexits.
 
-use std::process::ExitCode;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::ExitCode,
+};
 
 use clap::Parser;
+use tarsier::supervise;
 
 mod cli;
 
@@ -21,9 +25,16 @@ fn main() -> ExitCode {
         .format_timestamp(None)
         .format_target(false)
         .init();
-    match cli::run(&arguments, started) {
-        Ok(code) => ExitCode::from(code),
-        Err(failure) => {
+    supervise::log_panics();
+    let command = || {
+        supervise::trap("program");
+        cli::run(&arguments, started)
+    };
+    match catch_unwind(AssertUnwindSafe(command)) {
+        Ok(Ok(code)) => ExitCode::from(code),
+        // the hook has said what
+        Err(_) => ExitCode::from(cli::exit::SOFTWARE),
+        Ok(Err(failure)) => {
             log::error!("{}", failure.message);
             ExitCode::from(failure.code)
         }

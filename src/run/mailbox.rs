@@ -25,6 +25,8 @@ pub(super) struct SourceStatus {
     pub(super) ended: bool,
     /// Pictures that came damaged.
     pub(super) damaged: u64,
+    /// Panics of its thread since the last picture.
+    pub(super) panics: u32,
 }
 
 /// The exchange of pictures.
