@@ -300,8 +300,8 @@ pub fn verify(pack: &Pack, isa: Isa) -> Result<(), BuildError> {
 /// Checks a pack and puts it where one is used, by renaming: who has the old one mapped keeps it, and nobody ever sees half a
 /// file. The old one is kept beside it ([`previous_of`]), to be used if the new one fails its self-test.
 ///
-/// The pack is read once, and what was read is what is checked and written: nothing that happens to `from` meanwhile gets in. A
-/// symbolic link is not followed.
+/// The pack is read once, and what was read is what is checked and written: nothing that happens to
+/// `from` meanwhile gets in. A symbolic link is not followed.
 ///
 /// # Errors
 ///

@@ -105,7 +105,8 @@ pub(crate) fn output_failure(e: io::Error) -> Result<(), Failure> {
     Err(fail(exit::IO, format!("cannot write results: {e}")))
 }
 
-/// An output file that could not be written: a full disk and a folder that is not there differ for scripts.
+/// An output file that could not be written: a full disk and a folder that is not there differ for
+/// scripts.
 pub(crate) fn unwritten(path: &Path, e: &io::Error) -> Failure {
     fail(
         output_code(e),

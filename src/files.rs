@@ -5,15 +5,17 @@
 //!   ▲             └── another writer waits here ──────────────────────────────────────┘
 //! ```
 //!
-//! * Whoever reads, or has the old file mapped, sees the old bytes or the new ones, also after a power cut.
-//! * The lock on the file beside holds from [`Replacement::begin`] to the end, so what is read after `begin`, changed and written
-//!   loses nothing of what another program writes at the same time.
-//! * The kernel frees the lock of a program that was killed: the next writer finds its file unlocked and removes it. So at most one
-//!   stays behind per file, until that is written again.
+//! * Whoever reads, or has the old file mapped, sees the old bytes or the new ones, also after a
+//!   power cut.
+//! * The lock on the file beside holds from [`Replacement::begin`] to the end, so what is read
+//!   after `begin`, changed and written loses nothing of what another program writes at the same
+//!   time.
+//! * The kernel frees the lock of a program that was killed: the next writer finds its file
+//!   unlocked and removes it. So at most one stays behind per file, until that is written again.
 //! * Nothing is followed or opened that somebody else left at that name.
 //!
-//! What is not a regular file (`/dev/stdout`, a FIFO) cannot be renamed over and is written as it is. A symbolic link at the place
-//! stays, and what it points to is replaced.
+//! What is not a regular file (`/dev/stdout`, a FIFO) cannot be renamed over and is written as it
+//! is. A symbolic link at the place stays, and what it points to is replaced.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -32,7 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks at whether it is done.
 const STEP: Duration = Duration::from_millis(5);
 
-/// A file being written beside its place. Dropped without [`commit`](Self::commit), it leaves everything as it was.
+/// A file being written beside its place. Dropped without [`commit`](Self::commit), it leaves
+/// everything as it was.
 #[derive(Debug)]
 pub struct Replacement {
     place: PathBuf,
@@ -46,8 +49,8 @@ impl Replacement {
     ///
     /// # Errors
     ///
-    /// What the system says of the folder; [`io::ErrorKind::TimedOut`] if another program goes on for half a minute;
-    /// [`io::ErrorKind::IsADirectory`] for a folder.
+    /// What the system says of the folder; [`io::ErrorKind::TimedOut`] if another program goes on
+    /// for half a minute; [`io::ErrorKind::IsADirectory`] for a folder.
     pub fn begin(path: &Path) -> io::Result<Self> {
         let there = fs::metadata(path).ok();
         if let Some(there) = &there
@@ -124,7 +127,8 @@ impl Drop for Replacement {
     }
 }
 
-/// Creates a file and locks it; takes the place of one that a killed program left, and waits for one that lives.
+/// Creates a file and locks it; takes the place of one that a killed program left, and waits for
+/// one that lives.
 fn exclusive(path: &Path) -> io::Result<File> {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -148,8 +152,8 @@ fn exclusive(path: &Path) -> io::Result<File> {
             }
             Err(e) => return Err(e),
         };
-        // a file system without locks leaves it at the name; and between creation and lock another program may have taken the
-        // file for left behind
+        // a file system without locks leaves it at the name; and between creation and lock another
+        // program may have taken the file for left behind
         let locked = !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
         if locked && is_at(&file, path) {
             return Ok(file);
@@ -248,8 +252,8 @@ pub fn keep_as(path: &Path, kept: &Path) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// What the system says; [`io::ErrorKind::InvalidInput`] with what it is instead of a file; with `links` false also for a
-/// symbolic link.
+/// What the system says; [`io::ErrorKind::InvalidInput`] with what it is instead of a file; with
+/// `links` false also for a symbolic link.
 pub fn open_regular(path: &Path, links: bool) -> io::Result<File> {
     let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what}"));
     let mut flags = OFlags::NONBLOCK | OFlags::CLOEXEC;

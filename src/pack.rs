@@ -128,7 +128,8 @@ pub struct Held {
     pub exposed: Option<String>,
 }
 
-/// What tells whether a file was changed or replaced: device and inode, length, times of its content and of its inode.
+/// What tells whether a file was changed or replaced: device and inode, length, times of its
+/// content and of its inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     file: (u64, u64),
@@ -188,7 +189,8 @@ impl Pack {
         Self::of(Sections::open(path)?)
     }
 
-    /// Reads a pack into memory of this program's own and verifies it there: nobody can change it afterwards.
+    /// Reads a pack into memory of this program's own and verifies it there: nobody can change it
+    /// afterwards.
     ///
     /// With `links` false, a symbolic link is refused.
     ///

@@ -180,8 +180,9 @@ pub type Reload<'a> = dyn FnMut() -> Result<Config, String> + Send + 'a;
 ///
 /// # Errors
 ///
-/// [`RunError`] if it cannot start. Once it has, nothing ends it but the above, reports that can be written nowhere
-/// ([`RunError::Output`]), and a part that fails again and again ([`RunError::Blind`]).
+/// [`RunError`] if it cannot start. Once it has, nothing ends it but the above, reports that can be
+/// written nowhere ([`RunError::Output`]), and a part that fails again and again
+/// ([`RunError::Blind`]).
 pub fn run(options: Options, reload: &mut Reload<'_>) -> Result<(), RunError> {
     Runner::start(options)?.run(reload)
 }
@@ -848,7 +849,8 @@ impl Runner {
             self.links.reconfigure(&new.links.all()).map_err(|e| {
                 let hint = match e.kind() {
                     io::ErrorKind::PermissionDenied if shut => {
-                        "; a folder that is not written to from the start is closed by the sandbox until the program is started again"
+                        "; a folder that is not written to from the start is closed by the sandbox \
+                         until the program is started again"
                     }
                     _ => "",
                 };

@@ -7,13 +7,15 @@
 //! loop:            watch.take() ──▶ a standing fault
 //! ```
 //!
-//! A panic is a bug of ours. A daemon whose capturing thread has died of one would live on blind while its loop, which goes round
-//! as before, feeds the watchdog; so every thread of `run` is [kept](keep), and whoever cannot see in spite of that ends with
-//! exit code 70, for the service manager to start it anew.
+//! A panic is a bug of ours. A daemon whose capturing thread has died of one would live on blind
+//! while its loop, which goes round as before, feeds the watchdog; so every thread of `run` is
+//! [kept](keep), and whoever cannot see in spite of that ends with exit code 70, for the service
+//! manager to start it anew.
 //!
-//! What a robot does when a part fails wants to be tried before it happens: `TARSIER_FAULT=capture:3` makes the capturing thread
-//! panic at its next three pictures. The parts are `capture`, `inference`, `command`, `link`, `print`, `self-test` and `program`.
-//! Whoever sets a program's environment has the program, so this gives nobody more than they had.
+//! What a robot does when a part fails wants to be tried before it happens:
+//! `TARSIER_FAULT=capture:3` makes the capturing thread panic at its next three pictures. The parts
+//! are `capture`, `inference`, `command`, `link`, `print`, `self-test` and `program`. Whoever sets
+//! a program's environment has the program, so this gives nobody more than they had.
 
 use std::{
     any::Any,
@@ -44,7 +46,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// What the thread panicked of since the last call, and how often it has in all; none: it is well.
+    /// What the thread panicked of since the last call, and how often it has in all; none: it is
+    /// well.
     #[must_use]
     pub fn take(&self) -> Option<String> {
         let text = self.inside().take()?;
@@ -103,7 +106,8 @@ thread_local! {
     static LAST: Cell<Option<String>> = const { Cell::new(None) };
 }
 
-/// From now on a panic is a line of the log, like every other error, and [`text_of`] knows its line of the source.
+/// From now on a panic is a line of the log, like every other error, and [`text_of`] knows its line
+/// of the source.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|info: &PanicHookInfo<'_>| {
         let place = info.location().map(ToString::to_string);

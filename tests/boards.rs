@@ -223,7 +223,11 @@ fn every_boards_rules_are_what_udev_takes() {
 fn every_board_says_where_names_are_listed_and_cross_emulates_old_cores() {
     for board in boards() {
         let settings = read(&board.join("board.toml"));
-        assert!(settings.contains("`tarsier vocab list`"), "{}", board.display());
+        assert!(
+            settings.contains("`tarsier vocab list`"),
+            "{}",
+            board.display()
+        );
     }
     let cross: toml::Table = toml::from_str(&read(&root().join("cross.toml"))).expect("TOML");
     let targets = cross["target"].as_table().expect("a table");

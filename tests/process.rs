@@ -1,4 +1,5 @@
-//! The process: what it survives, what ends it and with which code, what it writes and what it is refused.
+//! The process: what it survives, what ends it and with which code, what it writes and what it is
+//! refused.
 
 use std::{
     fs::{self, File, OpenOptions},

@@ -10,8 +10,8 @@ use crate::geometry::Size;
 /// The largest side of a raw frame: no sensor has more, and a typing error should not ask for gigabytes.
 const MAX_SIDE: u32 = 16_384;
 
-/// Frames per second that can be asked for: less than one in a thousand seconds is a typing error, and the pause between two frames
-/// would soon be more than a clock can say.
+/// Frames per second that can be asked for: less than one in a thousand seconds is a typing error,
+/// and the pause between two frames would soon be more than a clock can say.
 pub const FPS: std::ops::RangeInclusive<f32> = 0.001..=1000.0;
 
 /// Kinds of sources.

@@ -44,7 +44,8 @@ pub(crate) struct Run {
     /// Also write reports to standard output as lines of JSON. Without any link this is what is done.
     #[arg(long)]
     print: bool,
-    /// Check the configuration and all that it names and that is here (pack, prompts, words, devices), say what was not checked, and stop.
+    /// Check the configuration and all that it names and that is here (pack, prompts, words,
+    /// devices), say what was not checked, and stop.
     #[arg(long)]
     check_config: bool,
     /// Print the configuration with everything that it leaves out, and stop.

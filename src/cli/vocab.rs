@@ -323,7 +323,8 @@ impl Vocab {
         ))
     }
 
-    /// The words of that file, and the file begun anew: another program that changes it waits from here to [`write`](Self::write).
+    /// The words of that file, and the file begun anew: another program that changes it waits from
+    /// here to [`write`](Self::write).
     fn begin(
         &self,
         read: impl FnOnce() -> Result<Words, Failure>,

@@ -532,7 +532,8 @@ impl Words {
         self.save_as(Replacement::begin(path).map_err(WordsError::Write)?)
     }
 
-    /// Writes the file that was begun: what was read after that, and is written here, loses no other writer's words.
+    /// Writes the file that was begun: what was read after that, and is written here, loses no
+    /// other writer's words.
     ///
     /// # Errors
     ///

@@ -1,7 +1,8 @@
 //! What can be known of a configuration before it is used: `--check-config`.
 //!
-//! A check is made where the configuration is written as often as where it is used, and what is not here may come: a camera is
-//! plugged in, a pack is copied. So what is wrong is refused, and what could not be looked at is said, one line each.
+//! A check is made where the configuration is written as often as where it is used, and what is not
+//! here may come: a camera is plugged in, a pack is copied. So what is wrong is refused, and what
+//! could not be looked at is said, one line each.
 
 use std::{
     fs,
@@ -28,13 +29,13 @@ pub enum Finding {
     Unknown(String),
 }
 
-/// Looks at everything that a configuration names and that is here: the pack with its self-test, words, prompts and task with
-/// it, source, links and sensors.
+/// Looks at everything that a configuration names and that is here: the pack with its self-test,
+/// words, prompts and task with it, source, links and sensors.
 ///
 /// # Errors
 ///
-/// What would keep [`run`](super::run) from starting, or will never work: [`RunError`] as there, and [`RunError::Device`] for a
-/// path of the wrong kind.
+/// What would keep [`run`](super::run) from starting, or will never work: [`RunError`] as there,
+/// and [`RunError::Device`] for a path of the wrong kind.
 pub fn check(
     config: &Config,
     pack: &Path,
@@ -76,7 +77,8 @@ fn model(
     let what = format!("pack {}", pack.display());
     if matches!(fs::metadata(pack), Err(e) if e.kind() == ErrorKind::NotFound) {
         found.push(Finding::Unknown(format!(
-            "{what}: is not here, so neither prompts nor words nor the task were looked at; --pack FILE looks with another one"
+            "{what}: is not here, so neither prompts nor words nor the task were looked at; \
+             --pack FILE looks with another one"
         )));
         return Ok(());
     }

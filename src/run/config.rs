@@ -68,7 +68,8 @@ pub struct EngineConfig {
     pub threads: Option<u16>,
     /// Take a pack that others than root and this user may write to.
     pub allow_writable_pack: bool,
-    /// Seconds after which the pack's golden frame is run again, when there is nothing else to do; 0: only at the start.
+    /// Seconds after which the pack's golden frame is run again, when there is nothing else to do;
+    /// 0: only at the start.
     pub self_test_s: u32,
 }
 

@@ -96,7 +96,8 @@ impl fmt::Display for EngineError {
             Self::Pack(e) => e.fmt(f),
             Self::Exposed(path, why) => write!(
                 f,
-                "pack {}: {why}; mend that (chmod go-w, chown) or say engine.allow_writable_pack = true",
+                "pack {}: {why}; mend that (chmod go-w, chown) \
+                 or say engine.allow_writable_pack = true",
                 path.display()
             ),
             Self::Pipeline(e) => e.fmt(f),
@@ -191,7 +192,8 @@ impl Engine {
         }
     }
 
-    /// Makes the graphs anew from the pack that is open, and tests them: a panic may have left a frame half done in them.
+    /// Makes the graphs anew from the pack that is open, and tests them: a panic may have left a
+    /// frame half done in them.
     pub(super) fn again(
         &mut self,
         execution: Execution,
@@ -243,8 +245,8 @@ impl Engine {
         Ok(())
     }
 
-    /// What became of the file that the pack was read from, if it is not as it was. That another file has its name is as it should
-    /// be, and [`FileChange::Replaced`].
+    /// What became of the file that the pack was read from, if it is not as it was. That another
+    /// file has its name is as it should be, and [`FileChange::Replaced`].
     pub(super) fn file_change(&mut self) -> Option<FileChange> {
         let (path, was) = &mut self.file;
         let now = FileStamp::at(path).ok();

@@ -1,12 +1,14 @@
 //! Whether what runs is still what was verified.
 //!
-//! The pack lies in memory that nobody else can write ([`Pack::open_copy`](crate::pack::Pack::open_copy)), so a file that is
-//! overwritten, cut or removed does no harm *now*. It would at the next start, and whoever did it believes that another pack is in
-//! use: that is a standing fault, until the file is as it was, or a pack is installed and taken (`reload_pack`, SIGHUP).
+//! The pack lies in memory that nobody else can write
+//! ([`Pack::open_copy`](crate::pack::Pack::open_copy)), so a file that is overwritten, cut or
+//! removed does no harm *now*. It would at the next start, and whoever did it believes that another
+//! pack is in use: that is a standing fault, until the file is as it was, or a pack is installed
+//! and taken (`reload_pack`, SIGHUP).
 //!
-//! Memory and processors of boards in the sun do fail. So the golden frame is run again in idle time, at the latest after six
-//! periods; if it does not come to what it must, everything is made anew, and if that does not help, the program ends with exit
-//! code 70.
+//! Memory and processors of boards in the sun do fail. So the golden frame is run again in idle
+//! time, at the latest after six periods; if it does not come to what it must, everything is made
+//! anew, and if that does not help, the program ends with exit code 70.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +36,8 @@ impl Runner {
             Some(FileChange::Replaced) => self.lift("pack_file"),
             Some(FileChange::Bad(what)) if news => {
                 let text = format!(
-                    "{what}; what was verified goes on. Install packs by renaming, as `tarsier pack install` does"
+                    "{what}; what was verified goes on. \
+                     Install packs by renaming, as `tarsier pack install` does"
                 );
                 self.stand("pack_file", text);
             }

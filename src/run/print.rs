@@ -1,8 +1,9 @@
 //! Reports as lines of JSON on standard output, for a program that reads them through a pipe.
 //!
-//! On a thread of its own, behind a queue that gives up its oldest report: a reader that stops reading must not stop the camera.
-//! A reader that is gone ends the program, as it does everywhere on Unix. An output that takes nothing for another reason, such as
-//! a full disk, is tried again every second; what was made meanwhile is lost and counted. A line that was cut is ended with a
+//! On a thread of its own, behind a queue that gives up its oldest report: a reader that stops
+//! reading must not stop the camera. A reader that is gone ends the program, as it does everywhere
+//! on Unix. An output that takes nothing for another reason, such as a full disk, is tried again
+//! every second; what was made meanwhile is lost and counted. A line that was cut is ended with a
 //! line feed before the next, so that one line is damaged and not two.
 
 use std::{
@@ -197,8 +198,8 @@ impl Shared {
     }
 }
 
-/// Writes all bytes, or says how many it wrote and why not more. Not through the standard library's output: that keeps what it
-/// could not write, and sends it later in the middle of something else.
+/// Writes all bytes, or says how many it wrote and why not more. Not through the standard library's
+/// output: that keeps what it could not write, and sends it later in the middle of something else.
 fn write(out: BorrowedFd<'_>, bytes: &[u8]) -> Result<(), (usize, Errno)> {
     let mut written = 0;
     while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {

@@ -1,4 +1,5 @@
-//! After a panic: what it may have left half done is made anew, and the loop goes on; or it ends, where it would go on blind.
+//! After a panic: what it may have left half done is made anew, and the loop goes on; or it ends,
+//! where it would go on blind.
 //!
 //! | what panicked | what is lost | what is made anew |
 //! |---|---|---|
@@ -6,10 +7,11 @@
 //! | the capturing thread | the frame at hand | the source |
 //! | a link's thread, or that of standard output | its clients | the link, with the same socket |
 //!
-//! Each is a standing fault, told with every telemetry until the program is started again: it is a bug, and whoever comes later
-//! should know. [`STRIKES`] panics in a row, of the loop or of the capturing thread, without a frame that went well between them,
-//! end the program with [`RunError::Blind`]: what makes it panic may be a prompt or a task that a command set, and a service
-//! manager starts it without.
+//! Each is a standing fault, told with every telemetry until the program is started again: it is a
+//! bug, and whoever comes later should know. [`STRIKES`] panics in a row, of the loop or of the
+//! capturing thread, without a frame that went well between them, end the program with
+//! [`RunError::Blind`]: what makes it panic may be a prompt or a task that a command set, and a
+//! service manager starts it without.
 
 use std::{any::Any, time::Instant};
 
@@ -112,8 +114,8 @@ impl Runner {
         }
     }
 
-    /// Ends the loop when nobody reads standard output any more. That it cannot be written to is a fault, and the end only where
-    /// there is no other link.
+    /// Ends the loop when nobody reads standard output any more. That it cannot be written to is a
+    /// fault, and the end only where there is no other link.
     pub(super) fn check_printer(&mut self) {
         let Some(printer) = &self.printer else { return };
         if printer.gone() {

@@ -6,9 +6,10 @@
 //! | at the same time, in `run` | writing anywhere but to the folders of its sockets, its cache and `/dev` | Landlock, where the kernel has it |
 //! | once `run` has started | every system call that is not on a list, executable memory, keys put into terminals | seccomp, a list of what is allowed |
 //!
-//! What is refused answers `EPERM` (Landlock: `EACCES`), so that whatever asks gets an error and the program goes on. Sockets that
-//! are there already stay: the links'. Both filters are for x86-64, aarch64, riscv64 and 32-bit Arm; on another processor there is
-//! none, and that is said. systemd's `SystemCallFilter=` and `PrivateNetwork=` in `boards/` add to these walls.
+//! What is refused answers `EPERM` (Landlock: `EACCES`), so that whatever asks gets an error and
+//! the program goes on. Sockets that are there already stay: the links'. Both filters are for
+//! x86-64, aarch64, riscv64 and 32-bit Arm; on another processor there is none, and that is said.
+//! systemd's `SystemCallFilter=` and `PrivateNetwork=` in `boards/` add to these walls.
 //!
 //! | file | does |
 //! |---|---|
@@ -38,7 +39,8 @@ pub struct Walls {
 }
 
 impl Walls {
-    /// Puts on what must be there before threads are started and anything foreign is read, as the configuration has it.
+    /// Puts on what must be there before threads are started and anything foreign is read, as the
+    /// configuration has it.
     #[must_use]
     pub fn raise(config: &Config) -> Self {
         let mut walls = Self::default();
@@ -83,7 +85,8 @@ fn writable(config: &Config) -> Vec<PathBuf> {
 ///
 /// # Errors
 ///
-/// What the system answered; [`io::ErrorKind::Unsupported`] on a processor without a filter or a kernel without filters.
+/// What the system answered; [`io::ErrorKind::Unsupported`] on a processor without a filter or a
+/// kernel without filters.
 pub fn no_network() -> io::Result<()> {
     put_on(filter::no_network)
 }

@@ -1,8 +1,10 @@
-//! The system calls that the program makes once it has started, and their numbers on each processor.
+//! The system calls that the program makes once it has started, and their numbers on each
+//! processor.
 //!
-//! The numbers are those of the kernel's tables, which never change. The columns: x86-64; aarch64 and riscv64, which share one list;
-//! 32-bit Arm. It is no list of what one version of one C library was seen to call, but of what C libraries call for what this
-//! program does: files, local sockets, threads, clocks, memory. So it outlives them.
+//! The numbers are those of the kernel's tables, which never change. The columns: x86-64; aarch64
+//! and riscv64, which share one list; 32-bit Arm. It is no list of what one version of one C
+//! library was seen to call, but of what C libraries call for what this program does: files, local
+//! sockets, threads, clocks, memory. So it outlives them.
 
 /// Not on this processor.
 const NONE: u32 = u32::MAX;
@@ -207,7 +209,8 @@ pub(super) const PRCTL: Call = ("prctl", [157, 167, 172]);
 pub(super) const MMAP: Call = ("mmap", [9, 222, 192]);
 pub(super) const MPROTECT: Call = ("mprotect", [10, 226, 125]);
 
-/// What is refused before anything foreign is read: other ways to a socket, and other programs, which know nothing of the promise.
+/// What is refused before anything foreign is read: other ways to a socket, and other programs,
+/// which know nothing of the promise.
 pub(super) const REFUSED: &[Call] = &[
     ("io_uring_setup", [425, 425, 425]),
     ("execve", [59, 221, 11]),
@@ -216,5 +219,6 @@ pub(super) const REFUSED: &[Call] = &[
     ("process_vm_writev", [311, 271, 377]),
 ];
 
-/// Calls that only Arm's kernel has, beside its table: to tell the processor of new code, and of a thread's storage.
+/// Calls that only Arm's kernel has, beside its table: to tell the processor of new code, and of a
+/// thread's storage.
 pub(super) const ARM: &[u32] = &[0x000f_0002, 0x000f_0005];

@@ -1,8 +1,8 @@
 //! The filters as programs of the kernel's packet filter, for every processor of `boards/`.
 //!
-//! `seccompiler` compiles filters for x86-64, aarch64 and riscv64 and not for 32-bit Arm. The programs are so plain (a row of
-//! comparisons) that they are written here, for all of them alike; the crate brings them to the kernel. A test runs them, for
-//! each processor, on each.
+//! `seccompiler` compiles filters for x86-64, aarch64 and riscv64 and not for 32-bit Arm. The
+//! programs are so plain (a row of comparisons) that they are written here, for all of them alike;
+//! the crate brings them to the kernel. A test interprets them, for every processor, on any.
 //!
 //! ```text
 //! another processor's call ─▶ refused
@@ -76,7 +76,8 @@ const fn argument(n: u32) -> u32 {
     16 + 8 * n
 }
 
-/// Calls of the x32 interface, which a kernel of x86-64 takes too, have numbers of their own from here on.
+/// Calls of the x32 interface, which a kernel of x86-64 takes too, have numbers of their own from
+/// here on.
 const X32: u32 = 0x4000_0000;
 
 const AF_UNIX: u32 = 1;

@@ -1,9 +1,11 @@
 //! Where the process may write: Landlock, where the kernel has it.
 //!
-//! Everything can be read that the user may read (a configuration, words and packs may be changed while it runs), nothing can be
-//! executed, and written only below the folders that are named and in `/dev`. TCP is refused once more.
+//! Everything can be read that the user may read (a configuration, words and packs may be changed
+//! while it runs), nothing can be executed, and written only below the folders that are named and
+//! in `/dev`. TCP is refused once more.
 //!
-//! It holds for the thread that asks and those that it starts, so it is put on before there are any others.
+//! It holds for the thread that asks and those that it starts, so it is put on before there are any
+//! others.
 
 use std::path::PathBuf;
 
