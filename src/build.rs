@@ -18,7 +18,9 @@
 //! or another vocabulary need none of the rest.
 
 use std::{
-    fmt, fs, io,
+    fmt, fs,
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -27,6 +29,7 @@ use tract_onnx::pb::ModelProto;
 
 use crate::{
     detect::Settings,
+    files::{self, Replacement, keep_as},
     frame::FrameError,
     graph::{
         lower::{WeightsWriter, lower},
@@ -259,26 +262,12 @@ pub fn build(folder: &Path, base: Option<&Pack>, output: &Path) -> Result<u64, B
         .iter()
         .map(|(n, bytes)| ((*n).to_owned(), hex(bytes)))
         .collect();
-    // the golden digest needs a pack that runs: write it once without, run, write it again
-    let temporary = output.with_extension("building");
-    manifest.golden.clear();
-    let written = write(&temporary, &manifest, &sections)
-        .and_then(|_| golden_of(&Pack::open(&temporary).map_err(BuildError::Pack)?))
-        .and_then(|golden| {
-            manifest.golden = golden;
-            write(&temporary, &manifest, &sections)
-        })
-        .and_then(|bytes| {
-            let path = output.to_owned();
-            fs::rename(&temporary, output)
-                .map(|()| bytes)
-                .map_err(|source| BuildError::Output { path, source })
-        });
-    if written.is_err() {
-        // nothing half built stays behind; that it could not be removed says nothing new
-        let _ = fs::remove_file(&temporary);
-    }
-    written
+    // the golden digest needs a pack that runs: it is written once without, run, and written again
+    let temporary = written(output, &manifest, &sections, |first| {
+        golden_of(&Pack::open(first).map_err(BuildError::Pack)?)
+    });
+    manifest.golden = temporary?;
+    write(output, &manifest, &sections)
 }
 
 /// Compares every section with the manifest and runs the golden frame.
@@ -311,34 +300,29 @@ pub fn verify(pack: &Pack, isa: Isa) -> Result<(), BuildError> {
 /// Checks a pack and puts it where one is used, by renaming: who has the old one mapped keeps it, and nobody ever sees half a
 /// file. The old one is kept beside it ([`previous_of`]), to be used if the new one fails its self-test.
 ///
+/// The pack is read once, and what was read is what is checked and written: nothing that happens to
+/// `from` meanwhile gets in. A symbolic link is not followed.
+///
 /// # Errors
 ///
 /// As [`verify`], and if a file cannot be written; then the old one is still in place.
 pub fn install(from: &Path, to: &Path, isa: Isa) -> Result<(), BuildError> {
-    verify(&Pack::open(from).map_err(BuildError::Pack)?, isa)?;
-    let new = to.with_extension("installing");
-    let done = copy_synced(from, &new).and_then(|()| {
-        if to.exists() {
-            let (kept, previous) = (to.with_extension("keeping"), previous_of(to));
-            let _ = fs::remove_file(&kept);
-            fs::hard_link(to, &kept)?;
-            fs::rename(&kept, previous)?;
-        }
-        fs::rename(&new, to)
-    });
-    done.map_err(|source| {
-        let _ = fs::remove_file(&new);
-        BuildError::Output {
-            path: to.to_owned(),
-            source,
-        }
-    })
-}
-
-/// A copy that is on the disk and not only on its way there: boards lose power.
-fn copy_synced(from: &Path, to: &Path) -> io::Result<()> {
-    fs::copy(from, to)?;
-    fs::File::open(to)?.sync_all()
+    let held = Pack::open_copy(from, false).map_err(BuildError::Pack)?;
+    verify(&held.pack, isa)?;
+    let failed = |source| BuildError::Output {
+        path: to.to_owned(),
+        source,
+    };
+    let mut new = Replacement::begin(to).map_err(failed)?;
+    new.file().write_all(held.pack.file()).map_err(failed)?;
+    // `run` refuses a pack that others may write to
+    let mode = new.file().metadata().map_err(failed)?.permissions().mode();
+    let mode = fs::Permissions::from_mode(mode & 0o755);
+    new.file().set_permissions(mode).map_err(failed)?;
+    if to.exists() {
+        keep_as(to, &previous_of(to)).map_err(failed)?;
+    }
+    new.commit().map_err(failed)
 }
 
 /// The digest of the head's outputs on the golden frame, by the specification's kernels.
@@ -368,19 +352,46 @@ fn write(
     manifest: &Manifest,
     sections: &[(&str, Vec<u8>)],
 ) -> Result<u64, BuildError> {
+    let bytes = bytes_of(path, manifest, sections)?;
+    files::replace(path, &bytes).map_err(|source| BuildError::Output {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(bytes.len() as u64)
+}
+
+/// What `look` says of a pack that is written beside `path` for it, and is gone afterwards.
+fn written<T>(
+    path: &Path,
+    manifest: &Manifest,
+    sections: &[(&str, Vec<u8>)],
+    look: impl FnOnce(&Path) -> Result<T, BuildError>,
+) -> Result<T, BuildError> {
+    let bytes = bytes_of(path, manifest, sections)?;
     let file = |source| BuildError::Output {
         path: path.to_owned(),
         source,
     };
+    let mut beside = Replacement::begin(path).map_err(file)?;
+    beside.file().write_all(&bytes).map_err(file)?;
+    look(beside.path())
+}
+
+fn bytes_of(
+    path: &Path,
+    manifest: &Manifest,
+    sections: &[(&str, Vec<u8>)],
+) -> Result<Vec<u8>, BuildError> {
     let json = manifest.to_json().map_err(|reason| BuildError::Content {
         path: path.to_owned(),
         reason,
     })?;
     let all = std::iter::once(("manifest.json", json.as_bytes()))
         .chain(sections.iter().map(|(n, b)| (*n, &b[..])));
-    let bytes = container::bytes_of(all).map_err(file)?;
-    fs::write(path, &bytes).map_err(file)?;
-    Ok(bytes.len() as u64)
+    container::bytes_of(all).map_err(|source| BuildError::Output {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Unit vectors to i8 rows; a row's factor, shift and threshold as little-endian floats, its step folded into the factor.

@@ -69,6 +69,13 @@ pub(crate) struct Failure {
     pub(crate) message: String,
 }
 
+impl Failure {
+    /// The same, said of something.
+    fn of(self, what: &str) -> Self {
+        fail(self.code, format!("{what}: {}", self.message))
+    }
+}
+
 pub(crate) fn fail(code: u8, message: impl fmt::Display) -> Failure {
     Failure {
         code,
@@ -99,6 +106,24 @@ pub(crate) fn output_failure(e: io::Error) -> Result<(), Failure> {
         return Err(fail(0, ""));
     }
     Err(fail(exit::IO, format!("cannot write results: {e}")))
+}
+
+/// An output file that could not be written: a full disk and a folder that is not there differ for
+/// scripts.
+pub(crate) fn unwritten(path: &Path, e: &io::Error) -> Failure {
+    fail(
+        output_code(e),
+        format!("cannot write {}: {e}", path.display()),
+    )
+}
+
+/// The exit code of that.
+pub(crate) fn output_code(e: &io::Error) -> u8 {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    match e.kind() {
+        StorageFull | QuotaExceeded | FileTooLarge => exit::IO,
+        _ => exit::CANNOT_CREATE,
+    }
 }
 
 /// A missing photo and a damaged one differ for scripts.
@@ -252,6 +277,10 @@ fn unit_interval(text: &str) -> Result<f32, String> {
 
 /// Runs the command; a code other than 0 means that it was done in part.
 pub(crate) fn run(arguments: &Arguments, started: Instant) -> Result<u8, Failure> {
+    // the loop does so itself, as its configuration has it
+    if !matches!(arguments.command, Command::Run(_)) {
+        shut();
+    }
     match &arguments.command {
         Command::Detect(c) => c.engine.in_team(|execution| c.run(execution)),
         Command::Segment(c) => c.engine.in_team(|execution| c.run(execution)),
@@ -264,6 +293,13 @@ pub(crate) fn run(arguments: &Arguments, started: Instant) -> Result<u8, Failure
         Command::Bench(c) => c.engine.in_team(|execution| c.run(execution, started)),
         Command::Pack(c) => c.run(),
         Command::Vocab(c) => c.run(),
+    }
+}
+
+/// No network and no other programs, before a photo or a pack of somebody else's is read.
+fn shut() {
+    if let Err(e) = tarsier::run::sandbox::no_network() {
+        log::debug!("no filter against network sockets: {e}");
     }
 }
 

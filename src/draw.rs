@@ -16,14 +16,14 @@
 //! have the name as it is.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder, ImageError};
 
+use crate::files;
 use crate::frame::file::ImageKind;
 use crate::geometry::Size;
 use crate::scene::{Names, Report};
@@ -85,11 +85,7 @@ pub fn save(path: &Path, pixels: &[u8], size: Size, kind: ImageKind) -> Result<(
         path: path.to_owned(),
         source,
     };
-    let file = File::create(path).map_err(|error| failed(ImageError::IoError(error)))?;
-    let mut out = BufWriter::new(file);
-    encode(&mut out, pixels, size, kind).map_err(failed)?;
-    out.flush()
-        .map_err(|error| failed(ImageError::IoError(error)))
+    files::write(path, |out| encode(out, pixels, size, kind)).map_err(failed)
 }
 
 /// Encodes pixels as the kind that the photo was.

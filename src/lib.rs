@@ -15,14 +15,14 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | values | [`geometry`], [`head`], [`labels`], [`mask`], [`odds`], [`quant`], [`scene`] |
+//! | values | [`files`] (whole or not at all), [`geometry`], [`head`], [`labels`], [`mask`], [`odds`], [`quant`], [`scene`] |
 //! | arithmetic | [`kernels`]: one file per operation and instruction set, bit-equal to `scalar` |
 //! | sources | [`pack`] (the mapped model), [`frame`] (photos), [`input`] (texts of people), [`text`] (subwords) |
 //! | graphs | [`graph`]: QDQ ONNX to an int8 program, run as an operator in a tract plan |
 //! | prompts | [`prompt`]: names and sentences to rows |
 //! | detection | [`detect`]: proposals, boxes, selection; [`segment`], [`semantic`], [`panoptic`]: pixels; [`ground`]: sentences; [`track`]: ids that stay |
 //! | edges | [`report`], [`draw`], [`protocol`] (messages as values and bytes) |
-//! | links | [`link`]: threads that send and receive them |
+//! | links | [`link`]: threads that send and receive them; [`supervise`]: started again after a panic |
 //! | whole | [`pipeline`], [`build`] (makes packs, on the host) |
 //!
 //! A module imports only from layers above it in this table; `tests/layering.rs` holds that.
@@ -80,6 +80,7 @@ pub mod build;
 pub mod capture;
 pub mod detect;
 pub mod draw;
+pub mod files;
 pub mod frame;
 pub mod geometry;
 pub mod graph;
@@ -102,5 +103,6 @@ pub mod run;
 pub mod scene;
 pub mod segment;
 pub mod semantic;
+pub mod supervise;
 pub mod text;
 pub mod track;

@@ -34,7 +34,10 @@ use self::{
     serial::Frames,
     text::Sentences,
 };
-use crate::protocol::{ErrorCode, LinkHealth, Outgoing, Reply, Request};
+use crate::{
+    protocol::{ErrorCode, LinkHealth, Outgoing, Reply, Request},
+    supervise::{self, Watch},
+};
 
 mod client;
 pub mod config;
@@ -144,17 +147,23 @@ impl Links {
         }
         let (shared, inbox) = (Arc::clone(&outbox), Arc::clone(&self.inbox));
         let (number, run) = (self.named, self.run);
+        let watch = Arc::<Watch>::default();
+        let (watched, own) = (Arc::clone(&watch), Arc::clone(&shared));
+        // begun again after a panic; what had come half is lost with it
+        let keep = move |live: &mut dyn FnMut()| {
+            supervise::keep(&watched, || own.is_closing(), live);
+        };
         let builder = thread::Builder::new();
         let thread = match config {
             LinkConfig::Socket(config) => {
                 let passed =
                     (config.activation && !self.passed.is_empty()).then(|| self.passed.remove(0));
-                let listener = socket::Listener::open(config, passed)?;
+                let mut listener = socket::Listener::open(config, passed)?;
                 // now and not when the thread has begun: who asks after the start must not be told otherwise
                 outbox.gauge.up.store(true, Relaxed);
-                builder
-                    .name("socket".into())
-                    .spawn(move || socket::run(listener, &shared, &inbox, number, run))?
+                builder.name("socket".into()).spawn(move || {
+                    keep(&mut || socket::run(&mut listener, &shared, &inbox, number, run));
+                })?
             }
             LinkConfig::Serial(config) => {
                 let wiring = wiring(
@@ -165,7 +174,7 @@ impl Links {
                 );
                 let mut frames = Frames::new(config);
                 builder.name("serial".into()).spawn(move || {
-                    line::run(&wiring, &mut frames, &shared, &inbox, number, run);
+                    keep(&mut || line::run(&wiring, &mut frames, &shared, &inbox, number, run));
                 })?
             }
             LinkConfig::Text(config) => {
@@ -177,7 +186,7 @@ impl Links {
                 );
                 let mut sentences = Sentences::new(config);
                 builder.name("text".into()).spawn(move || {
-                    line::run(&wiring, &mut sentences, &shared, &inbox, number, run);
+                    keep(&mut || line::run(&wiring, &mut sentences, &shared, &inbox, number, run));
                 })?
             }
         };
@@ -186,6 +195,7 @@ impl Links {
             number,
             config: config.clone(),
             outbox,
+            watch,
             thread: Some(thread),
         });
         Ok(())
@@ -227,6 +237,21 @@ impl Links {
         self.inbox.wait(longest)
     }
 
+    /// Which link's thread panicked since the last call, and of what.
+    #[must_use]
+    pub fn panicked(&self) -> Option<String> {
+        self.links.iter().find_map(|link| {
+            let text = link.watch.take()?;
+            Some(format!("{}: {text}", link.config.path().display()))
+        })
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
     /// How each link is doing, in the order of the configuration as far as links were not changed since.
     #[must_use]
     pub fn health(&self) -> Vec<LinkHealth> {
@@ -252,6 +277,7 @@ struct Link {
     number: u16,
     config: LinkConfig,
     outbox: Arc<Outbox>,
+    watch: Arc<Watch>,
     thread: Option<JoinHandle<()>>,
 }
 

@@ -1,8 +1,12 @@
 //! The command line: arguments in, results on stdout, words on stderr, an exit code of sysexits.
 
-use std::process::ExitCode;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::ExitCode,
+};
 
 use clap::Parser;
+use tarsier::supervise;
 
 mod cli;
 
@@ -21,9 +25,16 @@ fn main() -> ExitCode {
         .format_timestamp(None)
         .format_target(false)
         .init();
-    let code = match cli::run(&arguments, started) {
-        Ok(code) => code,
-        Err(failure) => {
+    supervise::log_panics();
+    let command = || {
+        supervise::trap("program");
+        cli::run(&arguments, started)
+    };
+    let code = match catch_unwind(AssertUnwindSafe(command)) {
+        Ok(Ok(code)) => code,
+        // the hook has said what
+        Err(_) => cli::exit::SOFTWARE,
+        Ok(Err(failure)) => {
             if failure.code != 0 {
                 log::error!("{}", failure.message);
             }

@@ -19,11 +19,15 @@
 //! | `objects.statistics` | if there: f32 `[1 + D, D]`, the mean and the covariance of objects' embeddings, for exemplars |
 
 use std::{
-    fmt, io,
+    fmt,
+    fs::Metadata,
+    io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use self::{container::Sections, manifest::Manifest, map::Bytes};
+use crate::files::exposed;
 
 pub mod container;
 pub mod manifest;
@@ -113,6 +117,61 @@ fn damaged<T>(section: &str, reason: impl Into<String>) -> Result<T, PackError> 
     })
 }
 
+/// A pack in this program's own memory, and what is known of the file it was read from.
+#[derive(Debug)]
+pub struct Held {
+    /// The pack.
+    pub pack: Pack,
+    /// The file as it was.
+    pub stamp: Stamp,
+    /// Who else may write to the file, in words.
+    pub exposed: Option<String>,
+}
+
+/// What tells whether a file was changed or replaced: device and inode, length, times of its
+/// content and of its inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    file: (u64, u64),
+    bytes: u64,
+    times: [i64; 4],
+}
+
+impl Stamp {
+    fn of(found: &Metadata) -> Self {
+        let (changed, inode) = (
+            [found.mtime(), found.mtime_nsec()],
+            [found.ctime(), found.ctime_nsec()],
+        );
+        Self {
+            file: (found.dev(), found.ino()),
+            bytes: found.len(),
+            times: [changed[0], changed[1], inode[0], inode[1]],
+        }
+    }
+
+    /// The stamp of what is at a path now.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn at(path: &Path) -> io::Result<Self> {
+        std::fs::metadata(path).map(|found| Self::of(&found))
+    }
+
+    /// Whether both are of one file, whatever happened to its content.
+    #[must_use]
+    pub fn same_file(&self, other: &Self) -> bool {
+        self.file == other.file
+    }
+
+    /// The file's length.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
 /// An open pack: checked sections and its manifest.
 #[derive(Debug)]
 pub struct Pack {
@@ -127,7 +186,34 @@ impl Pack {
     ///
     /// [`PackError`] saying which section is wrong and how.
     pub fn open(path: &Path) -> Result<Self, PackError> {
-        let sections = Sections::open(path)?;
+        Self::of(Sections::open(path)?)
+    }
+
+    /// Reads a pack into memory of this program's own and verifies it there: nobody can change it
+    /// afterwards.
+    ///
+    /// With `links` false, a symbolic link is refused.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_copy(path: &Path, links: bool) -> Result<Held, PackError> {
+        let file = container::file_of(path, links)?;
+        let known = |e| PackError::Open {
+            path: path.to_owned(),
+            source: e,
+        };
+        // before reading: what is written meanwhile is seen as a change
+        let stamp = Stamp::of(&file.metadata().map_err(known)?);
+        let exposed = exposed(&file).map_err(known)?;
+        Ok(Held {
+            pack: Self::of(Sections::read(path, &file, Bytes::copy)?)?,
+            stamp,
+            exposed,
+        })
+    }
+
+    fn of(sections: Sections) -> Result<Self, PackError> {
         let mut pack = Self {
             sections,
             manifest: Manifest::default(),
@@ -171,6 +257,13 @@ impl Pack {
     /// Names and contents, in the order of the file.
     pub fn sections(&self) -> impl Iterator<Item = (&str, &Bytes)> {
         self.sections.iter()
+    }
+
+    /// The whole file's bytes.
+    #[must_use]
+    pub fn file(&self) -> &[u8] {
+        let first = self.sections.iter().next();
+        first.map_or(&[], |(_, bytes)| bytes.whole())
     }
 
     /// What this pack is.

@@ -19,9 +19,12 @@
 //! | `run/barren.rs` | a source whose bytes are no pictures |
 //! | `run/state.rs` | starting, running, degraded, paused, stopping |
 //! | `run/telemetry.rs`, [`host`] | numbers about the program and the board |
+//! | `run/health.rs` | whether the pack's file and what runs are still what was verified |
 //! | `run/heat.rs` | less work when it is hot |
 //! | `run/signals.rs`, `run/notify.rs` | SIGTERM, SIGHUP; systemd |
-//! | [`sandbox`] | no network |
+//! | `run/recover.rs` | after a panic; what ends the loop for good |
+//! | [`mod@check`] | what can be known of a configuration before it is used |
+//! | [`sandbox`] | no network, nothing that is not needed |
 //! | `run/print.rs` | reports on standard output |
 //!
 //! One thread owns the pipeline and everything that commands change, and does one thing at a time; so a command holds from one frame
@@ -29,6 +32,7 @@
 
 use std::{
     fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -45,6 +49,8 @@ use self::{
     notify::Manager,
     print::Printer,
     prompts::Prompts,
+    recover::Strikes,
+    sandbox::Walls,
     signals::Signals,
     state::{Cause, Condition},
     task::Task,
@@ -62,14 +68,17 @@ use crate::{
     link::{Links, Pool},
     protocol::{Drops, Envelope, Event, Extras, Outgoing, State, Telemetry},
     scene::Report,
+    supervise,
 };
 
 mod barren;
 mod capture;
+pub mod check;
 pub mod config;
 mod engine;
 mod enrol;
 mod follow;
+mod health;
 mod heat;
 pub mod host;
 pub mod limits;
@@ -78,6 +87,7 @@ mod notify;
 mod obey;
 mod print;
 mod prompts;
+mod recover;
 pub mod sandbox;
 mod signals;
 mod state;
@@ -109,6 +119,8 @@ pub struct Options {
     pub default_prompts: Vec<&'static str>,
     /// Reports go to standard output too.
     pub print: bool,
+    /// What was put on before threads were started.
+    pub walls: Walls,
 }
 
 /// Why the loop could not start.
@@ -131,6 +143,12 @@ pub enum RunError {
     System(io::Error),
     /// The network cannot be taken away, and the configuration requires it.
     Sandbox(String),
+    /// A device or a path in the configuration is of the wrong kind.
+    Device(String),
+    /// Reports cannot be written to standard output, and go nowhere else.
+    Output(String),
+    /// A part fails again and again: it would go on blind.
+    Blind(String),
 }
 
 impl fmt::Display for RunError {
@@ -144,6 +162,11 @@ impl fmt::Display for RunError {
             Self::Link(e) => write!(f, "link: {e}"),
             Self::System(e) => e.fmt(f),
             Self::Sandbox(why) => write!(f, "sandbox: {why}"),
+            Self::Device(why) => f.write_str(why),
+            Self::Output(why) => {
+                write!(f, "cannot write reports to standard output: {why}")
+            }
+            Self::Blind(why) => write!(f, "it would go on blind: {why}"),
         }
     }
 }
@@ -165,7 +188,9 @@ pub type Reload<'a> = dyn FnMut() -> Result<Config, String> + Send + 'a;
 ///
 /// # Errors
 ///
-/// [`RunError`] if it cannot start; once it has, nothing ends it but the above. [`RunError::NoFrame`] if a source ended that had none.
+/// [`RunError`] if it cannot start. Once it has, nothing ends it but the above, a source that ended
+/// without one good frame ([`RunError::NoFrame`]), reports that can be written nowhere
+/// ([`RunError::Output`]), and a part that fails again and again ([`RunError::Blind`]).
 pub fn run(options: Options, reload: &mut Reload<'_>) -> Result<(), RunError> {
     Runner::start(options)?.run(reload)
 }
@@ -218,7 +243,13 @@ struct Runner {
     /// Since when a link is down.
     links_down: Option<Instant>,
     /// When each part was last complained about.
-    faults: heapless::LinearMap<&'static str, Instant, 8>,
+    faults: heapless::LinearMap<&'static str, Instant, 16>,
+    /// Panics of the loop, and what ends it.
+    strikes: Strikes,
+    /// The pack's file is another than the one that was read, or has another content.
+    pack_file_changed: bool,
+    /// When the golden frame was last run.
+    tested: Instant,
 }
 
 /// When things that are done now and then are to be done next.
@@ -256,12 +287,13 @@ impl Runner {
             execution,
             default_prompts,
             print,
+            walls,
         } = options;
         let source = config.source.clone().ok_or(RunError::NoSource)?;
         let signals = Signals::new().map_err(RunError::System)?;
         log::info!("starting");
         let (mut engine, fault) =
-            Engine::open_or_previous(&path, execution, settings(&config), &config.prompts)
+            Engine::open_or_previous(&path, execution, settings(&config), &config)
                 .map_err(RunError::Engine)?;
         let prompts = Prompts::new(&config.prompts, &default_prompts, &mut engine)
             .map_err(|(_, why)| RunError::Prompts(why))?;
@@ -320,6 +352,9 @@ impl Runner {
             standing: Vec::new(),
             links_down: None,
             faults: heapless::LinearMap::new(),
+            strikes: Strikes::default(),
+            pack_file_changed: false,
+            tested: now,
             config,
         };
         runner.tell(Event::State {
@@ -334,43 +369,63 @@ impl Runner {
         }
         runner.tell_words();
         runner.engine.encoder.save();
-        runner.confine()?;
+        runner.confine(walls)?;
         runner.manager.ready();
         Ok(runner)
     }
 
-    /// Takes the network away; every thread is there by now.
-    fn confine(&mut self) -> Result<(), RunError> {
+    /// Takes away what is not needed any more; every thread is there by now.
+    fn confine(&mut self, mut walls: Walls) -> Result<(), RunError> {
         if !self.config.sandbox.enabled {
             return Ok(());
         }
-        let done =
-            sandbox::confine().map_err(|e| format!("no filter against network sockets: {e}"));
-        match done.and_then(|()| sandbox::probe()) {
-            Ok(()) => log::info!("network sockets are refused from now on"),
-            Err(why) if self.config.sandbox.required => return Err(RunError::Sandbox(why)),
-            Err(why) => self.stand("sandbox", why),
+        if let Err(e) = sandbox::confine() {
+            walls
+                .lacking
+                .push(format!("no filter of system calls: {e}"));
         }
+        let probed = sandbox::probe().and_then(|()| sandbox::probe_list());
+        walls.lacking.extend(probed.err());
+        if walls.lacking.is_empty() {
+            log::info!("network sockets and all that is not needed are refused from now on");
+            return Ok(());
+        }
+        let why = walls.lacking.join("; ");
+        if self.config.sandbox.required {
+            return Err(RunError::Sandbox(why));
+        }
+        self.stand("sandbox", why);
         Ok(())
     }
 
     fn run(mut self, reload: &mut Reload<'_>) -> Result<(), RunError> {
         let mut barren = None;
         while !self.condition.stopping() {
-            if self.signals.take_reload() {
-                self.reload(reload);
-            }
-            self.obey();
-            self.look_around();
-            barren = self.step();
-            if let Some(signal) = self.signals.stop() {
-                self.condition.stop(signal);
+            // a panic costs a frame or a command and not the robot its eyes
+            match catch_unwind(AssertUnwindSafe(|| self.turn(reload))) {
+                Ok(why) => barren = why,
+                Err(panic) => self.recover(&*panic),
             }
         }
         self.engine.encoder.save();
         self.settle();
         self.manager.stopping();
+        self.strikes.end()?;
         barren.map_or(Ok(()), |why| Err(RunError::NoFrame(why)))
+    }
+
+    /// Once round. Why a source that ended was none.
+    fn turn(&mut self, reload: &mut Reload<'_>) -> Option<String> {
+        if self.signals.take_reload() {
+            self.reload(reload);
+        }
+        self.obey();
+        self.look_around();
+        let barren = self.step();
+        if let Some(signal) = self.signals.stop() {
+            self.condition.stop(signal);
+        }
+        barren
     }
 
     /// One frame, if it is time for one and one is there; else sleeps a little. Why a source that ended was none.
@@ -380,6 +435,7 @@ impl Runner {
             if !waits {
                 self.capture.mailbox().discard();
             }
+            self.test_in_idle_time();
             self.links.wait(STEP);
             return None;
         }
@@ -389,6 +445,7 @@ impl Runner {
             return None;
         }
         let Some(picture) = self.capture.mailbox().take(STEP) else {
+            self.test_in_idle_time();
             let status = self.capture.mailbox().status();
             if status.ended {
                 self.condition.stop("the source ended");
@@ -400,10 +457,15 @@ impl Runner {
         };
         self.look(&picture);
         self.capture.mailbox().give_back(picture);
-        if self.printer.as_ref().is_some_and(Printer::gone) {
-            self.condition.stop("nobody reads standard output any more");
-        }
+        self.strikes.passed();
+        self.check_printer();
         None
+    }
+
+    /// The most pixels of a frame.
+    fn pixels(&self) -> u64 {
+        let source = self.config.source.as_ref();
+        source.map_or(u64::MAX, |source| self.config.limits.pixels_of(source))
     }
 
     fn waits(&self) -> bool {
@@ -413,6 +475,7 @@ impl Runner {
     /// Looks at a picture and reports.
     fn look(&mut self, picture: &Picture) {
         let began = Instant::now();
+        supervise::trap("inference");
         self.report.detections.clear();
         self.report.dropped = 0;
         let version = self.prompts.version();
@@ -598,6 +661,7 @@ impl Runner {
             self.next.check = now + CHECK;
             self.check_source();
             self.check_links();
+            self.check_pack_file();
             let (state, fps) = (self.condition.state(), self.meter.fps());
             self.manager.status(state, fps, self.meter.frames());
         }
@@ -619,6 +683,7 @@ impl Runner {
             }
         }
         self.look_at_enrolments();
+        self.test_when_overdue();
         self.settle();
     }
 
@@ -639,10 +704,12 @@ impl Runner {
         }
         self.condition.set(Cause::CameraLost, lost);
         self.condition.set(Cause::NoPicture, none);
+        self.check_threads(status.panics);
     }
 
     fn check_links(&mut self) {
         let down: Vec<String> = (self.links.health().into_iter())
+            .chain(self.printer.as_ref().map(Printer::health))
             .filter(|link| !link.up)
             .map(|link| link.name)
             .collect();
@@ -738,6 +805,9 @@ impl Runner {
 
     /// Reports a fault that lasts.
     fn stand(&mut self, part: &'static str, text: String) {
+        self.lift(part);
+        // that it stands is news, however short ago the same part had another
+        self.faults.remove(part);
         self.standing.push((part, text.clone()));
         self.fault(part, text);
     }
@@ -772,10 +842,11 @@ impl Runner {
     }
 
     fn reconfigure(&mut self, new: Config) -> Result<(), String> {
-        let words = self.engine.words_changed()
+        let anew = self.pack_file_changed
+            || self.engine.words_changed()
             || new.prompts.words != self.config.prompts.words
             || new.prompts.cache != self.config.prompts.cache;
-        if new == self.config && !words {
+        if new == self.config && !anew {
             return Ok(());
         }
         let source = new.source.clone().ok_or("no source")?;
@@ -784,8 +855,8 @@ impl Runner {
             Some(path) if new.engine.pack != self.config.engine.pack => path.clone(),
             _ => self.path.clone(),
         };
-        let mut engine = if path != self.path || settings(&new) != settings(&self.config) || words {
-            let made = Engine::open(&path, self.execution, settings(&new), &new.prompts);
+        let mut engine = if path != self.path || settings(&new) != settings(&self.config) || anew {
+            let made = Engine::open(&path, self.execution, settings(&new), &new);
             let mut made = made.map_err(|e| e.to_string())?;
             made.adopt(&self.engine);
             Some(made)
@@ -825,15 +896,24 @@ impl Runner {
             Some(Capture::start(source, limit).map_err(|e| e.to_string())?)
         };
         if new.links != self.config.links {
-            self.links
-                .reconfigure(&new.links.all())
-                .map_err(|e| format!("link: {e}"))?;
+            let shut = self.config.sandbox.enabled;
+            self.links.reconfigure(&new.links.all()).map_err(|e| {
+                let hint = match e.kind() {
+                    io::ErrorKind::PermissionDenied if shut => {
+                        "; a folder that is not written to from the start is closed by the sandbox \
+                         until the program is started again"
+                    }
+                    _ => "",
+                };
+                format!("link: {e}{hint}")
+            })?;
         }
 
         if let Some(engine) = engine {
             (self.engine, self.path) = (engine, path);
             self.follower.forget_looks();
             self.lift("pack");
+            self.pack_file_as_read();
             self.tell_words();
         }
         if let Some(task) = task {

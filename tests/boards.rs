@@ -91,9 +91,16 @@ fn every_boards_unit_has_the_walls_that_are_promised() {
             "MemoryMax=",
             "WatchdogSec=",
             "RestrictAddressFamilies=AF_UNIX",
+            "UMask=0077",
+            "ProtectProc=invisible",
+            "SystemCallFilter=~@privileged",
         ] {
             let has = service.lines().any(|l| l.starts_with(line));
             assert!(has, "{} lacks {line}", board.display());
+        }
+        // who has a USB camera must not get a camera.service that is started again for ever
+        for asks in ["Wants=camera", "Requires=camera", "BindsTo=camera"] {
+            assert!(!service.contains(asks), "{} has {asks}", board.display());
         }
         // a name of USB devices is looked up when the service starts, and counts for nothing if their driver is not there yet
         for late in ["char-video4linux", "char-ttyUSB", "char-ttyACM"] {
@@ -209,6 +216,30 @@ fn every_boards_rules_are_what_udev_takes() {
         r#"ATTR{latency_timer="1""#,
     ] {
         assert!(rule(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn every_board_says_where_names_are_listed_and_cross_emulates_old_cores() {
+    for board in boards() {
+        let settings = read(&board.join("board.toml"));
+        assert!(
+            settings.contains("`tarsier vocab list`"),
+            "{}",
+            board.display()
+        );
+    }
+    let cross: toml::Table = toml::from_str(&read(&root().join("cross.toml"))).expect("TOML");
+    let targets = cross["target"].as_table().expect("a table");
+    for (target, core) in [
+        ("aarch64-unknown-linux-gnu", "QEMU_CPU=cortex-a53"),
+        ("aarch64-unknown-linux-musl", "QEMU_CPU=cortex-a53"),
+        ("armv7-unknown-linux-gnueabihf", "QEMU_CPU=cortex-a7"),
+        ("armv7-unknown-linux-musleabihf", "QEMU_CPU=cortex-a7"),
+    ] {
+        let passed = targets[target]["env"]["passthrough"].as_array();
+        let passed = passed.expect("a list");
+        assert!(passed.iter().any(|v| v.as_str() == Some(core)), "{target}");
     }
 }
 

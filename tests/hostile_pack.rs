@@ -817,3 +817,42 @@ fn graphs_with_random_bytes_are_refused_or_harmless() {
         );
     }
 }
+
+/// What `src/pack/map.rs` says that a copy costs: run with `--ignored --nocapture what_a_copy`.
+#[test]
+#[ignore = "a measurement"]
+fn what_a_copy_costs_in_time_and_memory() {
+    let rss = |key: &str| {
+        let status = std::fs::read_to_string("/proc/self/status").expect("a status");
+        let line = status.lines().find(|l| l.starts_with(key)).expect("a line");
+        let number = line.split_whitespace().nth(1).expect("a number");
+        number.parse::<i64>().expect("a number")
+    };
+    let all = || ["RssAnon:", "RssFile:"].map(rss);
+    let quickest = |open: &dyn Fn() -> Pack| {
+        let times = (0..101).map(|_| {
+            let begin = std::time::Instant::now();
+            drop(open());
+            begin.elapsed()
+        });
+        times.min()
+    };
+    let mapped = || Pack::open(&default_pack()).expect("a pack");
+    let copied = || {
+        let held = Pack::open_copy(&default_pack(), true);
+        held.expect("a pack").pack
+    };
+    let ways: [(&str, &dyn Fn() -> Pack); 2] = [("mapped", &mapped), ("copied", &copied)];
+    for (name, open) in ways {
+        let time = quickest(open);
+        let before = all();
+        let pack = open();
+        let after = all();
+        let grown = [after[0] - before[0], after[1] - before[1]];
+        println!(
+            "{name}: {time:?}, RssAnon {:+} kB, RssFile {:+} kB",
+            grown[0], grown[1]
+        );
+        drop(pack);
+    }
+}

@@ -13,7 +13,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
     (
         "values",
         &[
-            "geometry", "head", "labels", "mask", "odds", "quant", "scene",
+            "files", "geometry", "head", "labels", "mask", "odds", "quant", "scene",
         ],
     ),
     ("kernels", &["kernels"]),
@@ -27,7 +27,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
         ],
     ),
     ("output", &["report", "draw", "protocol"]),
-    ("links", &["link"]),
+    ("links", &["supervise", "link"]),
     ("pipeline", &["pipeline"]),
     ("build", &["build"]),
     ("run", &["run"]),

@@ -1,9 +1,6 @@
 //! What objects look like to a pack's network on the whole: measured on photos, and added to the pack for exemplars.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use super::{BuildError, write};
 use crate::{
@@ -64,17 +61,5 @@ pub fn add_background(
         .sha256
         .insert(Background::SECTION.into(), hex(&bytes));
     sections.push((Background::SECTION, bytes));
-    let temporary = output.with_extension("building");
-    let written = write(&temporary, &manifest, &sections).and_then(|bytes| {
-        let moved = fs::rename(&temporary, output);
-        moved.map(|()| bytes).map_err(|source| BuildError::Output {
-            path: output.to_owned(),
-            source,
-        })
-    });
-    if written.is_err() {
-        // that it could not be removed says nothing new
-        let _ = fs::remove_file(&temporary);
-    }
-    written
+    write(output, &manifest, &sections)
 }

@@ -15,6 +15,10 @@ use crate::{frame::file::is_url, geometry::Size};
 /// The largest side of a raw frame: no sensor has more, and a typing error should not ask for gigabytes.
 const MAX_SIDE: u32 = 16_384;
 
+/// Frames per second that can be asked for: less than one in a thousand seconds is a typing error,
+/// and the pause between two frames would soon be more than a clock can say.
+pub const FPS: std::ops::RangeInclusive<f32> = 0.001..=1000.0;
+
 /// Kinds of sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -161,8 +165,12 @@ impl SourceConfig {
         if self.width.is_some() != self.height.is_some() {
             return wrong("width", "and height go together");
         }
-        if self.fps.is_some_and(|f| !(f > 0.0 && f <= 1000.0)) {
-            return wrong("fps", "must be above 0 and at most 1000");
+        if let Some(fps) = self.fps
+            && !FPS.contains(&fps)
+        {
+            let (least, most) = (FPS.start(), FPS.end());
+            let why = format!("is {fps}; it must be from {least} to {most}");
+            return wrong("fps", &why);
         }
         if !(10..=3_600_000).contains(&self.timeout_ms) {
             return wrong("timeout_ms", "must be from 10 to 3600000");

@@ -187,10 +187,17 @@ pub(super) struct Pace {
     due: Instant,
 }
 
+/// More than any rate that is taken asks for.
+const LONGEST: Duration = Duration::from_secs(1000);
+
 impl Pace {
     pub(super) fn new(fps: Option<f32>) -> Self {
         Self {
-            period: fps.map(|fps| Duration::from_secs_f32(1.0 / fps)),
+            // a configuration that was checked is in the range; another must not stop the thread
+            period: fps.map(|fps| {
+                let period = Duration::try_from_secs_f32(1.0 / fps);
+                period.unwrap_or(LONGEST).min(LONGEST)
+            }),
             due: Instant::now(),
         }
     }

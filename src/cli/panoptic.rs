@@ -1,13 +1,10 @@
 //! `tarsier panoptic`: photos in, every pixel to one segment out.
 
-use std::{
-    fs::File,
-    io::{BufWriter, Write},
-};
+use std::io::Write;
 
 use clap::{Args, ValueEnum};
 use tarsier::{
-    draw,
+    draw, files,
     graph::op::Execution,
     labels::LabelMap,
     panoptic::{Rules, Segments},
@@ -15,8 +12,8 @@ use tarsier::{
 };
 
 use super::{
-    Engine, Failure, detect::PromptNames, exit, fail, output::Output, output_failure,
-    photos::Copies, semantic::png_name, stuff::Scenery,
+    Engine, Failure, detect::PromptNames, output::Output, output_failure, photos::Copies,
+    semantic::png_name, stuff::Scenery, unwritten,
 };
 
 /// Options of `panoptic`.
@@ -75,9 +72,8 @@ impl Panoptic {
             };
             let ids = json.push(&photo.shown(true), &picture, &names, &segments);
             if let Some(png) = png {
-                let made =
-                    File::create(&png).and_then(|file| maps::panoptic_png(file, &segments, &ids));
-                made.map_err(|e| fail(exit::CANNOT_CREATE, format!("{}: {e}", png.display())))?;
+                let made = files::write(&png, |file| maps::panoptic_png(file, &segments, &ids));
+                made.map_err(|e| unwritten(&png, &e))?;
             }
             if self.format == OutputFormat::Text {
                 let (file, sequence) = (photo.shown(false), photo.sequence);
@@ -88,8 +84,8 @@ impl Panoptic {
         });
         if let Some(folder) = &scenery.output {
             let path = folder.join("panoptic.json");
-            let written = File::create(&path).and_then(|file| json.write(BufWriter::new(file)));
-            written.map_err(|e| fail(exit::CANNOT_CREATE, format!("{}: {e}", path.display())))?;
+            let written = files::write(&path, |file| json.write(file));
+            written.map_err(|e| unwritten(&path, &e))?;
         }
         let finished = match self.format {
             OutputFormat::Text => out.flush(),

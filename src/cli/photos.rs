@@ -27,7 +27,9 @@ use tarsier::{
     scene::{Names, Report},
 };
 
-use super::{Failure, code_of, exit, fail, output::Output, output_failure, progress, stop};
+use super::{
+    Failure, code_of, exit, fail, output::Output, output_code, output_failure, progress, stop,
+};
 
 /// Photos, the part of them to look at, and where they are drawn.
 #[derive(Debug, Args)]
@@ -343,8 +345,13 @@ impl Photo<'_> {
             return Ok(());
         };
         paint(&mut self.image.pixels);
-        draw::save(to, &self.image.pixels, self.image.size, self.image.kind)
-            .map_err(|e| fail(exit::CANNOT_CREATE, e))
+        draw::save(to, &self.image.pixels, self.image.size, self.image.kind).map_err(|e| {
+            let code = match &e.source {
+                image::ImageError::IoError(source) => output_code(source),
+                _ => exit::CANNOT_CREATE,
+            };
+            fail(code, e)
+        })
     }
 
     /// Draws a report.

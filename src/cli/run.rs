@@ -1,13 +1,18 @@
 //! `tarsier run`: the firmware's loop.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tarsier::{
     capture::config::SourceConfig,
     link::{SerialConfig, SocketConfig},
     protocol::PromptSpec,
-    run::{self, Options, RunError, config::Config, config::ConfigError},
+    run::{
+        self, EngineError, Options, RunError,
+        check::{self, Finding},
+        config::{Config, ConfigError},
+        sandbox::Walls,
+    },
 };
 
 use super::{COCO_80, Engine, Failure, Lines, camera::CameraOptions, exit, fail};
@@ -41,7 +46,8 @@ pub(crate) struct Run {
     /// Also write reports to standard output as lines of JSON. Without any link this is what is done.
     #[arg(long)]
     print: bool,
-    /// Check the configuration, say whether it is right, and stop.
+    /// Check the configuration and all that it names and that is here (pack, prompts, words,
+    /// devices), say what was not checked, and stop.
     #[arg(long)]
     check_config: bool,
     /// Print the configuration with everything that it leaves out, and stop.
@@ -76,15 +82,10 @@ impl Run {
         if self.check_config && config.source.is_none() {
             return Err(failure(RunError::NoSource));
         }
-        if self.check_config || self.print_config {
+        if self.print_config {
             let mut out = Lines::new();
-            if self.print_config {
-                let text = config.to_toml().map_err(|e| fail(exit::CONFIG, e))?;
-                out.line(text.trim_end())?;
-            } else {
-                let name = self.config.as_ref().map(|p| p.display().to_string());
-                out.line(format!("{}: ok", name.unwrap_or_else(|| "options".into())))?;
-            }
+            let text = config.to_toml().map_err(|e| fail(exit::CONFIG, e))?;
+            out.line(text.trim_end())?;
             out.finish()?;
             return Ok(0);
         }
@@ -95,7 +96,13 @@ impl Run {
             ..self.engine.clone()
         };
         let pack = engine.path();
+        if self.check_config {
+            super::shut();
+            return self.check(&config, &pack, &engine);
+        }
         let print = self.print || config.links.all().is_empty();
+        // before there are threads, and before a pack is read
+        let walls = Walls::raise(&config);
         engine.in_team(|execution| {
             let options = Options {
                 config,
@@ -103,9 +110,31 @@ impl Run {
                 execution,
                 default_prompts: COCO_80.split(',').collect(),
                 print,
+                walls,
             };
             run::run(options, &mut || self.config().map_err(|e| e.to_string())).map_err(failure)
         })?;
+        Ok(0)
+    }
+
+    /// Says what is right and what could not be looked at.
+    fn check(&self, config: &Config, pack: &Path, engine: &Engine) -> Result<u8, Failure> {
+        let name = self.config.as_ref().map(|p| p.display().to_string());
+        let name = name.unwrap_or_else(|| "options".into());
+        let prompts: Vec<&str> = COCO_80.split(',').collect();
+        let found = engine.in_team(|execution| {
+            let found = check::check(config, pack, execution, &prompts);
+            found.map_err(|e| failure(e).of(&name))
+        })?;
+        let mut out = Lines::new();
+        for finding in found {
+            out.line(match finding {
+                Finding::Right(what) => format!("right: {what}"),
+                Finding::Unknown(what) => format!("not checked: {what}"),
+            })?;
+        }
+        out.line(format!("{name}: ok"))?;
+        out.finish()?;
         Ok(0)
     }
 
@@ -174,12 +203,15 @@ fn serial(device: &str) -> SerialConfig {
 fn failure(e: RunError) -> Failure {
     let code = match &e {
         RunError::Engine(e) if e.is_missing() => exit::NO_INPUT,
+        RunError::Engine(EngineError::Exposed(..)) | RunError::Device(_) => exit::CONFIG,
         RunError::Engine(_) => exit::DATA,
         RunError::Prompts(_) | RunError::Task(_) => exit::CONFIG,
         RunError::NoSource => exit::USAGE,
         RunError::NoFrame(_) => exit::DATA,
         RunError::Link(_) => exit::CANNOT_CREATE,
         RunError::Sandbox(_) => exit::UNAVAILABLE,
+        RunError::Output(_) => exit::IO,
+        RunError::Blind(_) => exit::SOFTWARE,
         _ => exit::SYSTEM,
     };
     fail(code, e)

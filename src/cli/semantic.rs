@@ -1,18 +1,18 @@
 //! `tarsier semantic`: photos in, a name for every pixel out.
 
-use std::fs::File;
-
 use clap::Args;
-use tarsier::{draw, graph::op::Execution, labels::LabelMap, report::maps, semantic::Painter};
+use tarsier::{
+    draw, files, graph::op::Execution, labels::LabelMap, report::maps, semantic::Painter,
+};
 
 use super::{
     Engine, Failure,
     detect::{OutputFormat, PromptNames},
-    exit, fail,
     output::Output,
     output_failure,
     photos::Copies,
     stuff::Scenery,
+    unwritten,
 };
 
 /// Options of `semantic`.
@@ -46,9 +46,10 @@ impl Semantic {
             Painter::things(&report, |p| wanted.is_stuff(p), &mut map);
             let png = copies.path_of(&png_name(photo.path))?;
             if let Some(png) = &png {
-                let made = File::create(png)
-                    .and_then(|file| maps::label_png(file, &map, wanted.count(), &names));
-                made.map_err(|e| fail(exit::CANNOT_CREATE, format!("{}: {e}", png.display())))?;
+                let made = files::write(png, |file| {
+                    maps::label_png(file, &map, wanted.count(), &names)
+                });
+                made.map_err(|e| unwritten(png, &e))?;
             }
             let png = png.as_ref().map(|p| p.to_string_lossy());
             writer

@@ -11,6 +11,7 @@ use tarsier::{
         Settings,
         exemplar::{self, Background},
     },
+    files::{self, Replacement},
     graph::op::Execution,
     input,
     pack::Pack,
@@ -18,12 +19,12 @@ use tarsier::{
     prompt::{
         sentence::{SentenceEncoder, SentenceError},
         vocabulary::{Entry, Vocabulary, normalise},
-        words::{Origin, Space, Word, Words, tsv, words_of},
+        words::{Origin, Space, Word, Words, WordsError, tsv, words_of},
     },
 };
 
 use super::{
-    Engine, Failure, Lines, exit, fail, isa_from, open_pack,
+    Engine, Failure, Lines, exit, fail, isa_from, open_pack, unwritten,
     words::{self, Shown},
 };
 
@@ -154,9 +155,9 @@ impl Vocab {
             Command::Export { file } => {
                 let table = tsv::export(&self.read()?);
                 match file {
-                    Some(path) => std::fs::write(path, table).map_err(|e| {
-                        fail(exit::CANNOT_CREATE, format!("{}: {e}", path.display()))
-                    })?,
+                    Some(path) => {
+                        files::replace(path, table.as_bytes()).map_err(|e| unwritten(path, &e))?
+                    }
                     None => lines.line(table.trim_end_matches('\n'))?,
                 }
             }
@@ -269,10 +270,10 @@ impl Vocab {
         if !word.row.values.is_empty() {
             nearest(&tables.vocabulary, &word.row.values, 5, None, lines)?;
         }
-        let mut words = self.read_or_new(space)?;
+        let (file, mut words) = self.begin(|| self.read_or_new(space))?;
         let name = word.name.clone();
         words.add([word], add.replace).map_err(|e| usage(&e))?;
-        self.write(&words)?;
+        self.write(file, &words)?;
         lines.line(format!(
             "\"{name}\" is one of {} words in {}",
             words.words().len(),
@@ -281,14 +282,14 @@ impl Vocab {
     }
 
     fn remove(&self, names: &[String], lines: &mut Lines) -> Result<(), Failure> {
-        let mut words = self.read()?;
+        let (file, mut words) = self.begin(|| self.read())?;
         for name in names {
             if words.remove(name).is_none() {
                 let message = format!("\"{name}\" is not in {}", self.file()?.display());
                 return Err(fail(exit::USAGE, message));
             }
         }
-        self.write(&words)?;
+        self.write(file, &words)?;
         lines.line(format!(
             "{} words are left in {}",
             words.words().len(),
@@ -314,9 +315,9 @@ impl Vocab {
             tables.vocabulary.admits(word).map_err(wrong)?;
         }
         let count = new.len();
-        let mut words = self.read_or_new(space)?;
+        let (file, mut words) = self.begin(|| self.read_or_new(space))?;
         words.add(new, replace).map_err(wrong)?;
-        self.write(&words)?;
+        self.write(file, &words)?;
         lines.line(format!(
             "{count} words imported; {} in {}",
             words.words().len(),
@@ -324,9 +325,21 @@ impl Vocab {
         ))
     }
 
-    fn write(&self, words: &Words) -> Result<(), Failure> {
+    /// The words of that file, and the file begun anew: another program that changes it waits from
+    /// here to [`write`](Self::write).
+    fn begin(
+        &self,
+        read: impl FnOnce() -> Result<Words, Failure>,
+    ) -> Result<(Replacement, Words), Failure> {
         let path = self.file()?;
-        words.save(&path).map_err(|e| words::failure(&path, &e))
+        let cannot = |e| words::failure(&path, &WordsError::Write(e));
+        let file = Replacement::begin(&path).map_err(cannot)?;
+        Ok((file, read()?))
+    }
+
+    fn write(&self, file: Replacement, words: &Words) -> Result<(), Failure> {
+        let path = self.file()?;
+        words.save_as(file).map_err(|e| words::failure(&path, &e))
     }
 }
 

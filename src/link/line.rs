@@ -34,7 +34,10 @@ use super::{
     Origin,
     queue::{Inbox, Item, Losses, Outbox, count},
 };
-use crate::protocol::{ErrorCode, Event, Reply, Request, State, WIRE_VERSION};
+use crate::{
+    protocol::{ErrorCode, Event, Reply, Request, State, WIRE_VERSION},
+    supervise,
+};
 
 /// How messages look on a line.
 pub(super) trait Dialect {
@@ -80,6 +83,9 @@ pub(super) fn run(
     link: u16,
     run: u32,
 ) {
+    // of a life before this one
+    outbox.gauge.up.store(false, Relaxed);
+    outbox.gauge.clients.store(0, Relaxed);
     let mut line = Line {
         wiring,
         dialect,
@@ -283,6 +289,9 @@ impl<D: Dialect> Line<'_, D> {
                 .write(&Item::Event(Arc::new(event)), &mut outgoing.bytes);
         }
         if let Some(item) = self.outbox.take() {
+            if matches!(item, Item::Report(_)) {
+                supervise::trap("link");
+            }
             self.note(&item);
             let before = self.outgoing.bytes.len();
             self.dialect.write(&item, &mut self.outgoing.bytes);

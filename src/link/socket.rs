@@ -32,7 +32,10 @@ use super::{
     line::wait,
     queue::{Inbox, Item, Losses, Outbox, count},
 };
-use crate::protocol::{ErrorCode, Event, Reply, WIRE_VERSION, json};
+use crate::{
+    protocol::{ErrorCode, Event, Reply, WIRE_VERSION, json},
+    supervise,
+};
 
 /// The mode of the socket's file.
 const MODE: u32 = 0o660;
@@ -164,7 +167,9 @@ fn number_in(groups: &str, name: &str) -> Option<u32> {
 }
 
 /// Runs a socket until its outbox is closed.
-pub(super) fn run(mut listener: Listener, outbox: &Outbox, inbox: &Inbox, link: u16, run: u32) {
+pub(super) fn run(listener: &mut Listener, outbox: &Outbox, inbox: &Inbox, link: u16, run: u32) {
+    // of a life before this one
+    outbox.gauge.clients.store(0, Relaxed);
     let mut server = Server {
         outbox,
         inbox,
@@ -193,8 +198,8 @@ pub(super) fn run(mut listener: Listener, outbox: &Outbox, inbox: &Inbox, link: 
         }
         let accepting = now >= accept_at && end.is_none();
         let longest = end.unwrap_or(look_at).saturating_duration_since(now);
-        if server.sleep(&listener, accepting, longest)
-            && let Err(e) = server.accept(&listener)
+        if server.sleep(listener, accepting, longest)
+            && let Err(e) = server.accept(listener)
         {
             log::warn!("socket {}: {e}", listener.config.path.display());
             accept_at = now + LOOK;
@@ -224,6 +229,9 @@ impl Server<'_> {
             let Some(item) = self.outbox.take() else {
                 break;
             };
+            if matches!(item, Item::Report(_)) {
+                supervise::trap("link");
+            }
             if self.clients.is_empty() {
                 continue;
             }

@@ -1,10 +1,10 @@
 //! The container of packs and of words: a ZIP archive whose entries are stored and start on multiples of [`ALIGN`] bytes.
 //!
 //! What an entry holds is not known here; that it is whole is: bounds, alignment and CRC-32 of every entry are verified when a
-//! file is opened, and a file is written beside its place, brought to the disk, and renamed.
+//! file is opened.
 
 use std::{
-    fs,
+    fs::File,
     io::{self, Cursor, Write},
     path::Path,
 };
@@ -12,6 +12,7 @@ use std::{
 use zip::{CompressionMethod, ZipArchive, ZipWriter, result::ZipError, write::SimpleFileOptions};
 
 use super::{ALIGN, PackError, damaged, map::Bytes};
+use crate::files::open_regular;
 
 /// The checked sections of a mapped file.
 #[derive(Debug, Default)]
@@ -24,22 +25,32 @@ impl Sections {
     ///
     /// [`PackError`] saying which section is wrong and how.
     pub fn open(path: &Path) -> Result<Self, PackError> {
+        Self::read(path, &file_of(path, true)?, Bytes::map)
+    }
+
+    /// The same in the memory that `hold` puts an open file into.
+    pub(super) fn read(
+        path: &Path,
+        file: &File,
+        hold: fn(&File) -> io::Result<Bytes>,
+    ) -> Result<Self, PackError> {
         let open = |source| PackError::Open {
             path: path.to_owned(),
             source,
         };
-        let file = fs::metadata(path).map_err(open)?;
+        let length = file.metadata().map_err(open)?.len();
         let not_one = |reason: String| PackError::Directory {
             path: path.to_owned(),
-            bytes: usize::try_from(file.len()).unwrap_or(usize::MAX),
+            bytes: usize::try_from(length).unwrap_or(usize::MAX),
             reason,
         };
-        if file.len() == 0 {
+        if length == 0 {
             return Err(not_one("it is empty".into()));
         }
-        let map = Bytes::open(path).map_err(open)?;
+        let map = hold(file).map_err(open)?;
         let mut archive = ZipArchive::new(Cursor::new(&map[..])).map_err(|e| {
             not_one(match e {
+                ZipError::InvalidArchive(why) if why.contains("EOCD") => what_else(&map).into(),
                 ZipError::InvalidArchive(why) => why.into_owned(),
                 other => other.to_string(),
             })
@@ -135,33 +146,32 @@ pub fn bytes_of<'a>(
     Ok(zip.finish()?.into_inner())
 }
 
-/// Writes a file so that it is there whole or not at all, also when the power fails: beside its place, to the disk, renamed.
-///
-/// Whoever has the old file mapped keeps it.
-///
-/// # Errors
-///
-/// What the system says; the file is as it was then.
-pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    // two programs that write at once do not write into one another's file
-    name.push(format!(".{}.new", std::process::id()));
-    let new = path.with_file_name(name);
-    let written = fs::File::create(&new)
-        .and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&new, path));
-    if written.is_err() {
-        // that it could not be removed says nothing new
-        let _ = fs::remove_file(&new);
-        return written;
+/// Opens a file for reading; what is no file is refused with what it is instead.
+pub(super) fn file_of(path: &Path, links: bool) -> Result<File, PackError> {
+    open_regular(path, links).map_err(|source| PackError::Open {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// What a file is that is no archive, for those that often come in a pack's place.
+fn what_else(bytes: &[u8]) -> &'static str {
+    let start = bytes.get(..512).unwrap_or(bytes);
+    let text = start.trim_ascii_start().to_ascii_lowercase();
+    let is = |magic: &[u8]| start.starts_with(magic);
+    if is(b"version https://git-lfs") {
+        "it is a Git LFS pointer, which says where the pack is; `git lfs pull` fetches that"
+    } else if text.starts_with(b"<!doctype") || text.starts_with(b"<html") {
+        "it is a web page and not the file that it offers"
+    } else if is(b"PK\x03\x04") {
+        "its end, with the directory, is missing"
+    } else if is(b"\x1f\x8b") || is(b"\xfd7zXZ") || is(b"\x28\xb5\x2f\xfd") {
+        "it is compressed; unpack it first"
+    } else if is(b"\x89PNG") || is(b"\xff\xd8\xff") {
+        "it is a picture"
+    } else if is(b"\x7fELF") {
+        "it is a program"
+    } else {
+        "it has no directory of a ZIP archive"
     }
-    // the name is on the disk when its folder is; a system that cannot sync folders has its own ways
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-    if let Ok(folder) = fs::File::open(folder.unwrap_or(Path::new("."))) {
-        let _ = folder.sync_all();
-    }
-    Ok(())
 }

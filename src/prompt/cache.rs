@@ -19,7 +19,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::sentence::UnitRow;
-use crate::pack::{Pack, container::replace};
+use crate::{files::replace, pack::Pack};
 
 /// Most sentences that are kept; with vectors of 128 bytes 600 kB.
 pub const MAX_SENTENCES: usize = 4096;

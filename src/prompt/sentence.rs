@@ -144,6 +144,11 @@ impl SentenceEncoder {
         self.cache = Some(cache);
     }
 
+    /// Takes the cache away, for another encoder of the same pack.
+    pub fn forget_cache(&mut self) -> Option<SentenceCache> {
+        self.cache.take()
+    }
+
     /// Writes what the cache has learnt, if there is one.
     ///
     /// That it cannot be written is said in the log, and is no error: nothing but time is lost.

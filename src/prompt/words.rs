@@ -49,7 +49,12 @@
 //! # }
 //! ```
 
-use std::{collections::HashMap, fmt, io, path::Path, path::PathBuf};
+use std::{
+    collections::HashMap,
+    fmt,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -59,6 +64,7 @@ use super::{
     sentence::{SentenceEncoder, SentenceError},
     vocabulary::{PARAMETERS, normalise},
 };
+use crate::files::Replacement;
 use crate::pack::{
     Pack, PackError,
     container::{self, Sections},
@@ -523,6 +529,16 @@ impl Words {
     ///
     /// [`WordsError`] if a word makes no sense, a name is there twice, or the file cannot be written; it is as it was then.
     pub fn save(&self, path: &Path) -> Result<(), WordsError> {
+        self.save_as(Replacement::begin(path).map_err(WordsError::Write)?)
+    }
+
+    /// Writes the file that was begun: what was read after that, and is written here, loses no
+    /// other writer's words.
+    ///
+    /// # Errors
+    ///
+    /// As [`save`](Self::save).
+    pub fn save_as(&self, mut file: Replacement) -> Result<(), WordsError> {
         self.check()?;
         let broken = |e: serde_json::Error| WordsError::Write(io::Error::other(e));
         let manifest = WordsManifest {
@@ -549,7 +565,8 @@ impl Words {
             ("words.parameters", &parameters),
         ];
         let bytes = container::bytes_of(sections).map_err(WordsError::Write)?;
-        container::replace(path, &bytes).map_err(WordsError::Write)
+        let written = file.file().write_all(&bytes).and_then(|()| file.commit());
+        written.map_err(WordsError::Write)
     }
 
     /// Adds words; one of the same name is there instead of an older one if `replace` says so.

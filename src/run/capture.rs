@@ -10,7 +10,10 @@ use std::{
 };
 
 use super::mailbox::Mailbox;
-use crate::capture::{self, FrameSource, Next, config::SourceConfig};
+use crate::{
+    capture::{self, FrameSource, Next, config::SourceConfig},
+    supervise::{self, Watch},
+};
 
 /// How long one wait for a picture is, and so how soon the thread notices that it is to end.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -22,6 +25,7 @@ const BACK_OFF: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs
 pub(super) struct Capture {
     stop: Arc<AtomicBool>,
     mailbox: Arc<Mailbox>,
+    watch: Arc<Watch>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -29,24 +33,32 @@ impl Capture {
     /// Starts capturing into a mailbox of its own; photos of more than `limit` pixels count as damaged.
     pub(super) fn start(config: SourceConfig, limit: u64) -> std::io::Result<Self> {
         let (stop, mailbox) = (Arc::default(), Arc::new(Mailbox::new()));
+        let watch = Arc::<Watch>::default();
         let worker = Worker {
             config,
             limit,
             stop: Arc::clone(&stop),
             mailbox: Arc::clone(&mailbox),
         };
-        let thread = std::thread::Builder::new()
-            .name("capture".into())
-            .spawn(move || worker.run())?;
+        let thread = std::thread::Builder::new().name("capture".into()).spawn({
+            let watch = Arc::clone(&watch);
+            move || worker.run(&watch)
+        })?;
         Ok(Self {
             stop,
             mailbox,
+            watch,
             thread: Some(thread),
         })
     }
 
     pub(super) fn mailbox(&self) -> &Mailbox {
         &self.mailbox
+    }
+
+    /// What the thread panicked of since the last call.
+    pub(super) fn panicked(&self) -> Option<String> {
+        self.watch.take()
     }
 }
 
@@ -77,12 +89,31 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(&self) {
-        let mut pause = BACK_OFF[0];
+    fn run(&self, watch: &Watch) {
+        // kept over a panic: what was counted stays counted, and a capture time never goes back
         let (mut damaged, mut newest) = (0, None);
+        let mut lives = 0u32;
+        supervise::keep(
+            watch,
+            || self.stopped(),
+            || {
+                lives += 1;
+                if lives > 1 {
+                    self.mailbox.tell(|status| {
+                        status.lost = Some("the capturing thread panicked".into());
+                        status.panics += 1;
+                    });
+                }
+                self.live(&mut damaged, &mut newest);
+            },
+        );
+    }
+
+    fn live(&self, damaged: &mut u64, newest: &mut Option<u64>) {
+        let mut pause = BACK_OFF[0];
         while !self.stopped() {
             let lost = match capture::open(&self.config, self.limit) {
-                Ok(mut source) => self.pump(source.as_mut(), &mut pause, &mut damaged, &mut newest),
+                Ok(mut source) => self.pump(source.as_mut(), &mut pause, damaged, newest),
                 Err(e) => Some(e),
             };
             let Some(e) = lost else {
@@ -135,8 +166,12 @@ impl Worker {
             });
             match next {
                 Ok(Next::Frame) => {
+                    supervise::trap("capture");
                     if lost {
-                        self.mailbox.tell(|status| status.lost = None);
+                        self.mailbox.tell(|status| {
+                            status.lost = None;
+                            status.panics = 0;
+                        });
                         lost = false;
                         *pause = BACK_OFF[0];
                     }

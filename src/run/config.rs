@@ -13,7 +13,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{follow::TrackConfig, limits::Limits};
 use crate::{
-    capture::config::SourceConfig,
+    capture::config::{FPS, SourceConfig},
     detect::Settings,
     geometry::camera::CameraConfig,
     input,
@@ -57,7 +57,7 @@ pub struct Config {
 }
 
 /// `[engine]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EngineConfig {
     /// The model pack; none: as for the other commands.
@@ -69,6 +69,23 @@ pub struct EngineConfig {
     /// Threads of inference; none: all cores, up to 4.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<u16>,
+    /// Take a pack that others than root and this user may write to.
+    pub allow_writable_pack: bool,
+    /// Seconds after which the pack's golden frame is run again, when there is nothing else to do;
+    /// 0: only at the start.
+    pub self_test_s: u32,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            pack: None,
+            isa: None,
+            threads: None,
+            allow_writable_pack: false,
+            self_test_s: 600,
+        }
+    }
 }
 
 /// `[prompts]`.
@@ -299,6 +316,9 @@ impl Config {
         if self.engine.threads.is_some_and(|n| !(1..=64).contains(&n)) {
             return wrong(&["engine", "threads"], "must be from 1 to 64");
         }
+        if self.engine.self_test_s > 86_400 {
+            return wrong(&["engine", "self_test_s"], "must be from 0 to 86400");
+        }
         if self.prompts.threshold.is_some_and(|t| !unit(t)) {
             return wrong(&["prompts", "threshold"], "must be from 0 to 1");
         }
@@ -327,11 +347,24 @@ impl Config {
         if let Err(why) = self.task.check() {
             return Err((vec!["task"], why));
         }
-        if self.rate.fps.is_some_and(|f| !(f > 0.0 && f <= 1000.0)) {
-            return wrong(&["rate", "fps"], "must be above 0 and at most 1000");
+        if let Some(fps) = self.rate.fps
+            && !FPS.contains(&fps)
+        {
+            let (least, most) = (FPS.start(), FPS.end());
+            let why = format!("is {fps}; it must be from {least} to {most}");
+            return wrong(&["rate", "fps"], &why);
         }
-        if self.region.is_some_and(|r| r.width == 0 || r.height == 0) {
-            return wrong(&["region"], "is empty");
+        if let Some(r) = self.region {
+            if r.width == 0 || r.height == 0 {
+                return wrong(&["region"], "is empty");
+            }
+            let ends = (
+                r.x_offset.checked_add(r.width),
+                r.y_offset.checked_add(r.height),
+            );
+            let (Some(_), Some(_)) = ends else {
+                return wrong(&["region"], "ends beyond what a number can say");
+            };
         }
         self.track
             .check()

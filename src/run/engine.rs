@@ -9,7 +9,7 @@ use std::{
 use crate::{
     detect::{Settings, exemplar::Background},
     graph::op::Execution,
-    pack::{Pack, PackError, previous_of},
+    pack::{Held, Pack, PackError, Stamp as FileStamp, previous_of},
     pipeline::{
         Pipeline, PipelineError,
         golden::{self, GoldenError},
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-use super::config::PromptsConfig;
+use super::config::{Config, PromptsConfig};
 
 /// A pack and everything that was made from it.
 #[derive(Debug)]
@@ -37,6 +37,10 @@ pub(super) struct Engine {
     pub(super) enrolled: Vec<Word>,
     /// Why the words beside the pack, which nobody asked for by name, are not used.
     pub(super) without_words: Option<String>,
+    /// The file that the pack was read from, as it was then.
+    file: (PathBuf, FileStamp),
+    /// How it was found last, if it is not as it was, and what that came to.
+    last_look: Option<(Option<FileStamp>, Option<FileChange>)>,
     /// The files of words, and what tells whether they were written anew.
     words: Vec<(PathBuf, Stamp)>,
 }
@@ -49,12 +53,23 @@ fn stamp(path: &Path) -> Stamp {
     Some((file.len(), file.modified().ok()))
 }
 
+/// What became of a pack's file while it is in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum FileChange {
+    /// Another file has its name: somebody installed a pack.
+    Replaced,
+    /// It is gone or has another content.
+    Bad(String),
+}
+
 /// Why a pack is not used.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum EngineError {
     /// It does not open, or a section does not fit.
     Pack(PackError),
+    /// Others may write to its file, and the configuration does not allow that.
+    Exposed(PathBuf, String),
     /// Its graphs do not run.
     Pipeline(PipelineError),
     /// Its golden frame does not come to what it must.
@@ -79,6 +94,12 @@ impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pack(e) => e.fmt(f),
+            Self::Exposed(path, why) => write!(
+                f,
+                "pack {}: {why}; mend that (chmod go-w, chown) \
+                 or say engine.allow_writable_pack = true",
+                path.display()
+            ),
             Self::Pipeline(e) => e.fmt(f),
             Self::Golden(e) => write!(f, "self-test: {e}"),
             Self::Words(path, e) => write!(f, "words {}: {e}", path.display()),
@@ -89,6 +110,7 @@ impl fmt::Display for EngineError {
 impl std::error::Error for EngineError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
+            Self::Exposed(..) => None,
             Self::Pack(e) => Some(e),
             Self::Pipeline(e) => Some(e),
             Self::Golden(e) => Some(e),
@@ -103,9 +125,20 @@ impl Engine {
         path: &Path,
         execution: Execution,
         settings: Settings,
-        config: &PromptsConfig,
+        config: &Config,
     ) -> Result<Self, EngineError> {
-        let pack = Pack::open(path).map_err(EngineError::Pack)?;
+        let Held {
+            pack,
+            stamp,
+            exposed,
+        } = Pack::open_copy(path, true).map_err(EngineError::Pack)?;
+        match exposed {
+            Some(why) if !config.engine.allow_writable_pack => {
+                return Err(EngineError::Exposed(path.to_owned(), why));
+            }
+            _ => {}
+        }
+        let config = &config.prompts;
         let mut engine = Self {
             pipeline: Pipeline::open(&pack, execution, settings).map_err(EngineError::Pipeline)?,
             vocabulary: Vocabulary::open(&pack).map_err(EngineError::Pack)?,
@@ -113,6 +146,8 @@ impl Engine {
             background: Background::open(&pack).map_err(EngineError::Pack)?,
             enrolled: Vec::new(),
             without_words: None,
+            file: (path.to_owned(), stamp),
+            last_look: None,
             words: Vec::new(),
             pack,
         };
@@ -139,7 +174,7 @@ impl Engine {
         path: &Path,
         execution: Execution,
         settings: Settings,
-        config: &PromptsConfig,
+        config: &Config,
     ) -> Result<(Self, Option<(PathBuf, EngineError)>), EngineError> {
         let failed = match Self::open(path, execution, settings, config) {
             Ok(engine) => return Ok((engine, None)),
@@ -155,6 +190,24 @@ impl Engine {
                 Err(failed)
             }
         }
+    }
+
+    /// Makes the graphs anew from the pack that is open, and tests them: a panic may have left a
+    /// frame half done in them.
+    pub(super) fn again(
+        &mut self,
+        execution: Execution,
+        settings: Settings,
+    ) -> Result<(), EngineError> {
+        let pipeline = Pipeline::open(&self.pack, execution, settings);
+        self.pipeline = pipeline.map_err(EngineError::Pipeline)?;
+        let mut encoder =
+            SentenceEncoder::open(&self.pack, execution).map_err(EngineError::Pack)?;
+        if let Some(cache) = self.encoder.forget_cache() {
+            encoder.remember(cache);
+        }
+        self.encoder = encoder;
+        self.self_test().map_err(EngineError::Golden)
     }
 
     /// Adds the words that the configuration names, or those beside the pack.
@@ -190,6 +243,46 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// What became of the file that the pack was read from, if it is not as it was. That another
+    /// file has its name is as it should be, and [`FileChange::Replaced`].
+    pub(super) fn file_change(&mut self) -> Option<FileChange> {
+        let (path, was) = &mut self.file;
+        let now = FileStamp::at(path).ok();
+        if now == Some(*was) {
+            self.last_look = None;
+            return None;
+        }
+        // who is still writing is let finish, and a file is read once for every change of it
+        let last = self.last_look.replace((now, None));
+        match last {
+            Some((then, verdict)) if then == now => {
+                if let Some(verdict) = verdict {
+                    self.last_look = Some((now, Some(verdict.clone())));
+                    return Some(verdict);
+                }
+            }
+            _ => return last.and_then(|(_, verdict)| verdict),
+        }
+        let verdict = match now {
+            None => FileChange::Bad(format!("{} is gone", path.display())),
+            Some(now) if !now.same_file(was) => FileChange::Replaced,
+            // a touched file and one with another name beside are no others
+            Some(now) if std::fs::read(&path).is_ok_and(|bytes| bytes == self.pack.file()) => {
+                *was = now;
+                self.last_look = None;
+                return None;
+            }
+            Some(now) => FileChange::Bad(format!(
+                "{} was written into ({} bytes were read from it, {} are in it now)",
+                path.display(),
+                self.pack.file().len(),
+                now.bytes()
+            )),
+        };
+        self.last_look = Some((now, Some(verdict.clone())));
+        Some(verdict)
     }
 
     /// Whether a file of words was written, made or removed since.

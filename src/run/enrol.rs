@@ -57,6 +57,12 @@ impl Runner {
         Ok(())
     }
 
+    /// Takes back all that wait: who asked, and the command's number.
+    pub(super) fn forget_enrolments(&mut self) -> Vec<(Origin, u32)> {
+        let all = self.enrolments.drain(..);
+        all.map(|waiting| (waiting.from, waiting.id)).collect()
+    }
+
     /// Refuses what has waited in vain.
     pub(super) fn look_at_enrolments(&mut self) {
         let now = Instant::now();

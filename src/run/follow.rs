@@ -94,6 +94,12 @@ impl Follower {
         }
     }
 
+    /// Forgets what is followed, as it may be half done; which ids were given is known on.
+    pub(super) fn forget(&mut self) {
+        self.tracker.clear();
+        (self.names, self.camera) = (None, None);
+    }
+
     /// Takes over a new configuration.
     pub(super) fn configure(&mut self, config: &Config) {
         self.enabled = config.track.enabled;

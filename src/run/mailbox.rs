@@ -31,6 +31,8 @@ pub(super) struct SourceStatus {
     pub(super) before: (u64, u64),
     /// What the stream is instead of what it was called, or seems to be.
     pub(super) seems: Option<String>,
+    /// Panics of its thread since the last picture.
+    pub(super) panics: u32,
 }
 
 /// The exchange of pictures.

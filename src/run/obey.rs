@@ -8,6 +8,7 @@ use crate::{
     protocol::{Answer, Command, ErrorCode, Reply, WIRE_VERSION, command::Region},
     report::pixels::base64,
     scene::Report,
+    supervise,
 };
 
 impl Runner {
@@ -16,11 +17,15 @@ impl Runner {
         // taken one by one: obeying needs the links, to answer
         while let Some((from, request)) = self.next_command() {
             log::debug!("command {}: {:?}", request.id, request.command);
+            // whoever asked is answered even if this panics
+            self.strikes.obeying = Some((from, request.id));
+            supervise::trap("command");
             if let Command::Enrol { name, region } = request.command {
                 // answered when a frame has come
                 if let Err((code, text)) = self.enrol(from, request.id, (name, region)) {
                     self.links.reply(from, Reply::error(request.id, code, text));
                 }
+                self.strikes.obeying = None;
                 continue;
             }
             let reply = match self.done(request.command) {
@@ -31,6 +36,7 @@ impl Runner {
                 Err((code, text)) => Reply::error(request.id, code, text),
             };
             self.links.reply(from, reply);
+            self.strikes.obeying = None;
         }
     }
 
@@ -179,7 +185,8 @@ impl Runner {
         self.engine.self_test().map_err(|e| failed(e.to_string()))?;
         let network = if self.config.sandbox.enabled {
             sandbox::probe().map_err(failed)?;
-            "network sockets are refused"
+            sandbox::probe_list().map_err(failed)?;
+            "network sockets are refused, and so are system calls that are not needed"
         } else {
             "network sockets are not looked at: the sandbox is off"
         };
@@ -190,9 +197,9 @@ impl Runner {
     }
 
     /// The pack's file again; what is in use goes on if it fails.
-    fn reload_pack(&mut self) -> Result<Answer, Refusal> {
+    pub(super) fn reload_pack(&mut self) -> Result<Answer, Refusal> {
         let settings = settings(&self.config);
-        let open = Engine::open(&self.path, self.execution, settings, &self.config.prompts);
+        let open = Engine::open(&self.path, self.execution, settings, &self.config);
         let mut engine = open.map_err(|e| (ErrorCode::Failed, e.to_string()))?;
         engine.adopt(&self.engine);
         let iou = self.config.prompts.iou;
@@ -202,6 +209,7 @@ impl Runner {
         self.engine = engine;
         self.follower.forget_looks();
         self.lift("pack");
+        self.pack_file_as_read();
         self.tell_words();
         self.tell_prompts();
         Ok(Answer::Text(self.engine.name()))

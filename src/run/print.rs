@@ -1,19 +1,34 @@
 //! Reports as lines of JSON on standard output, for a program that reads them through a pipe.
 //!
-//! On a thread of its own, behind a queue that gives up its oldest report: a reader that stops reading must not stop the camera.
-//! A reader that is gone ends the program, as it does everywhere on Unix.
+//! On a thread of its own, behind a queue that gives up its oldest report: a reader that stops
+//! reading must not stop the camera. A reader that is gone ends the program, as it does everywhere
+//! on Unix. An output that takes nothing for another reason, such as a full disk, is tried again
+//! every second; what was made meanwhile is lost and counted. A line that was cut is ended with a
+//! line feed before the next, so that one line is damaged and not two.
 
 use std::{
-    io::{self, Write},
+    io,
+    os::fd::BorrowedFd,
     sync::{
-        Arc, Condvar, Mutex, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use crate::protocol::{Envelope, LinkHealth, json};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+
+use crate::{
+    protocol::{Envelope, LinkHealth, json},
+    supervise::{self, Watch},
+};
+
+/// Between two attempts at an output that takes nothing.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Reports that wait.
 const DEPTH: usize = 4;
@@ -30,6 +45,9 @@ struct Shared {
     queue: Mutex<Queue>,
     changed: Condvar,
     gone: AtomicBool,
+    /// Why the output takes nothing at the moment.
+    trouble: Mutex<Option<String>>,
+    watch: Watch,
 }
 
 #[derive(Debug, Default)]
@@ -47,7 +65,7 @@ impl Printer {
         let own = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("print".into())
-            .spawn(move || own.run())?;
+            .spawn(move || supervise::keep(&own.watch, || own.closed(), || own.run()))?;
         Ok(Self {
             shared,
             thread: Some(thread),
@@ -56,12 +74,8 @@ impl Printer {
 
     /// Queues a report. With `wait`, waits for room; else the oldest report is given up.
     pub(super) fn publish(&self, report: &Arc<Envelope>, wait: bool) {
-        let mut queue = self
-            .shared
-            .queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        while wait && queue.waiting.is_full() && !self.gone() {
+        let mut queue = self.shared.queue();
+        while wait && queue.waiting.is_full() && !self.gone() && self.trouble().is_none() {
             let step = Duration::from_millis(100);
             let woken = self.shared.changed.wait_timeout(queue, step);
             queue = woken.unwrap_or_else(PoisonError::into_inner).0;
@@ -75,18 +89,27 @@ impl Printer {
         self.shared.changed.notify_all();
     }
 
-    /// Whether the reader is gone, or the output cannot be written.
+    /// Whether the reader is gone.
     pub(super) fn gone(&self) -> bool {
         self.shared.gone.load(Ordering::Relaxed)
     }
 
+    /// Why the output takes nothing at the moment, if so.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.shared.trouble().clone()
+    }
+
+    /// What the thread panicked of since the last call.
+    pub(super) fn panicked(&self) -> Option<String> {
+        self.shared.watch.take()
+    }
+
     /// How standard output is doing.
     pub(super) fn health(&self) -> LinkHealth {
-        let queue = self.shared.queue.lock();
-        let queue = queue.unwrap_or_else(PoisonError::into_inner);
+        let queue = self.shared.queue();
         LinkHealth {
             name: "-".into(),
-            up: !self.gone(),
+            up: !self.gone() && self.shared.trouble().is_none(),
             clients: 1,
             sent: queue.sent,
             lost: queue.lost,
@@ -98,8 +121,7 @@ impl Printer {
 
 impl Drop for Printer {
     fn drop(&mut self) {
-        let queue = self.shared.queue.lock();
-        queue.unwrap_or_else(PoisonError::into_inner).closed = true;
+        self.shared.queue().closed = true;
         self.shared.changed.notify_all();
         let end = Instant::now() + Duration::from_secs(1);
         if let Some(thread) = self.thread.take() {
@@ -115,28 +137,56 @@ impl Drop for Printer {
 
 impl Shared {
     fn run(&self) {
-        let (mut line, mut out) = (Vec::new(), io::stdout().lock());
+        let (mut line, mut torn) = (Vec::new(), false);
         while let Some(report) = self.next() {
+            supervise::trap("print");
             line.clear();
+            if torn {
+                line.push(b'\n');
+            }
             json::write_report(&report, &mut line);
             line.push(b'\n');
             drop(report);
-            if let Err(e) = out.write_all(&line).and_then(|()| out.flush()) {
-                if e.kind() != io::ErrorKind::BrokenPipe {
-                    log::error!("cannot write reports to standard output: {e}");
+            match write(rustix::stdio::stdout(), &line) {
+                Ok(()) => {
+                    torn = false;
+                    *self.trouble() = None;
+                    let mut queue = self.queue();
+                    queue.sent += 1;
+                    queue.bytes += line.len() as u64;
                 }
-                self.gone.store(true, Ordering::Relaxed);
-                self.changed.notify_all();
-                return;
+                Err((_, Errno::PIPE)) => {
+                    self.gone.store(true, Ordering::Relaxed);
+                    self.changed.notify_all();
+                    return;
+                }
+                Err((written, e)) => {
+                    torn |= written > 0;
+                    self.queue().lost += 1;
+                    *self.trouble() = Some(io::Error::from(e).to_string());
+                    self.changed.notify_all();
+                    let idle = |queue: &mut Queue| !queue.closed;
+                    let woken = self.changed.wait_timeout_while(self.queue(), RETRY, idle);
+                    drop(woken);
+                }
             }
-            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            queue.sent += 1;
-            queue.bytes += line.len() as u64;
         }
     }
 
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn closed(&self) -> bool {
+        self.queue().closed
+    }
+
     fn next(&self) -> Option<Arc<Envelope>> {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = self.queue();
         let idle = |queue: &mut Queue| queue.waiting.is_empty() && !queue.closed;
         let woken = self.changed.wait_while(queue, idle);
         let report = woken
@@ -146,4 +196,29 @@ impl Shared {
         self.changed.notify_all();
         report
     }
+}
+
+/// Writes all bytes, or says how many it wrote and why not more. Not through the standard library's
+/// output: that keeps what it could not write, and sends it later in the middle of something else.
+fn write(out: BorrowedFd<'_>, bytes: &[u8]) -> Result<(), (usize, Errno)> {
+    let mut written = 0;
+    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+        match rustix::io::write(out, rest) {
+            Ok(0) => return Err((written, Errno::IO)),
+            Ok(n) => written += n,
+            Err(Errno::INTR) => {}
+            // somebody made it so that it does not wait
+            Err(Errno::AGAIN) => {
+                let second = Timespec {
+                    tv_sec: 1,
+                    tv_nsec: 0,
+                };
+                let mut fds = [PollFd::new(&out, PollFlags::OUT)];
+                // that it was interrupted is as good as that time is over
+                let _ = poll(&mut fds, Some(&second));
+            }
+            Err(e) => return Err((written, e)),
+        }
+    }
+    Ok(())
 }
