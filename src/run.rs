@@ -11,6 +11,8 @@
 //! | [`config`] | the configuration file |
 //! | `run/capture.rs`, `run/mailbox.rs` | the capturing thread, and what lies between it and the loop |
 //! | `run/engine.rs` | a pack that passed its self-test, or the one before it |
+//! | [`limits`], [`memory`] | how much of everything there may be, and what memory that comes to |
+//! | `run/prepare.rs` | prompt sets, tasks and packs, made beside the loop |
 //! | `run/prompts.rs`, `run/enrol.rs` | the prompt set in use, with its groups and rejects; what is shown becomes one |
 //! | `run/task.rs` | what is made of a frame beside boxes: segments, sentences' objects, all objects |
 //! | `run/follow.rs` | tracks, and where things lie as seen from the camera |
@@ -40,8 +42,9 @@ use self::{
     follow::Follower,
     heat::Governor,
     notify::Manager,
+    prepare::{For, Made, Preparation, Renewal},
     print::Printer,
-    prompts::Prompts,
+    prompts::{Change, Draft, Prompts},
     signals::Signals,
     state::{Cause, Condition},
     task::Task,
@@ -68,9 +71,12 @@ mod enrol;
 mod follow;
 mod heat;
 pub mod host;
+pub mod limits;
 mod mailbox;
+pub mod memory;
 mod notify;
 mod obey;
+mod prepare;
 mod print;
 mod prompts;
 pub mod sandbox;
@@ -116,6 +122,8 @@ pub enum RunError {
     Prompts(String),
     /// The configured task is refused.
     Task(String),
+    /// More memory may be needed than the configuration allows.
+    Memory(String),
     /// No source is configured.
     NoSource,
     /// A link cannot be opened.
@@ -124,6 +132,8 @@ pub enum RunError {
     System(io::Error),
     /// The network cannot be taken away, and the configuration requires it.
     Sandbox(String),
+    /// A signal came before it had started: nothing is wrong.
+    Stopped(&'static str),
 }
 
 impl fmt::Display for RunError {
@@ -132,10 +142,12 @@ impl fmt::Display for RunError {
             Self::Engine(e) => e.fmt(f),
             Self::Prompts(why) => f.write_str(why),
             Self::Task(why) => write!(f, "task: {why}"),
+            Self::Memory(why) => f.write_str(why),
             Self::NoSource => f.write_str("no source: give [source] or --source"),
             Self::Link(e) => write!(f, "link: {e}"),
             Self::System(e) => e.fmt(f),
             Self::Sandbox(why) => write!(f, "sandbox: {why}"),
+            Self::Stopped(signal) => write!(f, "{signal} before it had started"),
         }
     }
 }
@@ -159,8 +171,18 @@ pub type Reload<'a> = dyn FnMut() -> Result<Config, String> + Send + 'a;
 ///
 /// [`RunError`] if it cannot start; once it has, nothing ends it but the above.
 pub fn run(options: Options, reload: &mut Reload<'_>) -> Result<(), RunError> {
-    Runner::start(options)?.run(reload);
+    match Runner::start(options) {
+        Ok(runner) => runner.run(reload),
+        Err(RunError::Stopped(signal)) => log::info!("stopping: {signal}"),
+        Err(e) => return Err(e),
+    }
     Ok(())
+}
+
+/// The prompt set that a configuration asks for.
+fn draft_of(config: &Config, fallback: &[&str]) -> Draft {
+    let prompts = &config.prompts;
+    Draft::of(&prompts.list, (prompts.threshold, prompts.iou), fallback)
 }
 
 /// Everything that the loop owns.
@@ -199,6 +221,8 @@ struct Runner {
     once: u32,
     /// Boxes that wait for a frame.
     enrolments: Vec<Enrolment>,
+    /// What is being made beside the loop.
+    preparing: Option<Preparation>,
     rate_fps: Option<f32>,
     region: Option<Crop>,
     /// When the next frame may be looked at.
@@ -251,13 +275,32 @@ impl Runner {
         let source = config.source.clone().ok_or(RunError::NoSource)?;
         let signals = Signals::new().map_err(RunError::System)?;
         log::info!("starting");
-        let (mut engine, fault) =
-            Engine::open_or_previous(&path, execution, settings(&config), &config.prompts)
+        let limits = &config.limits;
+        let (engine, fault) =
+            Engine::open_or_previous(&path, execution, settings(&config), &config.prompts, limits)
                 .map_err(RunError::Engine)?;
-        let prompts = Prompts::new(&config.prompts, &default_prompts, &mut engine)
-            .map_err(|(_, why)| RunError::Prompts(why))?;
-        let task = Task::new(&config.task, &mut engine).map_err(|(_, why)| RunError::Task(why))?;
-        let links = Links::start(&config.links.all()).map_err(RunError::Link)?;
+        if limits.memory.is_some() {
+            memory::Need::of(&engine.pack, &config, execution)
+                .and_then(|need| need.within(limits))
+                .map_err(RunError::Memory)?;
+        }
+        let kit = engine.kit(limits);
+        let manager = std::cell::RefCell::new(Manager::new());
+        let stop = || {
+            manager.borrow_mut().starting();
+            signals.stop().is_some()
+        };
+        let refused = |why, wrong: fn(String) -> RunError| match signals.stop() {
+            Some(signal) => RunError::Stopped(signal),
+            None => wrong(why),
+        };
+        let prompts = draft_of(&config, &default_prompts)
+            .make(&kit, &stop)
+            .map_err(|(_, why)| refused(why, RunError::Prompts))?;
+        let task = Task::new(&config.task, &kit, &stop)
+            .map_err(|(_, why)| refused(why, RunError::Task))?;
+        let links =
+            Links::limited(&config.links.all(), limits.of_links()).map_err(RunError::Link)?;
         let printer = if print {
             Some(Printer::start().map_err(RunError::System)?)
         } else {
@@ -277,7 +320,7 @@ impl Runner {
             links,
             printer,
             signals,
-            manager: Manager::new(),
+            manager: manager.into_inner(),
             decoder: Decoder::new(),
             report: Report::new(0, SystemTime::UNIX_EPOCH, Size::new(0, 0)),
             extras: Extras::default(),
@@ -292,6 +335,7 @@ impl Runner {
             dropped: Drops::default(),
             once: 0,
             enrolments: Vec::new(),
+            preparing: None,
             rate_fps: config.rate.fps,
             region: crop(&config),
             due: now,
@@ -316,7 +360,7 @@ impl Runner {
             runner.stand("pack", text);
         }
         runner.tell_words();
-        runner.engine.encoder.save();
+        runner.engine.save();
         runner.confine()?;
         runner.manager.ready();
         Ok(runner)
@@ -339,7 +383,8 @@ impl Runner {
 
     fn run(mut self, reload: &mut Reload<'_>) {
         while !self.condition.stopping() {
-            if self.signals.take_reload() {
+            self.finish_preparation();
+            if self.preparing.is_none() && self.signals.take_reload() {
                 self.reload(reload);
             }
             self.obey();
@@ -349,7 +394,8 @@ impl Runner {
                 self.condition.stop(signal);
             }
         }
-        self.engine.encoder.save();
+        self.preparing = None;
+        self.engine.save();
         self.settle();
         self.manager.stopping();
     }
@@ -391,45 +437,11 @@ impl Runner {
         let began = Instant::now();
         self.report.detections.clear();
         self.report.dropped = 0;
-        let version = self.prompts.version();
-        let (size, part) = match self.decoder.frame(picture, self.region) {
-            Ok((frame, size, part)) => {
-                if !self.enrolments.is_empty() {
-                    let (engine, prompts) = (&mut self.engine, &mut self.prompts);
-                    let waiting = &mut self.enrolments;
-                    for (to, reply) in enrol::look(waiting, &frame, (size, part), engine, prompts) {
-                        self.links.reply(to, reply);
-                    }
-                }
-                let set = self.prompts.set_in_use();
-                self.engine.pipeline.keep_places(self.follower.follows());
-                if let Err(e) = self.engine.pipeline.detect(&frame, set, &mut self.report) {
-                    self.dropped.failed += 1;
-                    self.fault("inference", e.to_string());
-                    if self.prompts.version() != version {
-                        self.tell_prompts();
-                    }
-                    return;
-                }
-                let at = (part.x as f32, part.y as f32);
-                let (task, engine) = (&mut self.task, &mut self.engine);
-                if let Err(e) = task.look(&frame, at, engine, &mut self.extras) {
-                    self.fault("task", e.to_string());
-                }
-                (size, part)
-            }
-            Err(e) => {
-                match e {
-                    PictureError::Outside { .. } => self.dropped.failed += 1,
-                    _ => self.dropped.damaged += 1,
-                }
-                self.fault("source", e.to_string());
-                return;
-            }
-        };
-        if self.prompts.version() != version {
-            self.tell_prompts();
-        }
+        // lent, so that what a frame shows can change the prompts while it is there
+        let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new());
+        let seen = self.see(picture, &mut decoder);
+        self.decoder = decoder;
+        let Some((size, part)) = seen else { return };
         if self.condition.paused() && self.once == 0 {
             // it was looked at for a box only
             return;
@@ -454,6 +466,39 @@ impl Runner {
         self.condition.started();
         self.condition.set(Cause::CameraLost, None);
         self.pace(began, inference);
+    }
+
+    /// Detects in a picture, and makes of it what the task wants: its size and the part that was looked at, if that went well.
+    fn see(&mut self, picture: &Picture, decoder: &mut Decoder) -> Option<(Size, Crop)> {
+        match decoder.frame(picture, self.region) {
+            Ok((frame, size, part)) => {
+                if !self.enrolments.is_empty() && self.preparing.is_none() {
+                    let objects = self.engine.pipeline.objects_in(&frame);
+                    self.show(&objects, (size, part));
+                }
+                let set = self.prompts.set_in_use();
+                self.engine.pipeline.keep_places(self.follower.follows());
+                if let Err(e) = self.engine.pipeline.detect(&frame, set, &mut self.report) {
+                    self.dropped.failed += 1;
+                    self.fault("inference", e.to_string());
+                    return None;
+                }
+                let at = (part.x as f32, part.y as f32);
+                let (task, engine) = (&mut self.task, &mut self.engine);
+                if let Err(e) = task.look(&frame, at, engine, &mut self.extras) {
+                    self.fault("task", e.to_string());
+                }
+                Some((size, part))
+            }
+            Err(e) => {
+                match e {
+                    PictureError::Outside { .. } => self.dropped.failed += 1,
+                    _ => self.dropped.damaged += 1,
+                }
+                self.fault("source", e.to_string());
+                None
+            }
+        }
     }
 
     /// Gives the detections of a report their tracks and directions.
@@ -715,15 +760,19 @@ impl Runner {
         self.standing.retain(|(standing, _)| *standing != part);
     }
 
-    /// Takes over a new configuration, or refuses all of it.
+    /// Begins to take over a new configuration, or refuses all of it.
     fn reload(&mut self, reload: &mut Reload<'_>) {
-        let refused = match reload() {
-            Ok(config) => self.reconfigure(config).err(),
-            Err(why) => Some(why),
-        };
-        match refused {
-            None => log::info!("configuration reloaded"),
-            Some(why) => {
+        match reload() {
+            Ok(config) => self.reconfigure(config),
+            Err(why) => self.tell_reload(Err(why)),
+        }
+    }
+
+    /// That the configuration was taken over, or why it was not.
+    fn tell_reload(&mut self, done: Result<(), String>) {
+        match done {
+            Ok(()) => log::info!("configuration reloaded"),
+            Err(why) => {
                 self.faults.remove("configuration");
                 let text = format!("{why}; the one before goes on");
                 self.fault("configuration", text);
@@ -731,52 +780,73 @@ impl Runner {
         }
     }
 
-    fn reconfigure(&mut self, new: Config) -> Result<(), String> {
+    /// Has prepared what another configuration changes in pack, prompts and task; [`take_over`](Self::take_over) does the rest.
+    fn reconfigure(&mut self, new: Config) {
         let words = self.engine.words_changed()
             || new.prompts.words != self.config.prompts.words
             || new.prompts.cache != self.config.prompts.cache;
         if new == self.config && !words {
-            return Ok(());
+            return self.tell_reload(Ok(()));
         }
-        let source = new.source.clone().ok_or("no source")?;
-        // first what can fail, into new values; then the rest, which cannot
+        if new.source.is_none() {
+            return self.tell_reload(Err("no source".into()));
+        }
         let path = match &new.engine.pack {
             Some(path) if new.engine.pack != self.config.engine.pack => path.clone(),
             _ => self.path.clone(),
         };
-        let mut engine = if path != self.path || settings(&new) != settings(&self.config) || words {
-            let made = Engine::open(&path, self.execution, settings(&new), &new.prompts);
-            let mut made = made.map_err(|e| e.to_string())?;
-            made.adopt(&self.engine);
-            Some(made)
-        } else {
-            None
-        };
-        let mut prompts = None;
-        if engine.is_some() || new.prompts != self.config.prompts {
-            let by = engine.as_mut().unwrap_or(&mut self.engine);
-            let made = if new.prompts.list == self.config.prompts.list
-                && new.prompts.threshold == self.config.prompts.threshold
-            {
+        let engine = path != self.path || settings(&new) != settings(&self.config) || words;
+        let was = &self.config;
+        let draft = (engine || new.prompts != was.prompts).then(|| {
+            let same = new.prompts.list == was.prompts.list
+                && new.prompts.threshold == was.prompts.threshold;
+            if same {
                 // what commands changed stays
-                self.prompts.made_again(new.prompts.iou, by)
+                self.prompts.draft(Change::Again(new.prompts.iou))
             } else {
-                self.prompts
-                    .reconfigured(&new.prompts, &self.default_prompts, by)
-            };
-            prompts = Some(made.map_err(|(_, why)| why)?);
-        }
-        let mut task = None;
-        if engine.is_some() || new.task != self.config.task {
+                draft_of(&new, &self.default_prompts)
+            }
+        });
+        let task = (engine || new.task != was.task).then(|| {
             // what a command set stays, unless the configuration's own changed
-            let spec = if new.task == self.config.task {
-                self.task.spec()
-            } else {
-                &new.task
-            };
-            let by = engine.as_mut().unwrap_or(&mut self.engine);
-            task = Some(Task::new(spec, by).map_err(|(_, why)| format!("task: {why}"))?);
+            let same = new.task == was.task;
+            if same { self.task.spec() } else { &new.task }.clone()
+        });
+        if !engine && draft.is_none() && task.is_none() {
+            let done = self.take_over(new, Renewal::default());
+            return self.tell_reload(done);
         }
+        let (kit, execution) = (self.engine.kit(&new.limits), self.execution);
+        let shown = self.engine.keepsake();
+        let config = Box::new(new.clone());
+        let work = move |stop: &dyn Fn() -> bool| {
+            let mut renewal = Renewal::default();
+            let mut kit = kit;
+            if engine {
+                let opened =
+                    Engine::open(&path, execution, settings(&new), &new.prompts, &new.limits);
+                let mut opened =
+                    opened.map_err(|e| (crate::protocol::ErrorCode::Failed, e.to_string()))?;
+                opened.adopt(&shown);
+                kit = opened.kit(&new.limits);
+                renewal.engine = Some((opened, path));
+            }
+            renewal.prompts = draft.map(|draft| draft.make(&kit, stop)).transpose()?;
+            let task = task.map(|spec| Task::new(&spec, &kit, stop));
+            renewal.task = task
+                .transpose()
+                .map_err(|(code, why)| (code, format!("task: {why}")))?;
+            Ok(Made::Renewal(Box::new(renewal)))
+        };
+        if let Err((_, why)) = self.prepare(For::Configuration(config), work) {
+            self.tell_reload(Err(why));
+        }
+    }
+
+    /// Takes over a new configuration with what was prepared of it, or refuses all of it.
+    fn take_over(&mut self, new: Config, renewal: Renewal) -> Result<(), String> {
+        // first what can fail, into new values; then the rest, which cannot
+        let source = new.source.clone().ok_or("no source")?;
         let restarted = if self.config.source.as_ref() == Some(&source) {
             None
         } else {
@@ -788,19 +858,7 @@ impl Runner {
                 .map_err(|e| format!("link: {e}"))?;
         }
 
-        if let Some(engine) = engine {
-            (self.engine, self.path) = (engine, path);
-            self.follower.forget_looks();
-            self.lift("pack");
-            self.tell_words();
-        }
-        if let Some(task) = task {
-            self.task = task;
-        }
-        if let Some(prompts) = prompts {
-            self.prompts = prompts;
-            self.tell_prompts();
-        }
+        self.renew(renewal);
         if let Some(capture) = restarted {
             self.dropped = self.drops();
             self.capture = capture;
@@ -815,9 +873,12 @@ impl Runner {
         self.follower.configure(&new);
         self.next.telemetry = Instant::now() + seconds(new.telemetry.period_s);
         let (was, is) = (&self.config.engine, &new.engine);
-        if (&was.isa, was.threads) != (&is.isa, is.threads) || self.config.sandbox != new.sandbox {
+        if (&was.isa, was.threads) != (&is.isa, is.threads)
+            || self.config.sandbox != new.sandbox
+            || self.config.limits.of_links() != new.limits.of_links()
+        {
             log::warn!(
-                "isa, threads and sandbox are as at the start until the program is started again"
+                "isa, threads, sandbox and the links' limits are as at the start until the program is started again"
             );
         }
         self.config = new;

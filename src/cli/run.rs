@@ -5,9 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 use tarsier::{
     capture::config::SourceConfig,
+    graph::op::Execution,
     link::{SerialConfig, SocketConfig},
+    pack::Pack,
     protocol::PromptSpec,
-    run::{self, Options, RunError, config::Config, config::ConfigError},
+    run::{
+        self, EngineError, Options, RunError, config::Config, config::ConfigError, memory::Need,
+    },
 };
 
 use super::{COCO_80, Engine, Failure, Lines, camera::CameraOptions, exit, fail};
@@ -81,7 +85,9 @@ impl Run {
                 out.line(text.trim_end())?;
             } else {
                 let name = self.config.as_ref().map(|p| p.display().to_string());
+                let memory = self.memory(&config)?;
                 out.line(format!("{}: ok", name.unwrap_or_else(|| "options".into())))?;
+                out.line(memory)?;
             }
             out.finish()?;
             return Ok(0);
@@ -105,6 +111,28 @@ impl Run {
             run::run(options, &mut || self.config().map_err(|e| e.to_string())).map_err(failure)
         })?;
         Ok(0)
+    }
+
+    /// What memory may be needed, or why that is not known here; an error where it is more than is allowed.
+    fn memory(&self, config: &Config) -> Result<String, Failure> {
+        let engine = Engine {
+            pack: config.engine.pack.clone(),
+            ..self.engine.clone()
+        };
+        let path = engine.path();
+        let execution = Execution {
+            isa: super::isa_from(config.engine.isa.as_deref())?,
+            threads: 1,
+        };
+        // a configuration can be written where the pack is not
+        let pack = match Pack::open(&path) {
+            Ok(pack) => pack,
+            Err(e) => return Ok(format!("memory: not computed: {e}")),
+        };
+        let need = Need::of(&pack, config, execution).map_err(|e| fail(exit::DATA, e))?;
+        let within = need.within(&config.limits);
+        within.map_err(|why| failure(RunError::Memory(why)))?;
+        Ok(need.to_string())
     }
 
     /// The file with the options over it.
@@ -172,8 +200,10 @@ fn serial(device: &str) -> SerialConfig {
 fn failure(e: RunError) -> Failure {
     let code = match &e {
         RunError::Engine(e) if e.is_missing() => exit::NO_INPUT,
+        // too large for what the configuration allows
+        RunError::Engine(EngineError::Limit(_)) => exit::CONFIG,
         RunError::Engine(_) => exit::DATA,
-        RunError::Prompts(_) | RunError::Task(_) => exit::CONFIG,
+        RunError::Prompts(_) | RunError::Task(_) | RunError::Memory(_) => exit::CONFIG,
         RunError::NoSource => exit::USAGE,
         RunError::Link(_) => exit::CANNOT_CREATE,
         RunError::Sandbox(_) => exit::UNAVAILABLE,

@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use toml::de::{DeTable, DeValue};
 
-use super::follow::TrackConfig;
+use super::{follow::TrackConfig, limits::Limits};
 use crate::{
     capture::config::SourceConfig,
     detect::Settings,
@@ -49,6 +49,8 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
     /// What the process takes away from itself.
     pub sandbox: SandboxConfig,
+    /// How much of everything there may be.
+    pub limits: Limits,
     /// Where reports go.
     pub links: LinkTables,
 }
@@ -315,6 +317,25 @@ impl Config {
         }
         if let Err(why) = self.task.check() {
             return Err((vec!["task"], why));
+        }
+        (self.limits.check()).map_err(|(key, why)| (vec!["limits", key], why))?;
+        (self.limits.specs(&self.prompts.list))
+            .map_err(|why| (vec!["prompts", "list"], format!("has {why}")))?;
+        if let Some(prompt) = self.prompts.list.iter().find(|p| p.text.contains('>')) {
+            let why = format!(
+                "has \"{}\": a prompt inside another is looked for by `tarsier detect` only",
+                prompt.text
+            );
+            return wrong(&["prompts", "list"], &why);
+        }
+        (self.limits.task(&self.task)).map_err(|why| (vec!["task"], format!("has {why}")))?;
+        for socket in &self.links.socket {
+            let (clients, most) = (socket.max_clients, self.limits.clients);
+            if clients > most {
+                let path = socket.path.display();
+                let why = format!("has {path}: max_clients is {clients}; limits.clients is {most}");
+                return wrong(&["links", "socket"], &why);
+            }
         }
         if self.rate.fps.is_some_and(|f| !(f > 0.0 && f <= 1000.0)) {
             return wrong(&["rate", "fps"], "must be above 0 and at most 1000");
