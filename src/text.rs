@@ -286,6 +286,33 @@ impl<S: AsRef<str>> Tokenizer<S> {
     }
 }
 
+/// A text as the encoder reads it: its words in lower case, folded, with one space between. Names are compared by it too, so that
+/// what is one sentence is one name.
+///
+/// A comma, a second space, an accent or an apostrophe changes nothing.
+#[must_use]
+pub fn normalise(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut between = false;
+    for c in text.chars().flat_map(char::to_lowercase) {
+        if vanishes(c) {
+            continue;
+        }
+        if is_separator(c) {
+            between = !out.is_empty();
+            continue;
+        }
+        if std::mem::take(&mut between) {
+            out.push(' ');
+        }
+        match folded(c) {
+            Some(plain) => out.push_str(plain),
+            None => out.push(c),
+        }
+    }
+    out
+}
+
 /// The normalised words of a text, one at a time in one small buffer.
 struct Words<'a> {
     text: std::str::Chars<'a>,
