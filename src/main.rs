@@ -16,16 +16,14 @@ fn main() -> ExitCode {
             return ExitCode::from(if e.use_stderr() { cli::exit::USAGE } else { 0 });
         }
     };
-    let filter = env_logger::Env::new().filter_or("TARSIER_LOG", arguments.log_filter());
-    env_logger::Builder::from_env(filter)
-        .format_timestamp(None)
-        .format_target(false)
-        .init();
-    match cli::run(&arguments, started) {
-        Ok(code) => ExitCode::from(code),
+    cli::logging::start(arguments.log_filter(), arguments.is_service());
+    let code = match cli::run(&arguments, started) {
+        Ok(code) => code,
         Err(failure) => {
             log::error!("{}", failure.message);
-            ExitCode::from(failure.code)
+            failure.code
         }
-    }
+    };
+    log::logger().flush();
+    ExitCode::from(code)
 }
