@@ -27,6 +27,7 @@ mod camera;
 mod detect;
 mod everything;
 mod ground;
+pub(crate) mod logging;
 mod nested;
 mod output;
 mod pack;
@@ -183,6 +184,11 @@ enum Command {
 }
 
 impl Arguments {
+    /// Whether it runs for months, so that what is said again and again is counted instead.
+    pub(crate) const fn is_service(&self) -> bool {
+        matches!(self.command, Command::Run(_))
+    }
+
     /// What is said on stderr if the environment does not say otherwise. A service says what it does; a command only what is wrong.
     pub(crate) fn log_filter(&self) -> &'static str {
         match (&self.command, self.verbose) {

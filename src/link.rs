@@ -12,6 +12,7 @@
 //! | one thread per link, asleep in `poll` | a slow line delays nobody else |
 //! | the loop never waits: a full queue gives up its oldest report, and counts it | the camera sets the pace, not the reader |
 //! | a report is sent whole or not at all | what is cut cannot be told from what is damaged |
+//! | clients are served in turn, and one that sends faster than it is served is not read from | one client's flood is nobody else's delay, and no reply is lost |
 //! | losses are told to the one who lost, before the next report | a robot may act on "nothing seen" only if it knows that nothing is missing |
 //!
 //! Queues are [`heapless::Deque`]s behind a mutex that is held for one push or pop: heapless' own `mpmc` queue is deprecated (a
@@ -35,7 +36,7 @@ use self::{
     text::Sentences,
 };
 use crate::{
-    protocol::{ErrorCode, LinkHealth, Outgoing, Reply, Request},
+    protocol::{Command, ErrorCode, LinkHealth, Outgoing, Reply, Request},
     supervise::{self, Watch},
 };
 
@@ -47,7 +48,32 @@ mod serial;
 mod socket;
 mod text;
 
-pub use config::{LinkConfig, LinkTables, SerialConfig, SocketConfig, TextConfig};
+pub use config::{LinkConfig, LinkTables, Role, SerialConfig, SocketConfig, TextConfig};
+
+/// Memory for each command that a client may have waiting: a line of [`queue::BIG`] bytes, which may take thirty times as much
+/// once it is read, and its reply.
+pub const MAX_CLIENT_BYTES: u64 = 32 * queue::BIG as u64 + (64 << 10);
+
+/// Memory for a command that is as long as a line can be while it is read: its JSON, then its texts.
+pub const MAX_COMMAND_BYTES: u64 = 40 << 20;
+
+/// What one client, and one message, may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkLimits {
+    /// Commands of one client that are read and not yet answered; it is not read from beyond that.
+    pub commands: usize,
+    /// Bytes of a report in JSON; a longer one is lost, which is told.
+    pub report_bytes: usize,
+}
+
+impl Default for LinkLimits {
+    fn default() -> Self {
+        Self {
+            commands: 16,
+            report_bytes: 1 << 20,
+        }
+    }
+}
 
 /// Reports that wait for a line: an older one is worth less than the time it takes.
 const LINE_REPORTS: usize = 2;
@@ -65,6 +91,7 @@ pub struct Links {
     links: Vec<Link>,
     inbox: Arc<Inbox>,
     run: u32,
+    limits: LinkLimits,
     /// Links get numbers that are never used twice: an answer must not go to another link that came after.
     named: u16,
     /// Sockets that systemd passed and no link has taken yet.
@@ -78,20 +105,21 @@ impl Links {
     ///
     /// The socket's path and what the system answered; that no thread can be started.
     pub fn start(configs: &[LinkConfig]) -> io::Result<Self> {
-        Self::start_as(draw(), configs)
+        Self::start_as(draw(), configs, LinkLimits::default())
     }
 
-    /// The same with a number of the caller's for [`run`](Self::run).
+    /// The same with a number of the caller's for [`run`](Self::run), and other limits than the default ones.
     ///
     /// # Errors
     ///
     /// As [`start`](Self::start).
-    pub fn start_as(run: u32, configs: &[LinkConfig]) -> io::Result<Self> {
+    pub fn start_as(run: u32, configs: &[LinkConfig], limits: LinkLimits) -> io::Result<Self> {
         let wanted = |c: &LinkConfig| matches!(c, LinkConfig::Socket(s) if s.activation);
         let mut links = Self {
             links: Vec::new(),
             inbox: Arc::default(),
             run,
+            limits,
             named: 0,
             passed: if configs.iter().any(wanted) {
                 socket::passed()
@@ -146,7 +174,7 @@ impl Links {
             outbox.inherit(known);
         }
         let (shared, inbox) = (Arc::clone(&outbox), Arc::clone(&self.inbox));
-        let (number, run) = (self.named, self.run);
+        let (number, run, limits) = (self.named, self.run, self.limits);
         let watch = Arc::<Watch>::default();
         let (watched, own) = (Arc::clone(&watch), Arc::clone(&shared));
         // begun again after a panic; what had come half is lost with it
@@ -162,7 +190,9 @@ impl Links {
                 // now and not when the thread has begun: who asks after the start must not be told otherwise
                 outbox.gauge.up.store(true, Relaxed);
                 builder.name("socket".into()).spawn(move || {
-                    keep(&mut || socket::run(&mut listener, &shared, &inbox, number, run));
+                    keep(&mut || {
+                        socket::run(&mut listener, &shared, &inbox, (number, run), limits);
+                    });
                 })?
             }
             LinkConfig::Serial(config) => {
@@ -174,7 +204,9 @@ impl Links {
                 );
                 let mut frames = Frames::new(config);
                 builder.name("serial".into()).spawn(move || {
-                    keep(&mut || line::run(&wiring, &mut frames, &shared, &inbox, number, run));
+                    keep(&mut || {
+                        line::run(&wiring, &mut frames, &shared, &inbox, (number, run), limits);
+                    });
                 })?
             }
             LinkConfig::Text(config) => {
@@ -186,7 +218,16 @@ impl Links {
                 );
                 let mut sentences = Sentences::new(config);
                 builder.name("text".into()).spawn(move || {
-                    keep(&mut || line::run(&wiring, &mut sentences, &shared, &inbox, number, run));
+                    keep(&mut || {
+                        line::run(
+                            &wiring,
+                            &mut sentences,
+                            &shared,
+                            &inbox,
+                            (number, run),
+                            limits,
+                        );
+                    });
                 })?
             }
         };
@@ -229,7 +270,12 @@ impl Links {
 
     /// Commands that have come and were not taken yet, without waiting.
     pub fn commands(&self) -> impl Iterator<Item = (Origin, Request)> {
-        std::iter::from_fn(|| self.inbox.take())
+        std::iter::from_fn(|| self.inbox.take(|_| true))
+    }
+
+    /// The next client's oldest command, of those clients whose oldest command is wanted now.
+    pub fn command(&self, wanted: impl Fn(&Command) -> bool) -> Option<(Origin, Request)> {
+        self.inbox.take(|request| wanted(&request.command))
     }
 
     /// Sleeps until a command is there, but not longer than this. Whether one is.
@@ -300,7 +346,7 @@ fn wiring(path: &Path, speed: u32, flow_control: bool, heartbeat_ms: u32) -> Wir
 }
 
 /// A number that another run of the program does not have; the standard library seeds its hash maps from the kernel.
-fn draw() -> u32 {
+pub(crate) fn draw() -> u32 {
     RandomState::new().build_hasher().finish() as u32
 }
 

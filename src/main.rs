@@ -20,11 +20,7 @@ fn main() -> ExitCode {
             return ExitCode::from(if e.use_stderr() { cli::exit::USAGE } else { 0 });
         }
     };
-    let filter = env_logger::Env::new().filter_or("TARSIER_LOG", arguments.log_filter());
-    env_logger::Builder::from_env(filter)
-        .format_timestamp(None)
-        .format_target(false)
-        .init();
+    cli::logging::start(arguments.log_filter(), arguments.is_service());
     supervise::log_panics();
     let command = || {
         supervise::trap("program");
@@ -41,6 +37,7 @@ fn main() -> ExitCode {
             failure.code
         }
     };
+    log::logger().flush();
     cli::stop::obey();
     ExitCode::from(code)
 }

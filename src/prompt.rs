@@ -127,6 +127,8 @@ pub enum PromptError {
     },
     /// No prompt at all, or too many.
     Count(usize),
+    /// It was told to stop before it was done.
+    Stopped,
 }
 
 impl fmt::Display for PromptError {
@@ -150,6 +152,7 @@ impl fmt::Display for PromptError {
                 )
             }
             Self::Sentence { text, source } => write!(f, "sentence \"{text}\": {source}"),
+            Self::Stopped => f.write_str("stopped before all prompts were encoded"),
             Self::Count(0) => f.write_str("no prompts"),
             Self::Count(n) => write!(f, "{n} prompts; a set holds up to {MAX_PROMPTS}"),
         }
@@ -182,6 +185,33 @@ impl PromptSet {
         threshold: Option<f32>,
         mut progress: impl FnMut(usize),
     ) -> Result<Self, PromptError> {
+        Self::encoded_by(
+            requests,
+            vocabulary,
+            &mut |text| encoder.encode(text),
+            objects,
+            threshold,
+            &mut |i| {
+                progress(i);
+                true
+            },
+        )
+    }
+
+    /// The same with rows of sentences from anywhere: of an earlier set, or of an encoder that others use too. `go_on` is asked
+    /// before each request, with its index.
+    ///
+    /// # Errors
+    ///
+    /// [`PromptError`] for the first request that cannot be served; [`PromptError::Stopped`] where `go_on` says no.
+    pub fn encoded_by(
+        requests: &[Request],
+        vocabulary: &Vocabulary,
+        encode: &mut dyn FnMut(&str) -> Result<Row, SentenceError>,
+        objects: Quant,
+        threshold: Option<f32>,
+        go_on: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Self, PromptError> {
         if requests.is_empty() || requests.len() > MAX_PROMPTS {
             return Err(PromptError::Count(requests.len()));
         }
@@ -190,7 +220,9 @@ impl PromptSet {
         let mut thresholds = Vec::with_capacity(count);
         let mut known = std::collections::HashSet::with_capacity(count);
         for (i, request) in requests.iter().enumerate() {
-            progress(i);
+            if !go_on(i) {
+                return Err(PromptError::Stopped);
+            }
             let text = input::clean(request.text()).map_err(|character| PromptError::Control {
                 position: i + 1,
                 character,
@@ -201,7 +233,10 @@ impl PromptSet {
                 return Err(PromptError::Empty { position: i + 1 });
             }
             let found = match request {
-                Request::Sentence(_) => None,
+                // what a word of the user's own means is known, whatever it would be read as
+                Request::Sentence(_) => vocabulary
+                    .find(&normal)
+                    .filter(|&row| vocabulary.entries()[row as usize].origin.is_some()),
                 Request::Name(_) | Request::Either(_) => vocabulary.find(&normal),
             };
             let source = match (found, request) {
@@ -221,12 +256,10 @@ impl PromptSet {
             rows.push(match source {
                 Source::Vocabulary(row) => vocabulary.row(row),
                 Source::Sentence => {
-                    let row = encoder
-                        .encode(text)
-                        .map_err(|source| PromptError::Sentence {
-                            text: text.to_owned(),
-                            source,
-                        })?;
+                    let row = encode(text).map_err(|source| PromptError::Sentence {
+                        text: text.to_owned(),
+                        source,
+                    })?;
                     match vocabulary.nearest_meaning(&row) {
                         Some((nearest, cosine)) => {
                             let name = &vocabulary.entries()[nearest as usize].name;

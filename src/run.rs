@@ -12,6 +12,8 @@
 //! | `run/capture.rs`, `run/mailbox.rs` | the capturing thread, and what lies between it and the loop |
 //! | [`limits`] | what is taken at most |
 //! | `run/engine.rs` | a pack that passed its self-test, or the one before it |
+//! | [`limits`], [`memory`] | how much of everything there may be, and what memory that comes to |
+//! | `run/prepare.rs` | prompt sets, tasks and packs, made beside the loop |
 //! | `run/prompts.rs`, `run/enrol.rs` | the prompt set in use, with its groups and rejects; what is shown becomes one |
 //! | `run/task.rs` | what is made of a frame beside boxes: segments, sentences' objects, all objects |
 //! | `run/follow.rs` | tracks, and where things lie as seen from the camera |
@@ -47,8 +49,9 @@ use self::{
     follow::Follower,
     heat::Governor,
     notify::Manager,
+    prepare::{For, Made, Preparation, Renewal},
     print::Printer,
-    prompts::Prompts,
+    prompts::{Change, Draft, Prompts},
     recover::Strikes,
     sandbox::Walls,
     signals::Signals,
@@ -83,8 +86,10 @@ mod heat;
 pub mod host;
 pub mod limits;
 mod mailbox;
+pub mod memory;
 mod notify;
 mod obey;
+mod prepare;
 mod print;
 mod prompts;
 mod recover;
@@ -133,6 +138,8 @@ pub enum RunError {
     Prompts(String),
     /// The configured task is refused.
     Task(String),
+    /// More memory may be needed than the configuration allows.
+    Memory(String),
     /// No source is configured.
     NoSource,
     /// The source ended without one frame.
@@ -149,6 +156,8 @@ pub enum RunError {
     Output(String),
     /// A part fails again and again: it would go on blind.
     Blind(String),
+    /// A signal came before it had started: nothing is wrong.
+    Stopped(&'static str),
 }
 
 impl fmt::Display for RunError {
@@ -157,6 +166,7 @@ impl fmt::Display for RunError {
             Self::Engine(e) => e.fmt(f),
             Self::Prompts(why) => f.write_str(why),
             Self::Task(why) => write!(f, "task: {why}"),
+            Self::Memory(why) => f.write_str(why),
             Self::NoSource => f.write_str("no source: give [source] or --source"),
             Self::NoFrame(why) => f.write_str(why),
             Self::Link(e) => write!(f, "link: {e}"),
@@ -167,6 +177,7 @@ impl fmt::Display for RunError {
                 write!(f, "cannot write reports to standard output: {why}")
             }
             Self::Blind(why) => write!(f, "it would go on blind: {why}"),
+            Self::Stopped(signal) => write!(f, "{signal} before it had started"),
         }
     }
 }
@@ -192,7 +203,20 @@ pub type Reload<'a> = dyn FnMut() -> Result<Config, String> + Send + 'a;
 /// without one good frame ([`RunError::NoFrame`]), reports that can be written nowhere
 /// ([`RunError::Output`]), and a part that fails again and again ([`RunError::Blind`]).
 pub fn run(options: Options, reload: &mut Reload<'_>) -> Result<(), RunError> {
-    Runner::start(options)?.run(reload)
+    match Runner::start(options) {
+        Ok(runner) => runner.run(reload),
+        Err(RunError::Stopped(signal)) => {
+            log::info!("stopping: {signal}");
+            Ok(())
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// The prompt set that a configuration asks for.
+fn draft_of(config: &Config, fallback: &[&str]) -> Draft {
+    let prompts = &config.prompts;
+    Draft::of(&prompts.list, (prompts.threshold, prompts.iou), fallback)
 }
 
 /// Everything that the loop owns.
@@ -233,6 +257,8 @@ struct Runner {
     once: u32,
     /// Boxes that wait for a frame.
     enrolments: Vec<Enrolment>,
+    /// What is being made beside the loop.
+    preparing: Option<Preparation>,
     rate_fps: Option<f32>,
     region: Option<Crop>,
     /// When the next frame may be looked at.
@@ -292,18 +318,37 @@ impl Runner {
         let source = config.source.clone().ok_or(RunError::NoSource)?;
         let signals = Signals::new().map_err(RunError::System)?;
         log::info!("starting");
-        let (mut engine, fault) =
+        let limits = &config.limits;
+        let (engine, fault) =
             Engine::open_or_previous(&path, execution, settings(&config), &config)
                 .map_err(RunError::Engine)?;
-        let prompts = Prompts::new(&config.prompts, &default_prompts, &mut engine)
-            .map_err(|(_, why)| RunError::Prompts(why))?;
-        let task = Task::new(&config.task, &mut engine).map_err(|(_, why)| RunError::Task(why))?;
-        // the same recording gives the same bytes: there is no other run to tell it from
-        let links = if source.recorded() {
-            Links::start_as(0, &config.links.all())
-        } else {
-            Links::start(&config.links.all())
+        if limits.memory.is_some() {
+            memory::Need::of(&engine.pack, &config, execution)
+                .and_then(|need| need.within(limits))
+                .map_err(RunError::Memory)?;
+        }
+        let kit = engine.kit(limits);
+        let manager = std::cell::RefCell::new(Manager::new());
+        let stop = || {
+            manager.borrow_mut().starting();
+            signals.stop().is_some()
         };
+        let refused = |why, wrong: fn(String) -> RunError| match signals.stop() {
+            Some(signal) => RunError::Stopped(signal),
+            None => wrong(why),
+        };
+        let prompts = draft_of(&config, &default_prompts)
+            .make(&kit, &stop)
+            .map_err(|(_, why)| refused(why, RunError::Prompts))?;
+        let task = Task::new(&config.task, &kit, &stop)
+            .map_err(|(_, why)| refused(why, RunError::Task))?;
+        // the same recording gives the same bytes: there is no other run to tell it from
+        let run = if source.recorded() {
+            0
+        } else {
+            crate::link::draw()
+        };
+        let links = Links::start_as(run, &config.links.all(), limits.of_links());
         let links = links.map_err(RunError::Link)?;
         let printer = if print {
             Some(Printer::start().map_err(RunError::System)?)
@@ -325,7 +370,7 @@ impl Runner {
             links,
             printer,
             signals,
-            manager: Manager::new(),
+            manager: manager.into_inner(),
             decoder: Decoder::new(limit),
             report: Report::new(0, SystemTime::UNIX_EPOCH, Size::new(0, 0)),
             extras: Extras::default(),
@@ -341,6 +386,7 @@ impl Runner {
             dropped: Drops::default(),
             once: 0,
             enrolments: Vec::new(),
+            preparing: None,
             rate_fps: config.rate.fps,
             region: crop(&config),
             due: now,
@@ -368,7 +414,7 @@ impl Runner {
             runner.stand("pack", text);
         }
         runner.tell_words();
-        runner.engine.encoder.save();
+        runner.engine.save();
         runner.confine(walls)?;
         runner.manager.ready();
         Ok(runner)
@@ -407,7 +453,8 @@ impl Runner {
                 Err(panic) => self.recover(&*panic),
             }
         }
-        self.engine.encoder.save();
+        self.preparing = None;
+        self.engine.save();
         self.settle();
         self.manager.stopping();
         self.strikes.end()?;
@@ -416,7 +463,8 @@ impl Runner {
 
     /// Once round. Why a source that ended was none.
     fn turn(&mut self, reload: &mut Reload<'_>) -> Option<String> {
-        if self.signals.take_reload() {
+        self.finish_preparation();
+        if self.preparing.is_none() && self.signals.take_reload() {
             self.reload(reload);
         }
         self.obey();
@@ -478,52 +526,12 @@ impl Runner {
         supervise::trap("inference");
         self.report.detections.clear();
         self.report.dropped = 0;
-        let version = self.prompts.version();
-        let (size, part) = match self.decoder.frame(picture, self.region) {
-            Ok((frame, size, part)) => {
-                if !self.enrolments.is_empty() {
-                    let (engine, prompts) = (&mut self.engine, &mut self.prompts);
-                    let waiting = &mut self.enrolments;
-                    for (to, reply) in enrol::look(waiting, &frame, (size, part), engine, prompts) {
-                        self.links.reply(to, reply);
-                    }
-                }
-                self.barren.good();
-                let set = self.prompts.set_in_use();
-                self.engine.pipeline.keep_places(self.follower.follows());
-                if let Err(e) = self.engine.pipeline.detect(&frame, set, &mut self.report) {
-                    self.dropped.failed += 1;
-                    self.fault("inference", e.to_string());
-                    if self.prompts.version() != version {
-                        self.tell_prompts();
-                    }
-                    return;
-                }
-                let at = (part.x as f32, part.y as f32);
-                let (task, engine) = (&mut self.task, &mut self.engine);
-                if let Err(e) = task.look(&frame, at, engine, &mut self.extras) {
-                    self.fault("task", e.to_string());
-                }
-                (size, part)
-            }
-            Err(e) => {
-                match e {
-                    PictureError::Outside { .. } => {
-                        self.barren.good();
-                        self.dropped.failed += 1;
-                    }
-                    _ => {
-                        self.barren.damaged(picture.bytes.len());
-                        self.dropped.damaged += 1;
-                    }
-                }
-                self.fault("source", e.to_string());
-                return;
-            }
-        };
-        if self.prompts.version() != version {
-            self.tell_prompts();
-        }
+        // lent, so that what a frame shows can change the prompts while it is there
+        let other = Decoder::new(self.pixels());
+        let mut decoder = std::mem::replace(&mut self.decoder, other);
+        let seen = self.see(picture, &mut decoder);
+        self.decoder = decoder;
+        let Some((size, part)) = seen else { return };
         if self.condition.paused() && self.once == 0 {
             // it was looked at for a box only
             return;
@@ -549,6 +557,46 @@ impl Runner {
         self.condition.set(Cause::CameraLost, None);
         self.condition.set(Cause::NoPicture, None);
         self.pace(began, inference);
+    }
+
+    /// Detects in a picture, and makes of it what the task wants: its size and the part that was looked at, if that went well.
+    fn see(&mut self, picture: &Picture, decoder: &mut Decoder) -> Option<(Size, Crop)> {
+        match decoder.frame(picture, self.region) {
+            Ok((frame, size, part)) => {
+                if !self.enrolments.is_empty() && self.preparing.is_none() {
+                    let objects = self.engine.pipeline.objects_in(&frame);
+                    self.show(&objects, (size, part));
+                }
+                let set = self.prompts.set_in_use();
+                self.engine.pipeline.keep_places(self.follower.follows());
+                self.barren.good();
+                if let Err(e) = self.engine.pipeline.detect(&frame, set, &mut self.report) {
+                    self.dropped.failed += 1;
+                    self.fault("inference", e.to_string());
+                    return None;
+                }
+                let at = (part.x as f32, part.y as f32);
+                let (task, engine) = (&mut self.task, &mut self.engine);
+                if let Err(e) = task.look(&frame, at, engine, &mut self.extras) {
+                    self.fault("task", e.to_string());
+                }
+                Some((size, part))
+            }
+            Err(e) => {
+                match e {
+                    PictureError::Outside { .. } => {
+                        self.barren.good();
+                        self.dropped.failed += 1;
+                    }
+                    _ => {
+                        self.barren.damaged(picture.bytes.len());
+                        self.dropped.damaged += 1;
+                    }
+                }
+                self.fault("source", e.to_string());
+                None
+            }
+        }
     }
 
     /// Gives the detections of a report their tracks and directions.
@@ -825,15 +873,19 @@ impl Runner {
         self.standing.retain(|(standing, _)| *standing != part);
     }
 
-    /// Takes over a new configuration, or refuses all of it.
+    /// Begins to take over a new configuration, or refuses all of it.
     fn reload(&mut self, reload: &mut Reload<'_>) {
-        let refused = match reload() {
-            Ok(config) => self.reconfigure(config).err(),
-            Err(why) => Some(why),
-        };
-        match refused {
-            None => log::info!("configuration reloaded"),
-            Some(why) => {
+        match reload() {
+            Ok(config) => self.reconfigure(config),
+            Err(why) => self.tell_reload(Err(why)),
+        }
+    }
+
+    /// That the configuration was taken over, or why it was not.
+    fn tell_reload(&mut self, done: Result<(), String>) {
+        match done {
+            Ok(()) => log::info!("configuration reloaded"),
+            Err(why) => {
                 self.faults.remove("configuration");
                 let text = format!("{why}; the one before goes on");
                 self.fault("configuration", text);
@@ -841,53 +893,73 @@ impl Runner {
         }
     }
 
-    fn reconfigure(&mut self, new: Config) -> Result<(), String> {
+    /// Has prepared what another configuration changes in pack, prompts and task; [`take_over`](Self::take_over) does the rest.
+    fn reconfigure(&mut self, new: Config) {
         let anew = self.pack_file_changed
             || self.engine.words_changed()
             || new.prompts.words != self.config.prompts.words
             || new.prompts.cache != self.config.prompts.cache;
         if new == self.config && !anew {
-            return Ok(());
+            return self.tell_reload(Ok(()));
         }
-        let source = new.source.clone().ok_or("no source")?;
-        // first what can fail, into new values; then the rest, which cannot
+        if new.source.is_none() {
+            return self.tell_reload(Err("no source".into()));
+        }
         let path = match &new.engine.pack {
             Some(path) if new.engine.pack != self.config.engine.pack => path.clone(),
             _ => self.path.clone(),
         };
-        let mut engine = if path != self.path || settings(&new) != settings(&self.config) || anew {
-            let made = Engine::open(&path, self.execution, settings(&new), &new);
-            let mut made = made.map_err(|e| e.to_string())?;
-            made.adopt(&self.engine);
-            Some(made)
-        } else {
-            None
-        };
-        let mut prompts = None;
-        if engine.is_some() || new.prompts != self.config.prompts {
-            let by = engine.as_mut().unwrap_or(&mut self.engine);
-            let made = if new.prompts.list == self.config.prompts.list
-                && new.prompts.threshold == self.config.prompts.threshold
-            {
+        let engine = path != self.path || settings(&new) != settings(&self.config) || anew;
+        let was = &self.config;
+        let draft = (engine || new.prompts != was.prompts).then(|| {
+            let same = new.prompts.list == was.prompts.list
+                && new.prompts.threshold == was.prompts.threshold;
+            if same {
                 // what commands changed stays
-                self.prompts.made_again(new.prompts.iou, by)
+                self.prompts.draft(Change::Again(new.prompts.iou))
             } else {
-                self.prompts
-                    .reconfigured(&new.prompts, &self.default_prompts, by)
-            };
-            prompts = Some(made.map_err(|(_, why)| why)?);
-        }
-        let mut task = None;
-        if engine.is_some() || new.task != self.config.task {
+                draft_of(&new, &self.default_prompts)
+            }
+        });
+        let task = (engine || new.task != was.task).then(|| {
             // what a command set stays, unless the configuration's own changed
-            let spec = if new.task == self.config.task {
-                self.task.spec()
-            } else {
-                &new.task
-            };
-            let by = engine.as_mut().unwrap_or(&mut self.engine);
-            task = Some(Task::new(spec, by).map_err(|(_, why)| format!("task: {why}"))?);
+            let same = new.task == was.task;
+            if same { self.task.spec() } else { &new.task }.clone()
+        });
+        if !engine && draft.is_none() && task.is_none() {
+            let done = self.take_over(new, Renewal::default());
+            return self.tell_reload(done);
         }
+        let (kit, execution) = (self.engine.kit(&new.limits), self.execution);
+        let shown = self.engine.keepsake();
+        let config = Box::new(new.clone());
+        let work = move |stop: &dyn Fn() -> bool| {
+            let mut renewal = Renewal::default();
+            let mut kit = kit;
+            if engine {
+                let opened = Engine::open(&path, execution, settings(&new), &new);
+                let mut opened =
+                    opened.map_err(|e| (crate::protocol::ErrorCode::Failed, e.to_string()))?;
+                opened.adopt(&shown);
+                kit = opened.kit(&new.limits);
+                renewal.engine = Some((opened, path));
+            }
+            renewal.prompts = draft.map(|draft| draft.make(&kit, stop)).transpose()?;
+            let task = task.map(|spec| Task::new(&spec, &kit, stop));
+            renewal.task = task
+                .transpose()
+                .map_err(|(code, why)| (code, format!("task: {why}")))?;
+            Ok(Made::Renewal(Box::new(renewal)))
+        };
+        if let Err((_, why)) = self.prepare(For::Configuration(config), work) {
+            self.tell_reload(Err(why));
+        }
+    }
+
+    /// Takes over a new configuration with what was prepared of it, or refuses all of it.
+    fn take_over(&mut self, new: Config, renewal: Renewal) -> Result<(), String> {
+        // first what can fail, into new values; then the rest, which cannot
+        let source = new.source.clone().ok_or("no source")?;
         let limit = new.limits.pixels_of(&source);
         let same = self.config.source.as_ref().filter(|old| **old == source);
         let restarted = if same.is_some_and(|old| self.config.limits.pixels_of(old) == limit) {
@@ -909,20 +981,7 @@ impl Runner {
             })?;
         }
 
-        if let Some(engine) = engine {
-            (self.engine, self.path) = (engine, path);
-            self.follower.forget_looks();
-            self.lift("pack");
-            self.pack_file_as_read();
-            self.tell_words();
-        }
-        if let Some(task) = task {
-            self.task = task;
-        }
-        if let Some(prompts) = prompts {
-            self.prompts = prompts;
-            self.tell_prompts();
-        }
+        self.renew(renewal);
         if let Some(capture) = restarted {
             self.dropped = self.drops();
             self.capture = capture;
@@ -938,9 +997,12 @@ impl Runner {
         self.follower.configure(&new);
         self.next.telemetry = Instant::now() + seconds(new.telemetry.period_s);
         let (was, is) = (&self.config.engine, &new.engine);
-        if (&was.isa, was.threads) != (&is.isa, is.threads) || self.config.sandbox != new.sandbox {
+        if (&was.isa, was.threads) != (&is.isa, is.threads)
+            || self.config.sandbox != new.sandbox
+            || self.config.limits.of_links() != new.limits.of_links()
+        {
             log::warn!(
-                "isa, threads and sandbox are as at the start until the program is started again"
+                "isa, threads, sandbox and the links' limits are as at the start until the program is started again"
             );
         }
         self.config = new;

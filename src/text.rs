@@ -29,6 +29,8 @@
 use std::cmp::Ordering;
 use std::fmt;
 
+use crate::input;
+
 /// How many tokens the sentence encoder reads; later ones are dropped and reported.
 pub const MAX_TOKENS: usize = 32;
 
@@ -286,6 +288,33 @@ impl<S: AsRef<str>> Tokenizer<S> {
     }
 }
 
+/// A text as the encoder reads it: its words in lower case, folded, with one space between. Names are compared by it too, so that
+/// what is one sentence is one name.
+///
+/// A comma, a second space, an accent or an apostrophe changes nothing.
+#[must_use]
+pub fn normalise(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut between = false;
+    for c in text.chars().flat_map(char::to_lowercase) {
+        if vanishes(c) {
+            continue;
+        }
+        if is_separator(c) {
+            between = !out.is_empty();
+            continue;
+        }
+        if std::mem::take(&mut between) {
+            out.push(' ');
+        }
+        match folded(c) {
+            Some(plain) => out.push_str(plain),
+            None => out.push(c),
+        }
+    }
+    out
+}
+
 /// The normalised words of a text, one at a time in one small buffer.
 struct Words<'a> {
     text: std::str::Chars<'a>,
@@ -331,12 +360,13 @@ impl<'a> Words<'a> {
     }
 }
 
-/// Apostrophes, and accents that stand after their letter.
+/// Apostrophes, accents that stand after their letter, and what has neither width nor shape.
 fn vanishes(c: char) -> bool {
-    matches!(
-        c,
-        '\'' | '`' | '\u{b4}' | '\u{2018}' | '\u{2019}' | '\u{300}'..='\u{36f}'
-    )
+    input::invisible(c)
+        || matches!(
+            c,
+            '\'' | '`' | '\u{b4}' | '\u{2018}' | '\u{2019}' | '\u{300}'..='\u{36f}'
+        )
 }
 
 /// The plain spelling of an accented Latin letter.

@@ -341,23 +341,202 @@ fn commands_are_answered_to_the_client_that_gave_them_and_to_no_other() {
 }
 
 #[test]
-fn more_commands_than_can_wait_are_told_so() {
+fn a_client_that_sends_faster_than_it_is_served_is_not_read_from_and_loses_no_reply() {
+    const COMMANDS: u64 = 3000;
     let folder = Folder::new();
     let path = folder.path("socket");
     let main = Loop::new(&[LinkConfig::Socket(socket(&path))]);
     let mut reader = Reader::connect(&path);
     reader.expect("hello");
-    for id in 0..80 {
-        reader.send(&format!(r#"{{"id":{id},"command":"pause"}}"#));
+    let mut writer = reader.stream.try_clone().expect("a second handle");
+    let sending = std::thread::spawn(move || {
+        for id in 0..COMMANDS {
+            // some of them are none
+            let name = if id % 3 == 0 { "nonsense" } else { "pause" };
+            writeln!(writer, r#"{{"id":{id},"command":"{name}"}}"#).expect("it is read, some time");
+        }
+    });
+    until("some have come", || main.links.health()[0].commands > 4);
+    std::thread::sleep(Duration::from_millis(100));
+    let taken = main.links.health()[0].commands;
+    assert!(taken <= 16, "{taken} were read though none was answered");
+    let serving = std::thread::spawn(move || {
+        let mut served = 0;
+        let end = Instant::now() + PATIENCE;
+        while served < 2000 && Instant::now() < end {
+            served += main.answer().len();
+        }
+        (main, served)
+    });
+    let mut ids: Vec<u64> = (0..COMMANDS)
+        .map(|_| reader.expect("reply")["id"].as_u64().expect("an id"))
+        .collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (0..COMMANDS).collect::<Vec<_>>());
+    sending.join().expect("all sent");
+    let (main, served) = serving.join().expect("all served");
+    assert_eq!(served, 2000);
+    let health = &main.links.health()[0];
+    assert_eq!((health.commands, health.garbled), (2000, 1000));
+}
+
+#[test]
+fn a_serial_line_that_sends_faster_than_it_is_served_loses_no_reply_either() {
+    let folder = Folder::new();
+    let mut wire = Wire::new(&folder);
+    let main = Loop::new(&[LinkConfig::Serial(serial(&wire.path))]);
+    wire.expect(Kind::Event);
+    let mut sent = Vec::new();
+    for id in 0..60 {
+        sent.extend(wire.command(&format!(r#"{{"id":{id},"command":"pause"}}"#)));
     }
-    for id in 64..80 {
-        let reply = reader.expect("reply");
-        assert_eq!(
-            (&reply["id"], &reply["error"]["name"]),
-            (&json!(id), &json!("busy"))
-        );
+    wire.master
+        .write_all(&sent)
+        .expect("the driver holds that much");
+    let (mut served, mut ids) = (0, Vec::new());
+    until("all are answered", || {
+        served += main.answer().len();
+        wire.receive(Duration::from_millis(5));
+        ids = wire
+            .frames
+            .iter()
+            .filter(|f| f.0 == Kind::Reply)
+            .map(|f| f.2[0])
+            .collect();
+        ids.len() == 60
+    });
+    assert_eq!(served, 60);
+    assert!(ids.is_sorted() && ids[59] == 59);
+}
+
+#[test]
+fn a_client_that_shuts_its_writing_side_down_gets_its_answers_and_then_the_end() {
+    let folder = Folder::new();
+    let path = folder.path("socket");
+    let main = Loop::new(&[LinkConfig::Socket(socket(&path))]);
+    let mut reader = Reader::connect(&path);
+    reader.expect("hello");
+    reader.send(r#"{"id":1,"command":"pause"}"#);
+    reader.send(r#"{"id":2,"command":"pause"}"#);
+    reader
+        .stream
+        .shutdown(std::net::Shutdown::Write)
+        .expect("shut down");
+    std::thread::sleep(Duration::from_millis(50));
+    let mut served = 0;
+    until("both have come", || {
+        served += main.answer().len();
+        served == 2
+    });
+    assert_eq!(reader.expect("reply")["id"], 1);
+    assert_eq!(reader.expect("reply")["id"], 2);
+    assert_eq!(reader.line(), None, "and the door is closed");
+    until("its place is free", || main.links.health()[0].clients == 0);
+
+    // and one that is gone altogether is obeyed all the same
+    let mut reader = Reader::connect(&path);
+    reader.send(r#"{"id":3,"command":"resume"}"#);
+    drop(reader);
+    until("it has come", || main.answer() == [Command::Resume {}]);
+    until("its place is free", || main.links.health()[0].clients == 0);
+}
+
+#[test]
+fn who_may_only_read_may_ask_and_not_command() {
+    let folder = Folder::new();
+    let path = folder.path("socket");
+    let own = fs::metadata(folder.path("")).expect("a folder").uid();
+    let mut read = socket(&path);
+    read.role = tarsier::link::Role::Read;
+    let mut main = Loop::new(&[LinkConfig::Socket(read.clone())]);
+    let mut reader = Reader::connect(&path);
+    reader.expect("hello");
+    reader.send(r#"{"id":1,"command":"pause"}"#);
+    let reply = reader.expect("reply");
+    assert_eq!(
+        (&reply["id"], &reply["error"]["name"]),
+        (&json!(1), &json!("denied"))
+    );
+    assert!(main.answer().is_empty());
+    reader.send(r#"{"id":2,"command":"hello"}"#);
+    until("the question", || main.answer() == [Command::Hello {}]);
+    assert_eq!(reader.expect("reply")["ok"], true);
+    main.report(1);
+    reader.expect("report");
+    drop(main);
+    // but for those who are named
+    read.command_uids = vec![own];
+    let main = Loop::new(&[LinkConfig::Socket(read)]);
+    let mut reader = Reader::connect(&path);
+    reader.send(r#"{"id":1,"command":"pause"}"#);
+    until("the command", || main.answer() == [Command::Pause {}]);
+}
+
+#[test]
+fn silent_clients_do_not_hold_the_last_places() {
+    let folder = Folder::new();
+    let path = folder.path("socket");
+    let config = SocketConfig {
+        max_clients: 4,
+        ..socket(&path)
+    };
+    let main = Loop::new(&[LinkConfig::Socket(config)]);
+    let mut readers: Vec<Reader> = (0..4).map(|_| Reader::connect(&path)).collect();
+    readers.iter_mut().for_each(|r| drop(r.expect("hello")));
+    let mut fifth = Reader::connect(&path);
+    let why = fifth.expect("reply")["error"]["text"].clone();
+    assert!(
+        why.as_str()
+            .is_some_and(|w| w.contains("4 are connected, up to 4")),
+        "{why}"
+    );
+    // the last one says nothing: its place is free some seconds later, the others stay
+    let told = readers[3].expect("reply");
+    assert_eq!(told["error"]["name"], "denied", "{told}");
+    assert_eq!(readers[3].line(), None);
+    let mut speaker = Reader::connect(&path);
+    speaker.expect("hello");
+    speaker.send(r#"{"id":1,"command":"pause"}"#);
+    until("the command", || !main.answer().is_empty());
+    assert_eq!(speaker.expect("reply")["id"], 1);
+    assert_eq!(main.links.health()[0].clients, 4);
+}
+
+#[test]
+fn a_squatted_path_whose_listener_lets_nobody_in_is_refused_at_once() {
+    let folder = Folder::new();
+    let path = folder.path("socket");
+    let _squatter = full_listener(&path);
+    let began = Instant::now();
+    let error = Links::start(&[LinkConfig::Socket(socket(&path))]).expect_err("it is served");
+    assert!(
+        error.to_string().contains("another program serves it"),
+        "{error}"
+    );
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+/// A listener whose queue is full, and those that wait in it.
+fn full_listener(path: &Path) -> Vec<OwnedFd> {
+    use rustix::net::{
+        AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
+    };
+    let new = || {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).expect("a socket")
+    };
+    let address = SocketAddrUnix::new(path).expect("an address");
+    let listener = new();
+    bind(&listener, &address).expect("bound");
+    listen(&listener, 1).expect("it listens");
+    let mut all = vec![listener];
+    loop {
+        let client = new();
+        if connect(&client, &address).is_err() {
+            return all;
+        }
+        all.push(client);
     }
-    assert_eq!(main.answer().len(), 64);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use tarsier::{
         program::Executor,
     },
     pipeline::StageTimes,
+    run::{config::Config, memory::Need},
     scene::Report,
 };
 
@@ -84,6 +85,8 @@ struct Measured {
     /// From the start of the process to the end of the first frame.
     first: Duration,
     peak_rss_kb: Option<u64>,
+    /// What `run` may need with this pack and default limits.
+    limit_bytes: u64,
     /// Of each graph, its operators.
     operators: Vec<Vec<Operator>>,
 }
@@ -181,6 +184,8 @@ impl Bench {
             false => Vec::new(),
         };
         let manifest = opened.pack.manifest();
+        // before anything is opened again only to be counted
+        let peak_rss_kb = host::peak_rss_kb();
         Ok(Measured {
             pack: format!("{} {}", manifest.name, manifest.version),
             execution,
@@ -196,7 +201,10 @@ impl Bench {
                 .sum(),
             loaded,
             first: first.unwrap_or_default(),
-            peak_rss_kb: host::peak_rss_kb(),
+            peak_rss_kb,
+            limit_bytes: Need::of(&opened.pack, &Config::default(), execution)
+                .map_err(|e| fail(exit::DATA, e))?
+                .bytes(),
             operators,
         })
     }

@@ -8,7 +8,7 @@ use tarsier::{
     graph::op::Execution,
     ground::Grounding,
     input,
-    prompt::{Row, vocabulary::normalise},
+    prompt::Row,
     report::grounding::GroundingWriter,
     scene::{Detection, Report},
 };
@@ -141,10 +141,8 @@ fn found(answers: &[Grounding], report: &mut Report) {
 fn encode(opened: &Opened, sentences: &[String]) -> Result<Vec<Row>, Failure> {
     let mut encoder = opened.encoder()?;
     let row = |text: &String| {
-        let words = &opened.vocabulary;
-        let found = words.find(&normalise(text));
-        if let Some(own) = found.filter(|&row| words.entries()[row as usize].origin.is_some()) {
-            return Ok(words.row(own));
+        if let Some(own) = opened.vocabulary.own(text) {
+            return Ok(own);
         }
         let encoded = encoder.encode(text);
         encoded.map_err(|e| fail(exit::USAGE, format!("sentence \"{text}\": {e}")))

@@ -9,6 +9,7 @@ use tarsier::{
     graph::op::{Execution, Graph, hosted_operators},
     pack::{Pack as Opened, PackError},
     prompt::vocabulary::Vocabulary,
+    run::{config::Config, memory::Need},
 };
 
 use super::{Failure, Lines, code_of, exit, fail, isa_from, open_pack, progress};
@@ -206,6 +207,8 @@ fn inspect(pack: &Opened, ops: bool, lines: &mut Lines) -> Result<(), Failure> {
             }
         }
     }
+    let need = Need::of(pack, &Config::default(), execution).map_err(|e| data(&e))?;
+    lines.line(format!("\nof `tarsier run` with default limits, {need}"))?;
     let vocabulary = Vocabulary::open(pack).map_err(|e| data(&e))?;
     let synonyms: usize = vocabulary.entries().iter().map(|e| e.synonyms.len()).sum();
     let things = vocabulary.entries().iter().filter(|e| e.thing).count();

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use tarsier::{
     capture::config::SourceConfig,
+    graph::op::Execution,
     link::{SerialConfig, SocketConfig},
+    pack::Pack,
     protocol::PromptSpec,
     run::{
         self, EngineError, Options, RunError,
         check::{self, Finding},
         config::{Config, ConfigError},
+        memory::Need,
         sandbox::Walls,
     },
 };
@@ -117,11 +120,12 @@ impl Run {
         Ok(0)
     }
 
-    /// Says what is right and what could not be looked at.
+    /// Says what is right, what could not be looked at, and how much memory may be needed.
     fn check(&self, config: &Config, pack: &Path, engine: &Engine) -> Result<u8, Failure> {
         let name = self.config.as_ref().map(|p| p.display().to_string());
         let name = name.unwrap_or_else(|| "options".into());
         let prompts: Vec<&str> = COCO_80.split(',').collect();
+        let memory = self.memory(config)?;
         let found = engine.in_team(|execution| {
             let found = check::check(config, pack, execution, &prompts);
             found.map_err(|e| failure(e).of(&name))
@@ -134,8 +138,31 @@ impl Run {
             })?;
         }
         out.line(format!("{name}: ok"))?;
+        out.line(memory)?;
         out.finish()?;
         Ok(0)
+    }
+
+    /// What memory may be needed, or why that is not known here; an error where it is more than is allowed.
+    fn memory(&self, config: &Config) -> Result<String, Failure> {
+        let engine = Engine {
+            pack: config.engine.pack.clone(),
+            ..self.engine.clone()
+        };
+        let path = engine.path();
+        let execution = Execution {
+            isa: super::isa_from(config.engine.isa.as_deref())?,
+            threads: 1,
+        };
+        // a configuration can be written where the pack is not
+        let pack = match Pack::open(&path) {
+            Ok(pack) => pack,
+            Err(e) => return Ok(format!("memory: not computed: {e}")),
+        };
+        let need = Need::of(&pack, config, execution).map_err(|e| fail(exit::DATA, e))?;
+        let within = need.within(&config.limits);
+        within.map_err(|why| failure(RunError::Memory(why)))?;
+        Ok(need.to_string())
     }
 
     /// The file with the options over it.
@@ -203,9 +230,11 @@ fn serial(device: &str) -> SerialConfig {
 fn failure(e: RunError) -> Failure {
     let code = match &e {
         RunError::Engine(e) if e.is_missing() => exit::NO_INPUT,
-        RunError::Engine(EngineError::Exposed(..)) | RunError::Device(_) => exit::CONFIG,
+        // too large for what the configuration allows, or open to others
+        RunError::Engine(EngineError::Exposed(..) | EngineError::Limit(_))
+        | RunError::Device(_) => exit::CONFIG,
         RunError::Engine(_) => exit::DATA,
-        RunError::Prompts(_) | RunError::Task(_) => exit::CONFIG,
+        RunError::Prompts(_) | RunError::Task(_) | RunError::Memory(_) => exit::CONFIG,
         RunError::NoSource => exit::USAGE,
         RunError::NoFrame(_) => exit::DATA,
         RunError::Link(_) => exit::CANNOT_CREATE,

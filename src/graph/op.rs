@@ -45,6 +45,17 @@ pub enum GraphError {
         /// The section.
         section: String,
     },
+    /// A program is larger than any that is run.
+    Size {
+        /// The graph.
+        graph: String,
+        /// What there is too much of.
+        what: &'static str,
+        /// How much it has.
+        found: u64,
+        /// How much it may have.
+        most: u64,
+    },
 }
 
 impl fmt::Display for GraphError {
@@ -52,6 +63,12 @@ impl fmt::Display for GraphError {
         match self {
             Self::Tract { graph, source } => write!(f, "graph {graph}: {source:#}"),
             Self::Program { graph, source } => write!(f, "graph {graph}: {source}"),
+            Self::Size {
+                graph,
+                what,
+                found,
+                most,
+            } => write!(f, "graph {graph}: {found} {what}; up to {most} are run"),
             Self::Weights { graph, section } => write!(
                 f,
                 "graph {graph} wants section {section}, which the pack does not have"
@@ -300,6 +317,12 @@ impl OpState for Running {
     }
 }
 
+/// Most operations of a program: the largest of our own has some two hundred.
+pub const MAX_OPERATIONS: usize = 4096;
+
+/// Most multiply-accumulates of a program: half a minute on the slowest board.
+pub const MAX_MACS: u64 = 20_000_000_000;
+
 /// A graph of the pack in a tract plan, ready to run.
 pub struct Graph {
     name: String,
@@ -354,6 +377,19 @@ impl Graph {
                 graph: name.to_owned(),
                 section: op.parsed.weights.clone(),
             })?;
+            let within = |what, found: u64, most: u64| {
+                if found <= most {
+                    return Ok(());
+                }
+                Err(GraphError::Size {
+                    graph: name.to_owned(),
+                    what,
+                    found,
+                    most,
+                })
+            };
+            let operations = op.parsed.program.operations.len() as u64;
+            within("operations", operations, MAX_OPERATIONS as u64)?;
             // here and not in the plan, for an error that names the program; tract would wrap it
             let executor =
                 Executor::new((*op.parsed.program).clone(), &weights).map_err(|source| {
@@ -362,6 +398,10 @@ impl Graph {
                         source,
                     }
                 })?;
+            // of a program that was checked: its sizes are those of its arena
+            let macs = op.parsed.program.operations.iter().map(|o| o.macs());
+            let macs = macs.fold(0_u64, u64::saturating_add);
+            within("multiply-accumulates", macs, MAX_MACS)?;
             found = Some((Arc::clone(&op.parsed.program), weights.clone()));
             let ports = op.parsed.program.outputs.iter();
             let outputs = ports

@@ -1,4 +1,11 @@
-//! One client of a socket: what waits for it, what it lost, what it is saying.
+//! One client of a socket: what waits for it, what it lost, what it is saying, and what it is still owed.
+//!
+//! | state | what is done |
+//! |---|---|
+//! | it sends faster than it is answered | it is not read from until it has room again; no reply is lost |
+//! | it does not read | it loses reports and events, which are counted; replies wait, and it is read no further |
+//! | it shut its writing side down | it is sent the answers that it is owed, then the connection is closed |
+//! | it is gone | what it sent before is obeyed, and its place is free when that is done |
 
 use std::{
     collections::VecDeque,
@@ -8,82 +15,165 @@ use std::{
         unix::net::UnixStream,
     },
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use super::{
     Origin,
-    line::deliver,
-    queue::{Gauge, Inbox, Item, Losses, Outbox, count},
+    config::Role,
+    queue::{Gauge, Inbox, Losses, Outbox, count},
 };
-use crate::protocol::{ErrorCode, Event, Reply, json};
+use crate::protocol::{ErrorCode, Event, Reply, Request, json};
 
 /// Most reports that wait for one client, besides the one being written and those in the kernel's buffer.
 const MAX_REPORTS: usize = 4;
 
-/// Most events and replies that wait for one client.
-const MAX_OTHERS: usize = 64;
+/// Most events that wait for one client.
+const MAX_EVENTS: usize = 64;
 
 /// Bytes read from one client before others have their turn.
 const TURN: usize = 64 * 1024;
+
+/// How long a client is not read from that has just sent many lines that are none, or one without an end: what is refused here
+/// and not by the loop would else be refused as fast as a processor can.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A connected client.
 #[derive(Debug)]
 pub(super) struct Client {
     stream: UnixStream,
     pub(super) number: u32,
+    pub(super) uid: Option<u32>,
+    role: Role,
+    /// Most commands that it may have given and not been answered.
+    most: usize,
     waiting: VecDeque<(Kind, Arc<Vec<u8>>)>,
     writing: Option<(Kind, Arc<Vec<u8>>)>,
     written: usize,
     /// Lost and not yet told.
     unsaid: Losses,
-    /// What has come of a line.
-    line: Vec<u8>,
-    /// It is too long; all of it up to the line feed is passed over.
+    /// What has come and was not yet taken: part of a line, or lines that wait for room.
+    input: Vec<u8>,
+    /// How much of it has no line feed in it.
+    searched: usize,
+    /// A line is too long; all of it up to the line feed is passed over.
     overflown: bool,
+    /// Its lines wait for room in the loop's queue, or until it was paused long enough.
+    pub(super) held: bool,
+    /// Until when it is not read from.
+    paused: Option<Instant>,
+    /// Lines that were refused here since then.
+    refused: usize,
+    /// Commands read whose replies are not yet written.
+    owed: usize,
+    /// It will send no more.
+    ended: bool,
+    /// Nothing can be written to it any more.
+    deaf: bool,
+    /// When it last gave a command, or came.
+    pub(super) spoke: Instant,
+    /// When it last took something, or had nothing to take.
+    took: Instant,
+    /// It came when few places were left: it keeps its place only if it gives commands.
+    pub(super) last_places: bool,
 }
 
+/// What a line is, and so whether it may be given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Report,
-    Other,
+    Event,
+    Reply,
     /// Tells of losses; is itself no message that could be lost.
     Losses,
 }
 
+/// What a client's commands are handed to.
+#[derive(Clone, Copy)]
+pub(super) struct Way<'a> {
+    pub(super) link: u16,
+    pub(super) outbox: &'a Outbox,
+    pub(super) inbox: &'a Inbox,
+}
+
 impl Client {
-    pub(super) fn new(stream: UnixStream, number: u32) -> Self {
+    pub(super) fn new(
+        stream: UnixStream,
+        number: u32,
+        (uid, role): (Option<u32>, Role),
+        most: usize,
+    ) -> Self {
         Self {
             stream,
             number,
-            waiting: VecDeque::with_capacity(MAX_REPORTS + MAX_OTHERS),
+            uid,
+            role,
+            most: most.max(1),
+            waiting: VecDeque::with_capacity(MAX_REPORTS + MAX_EVENTS),
             writing: None,
             written: 0,
             unsaid: Losses::default(),
-            line: Vec::new(),
+            input: Vec::new(),
+            searched: 0,
             overflown: false,
+            held: false,
+            paused: None,
+            refused: 0,
+            owed: 0,
+            ended: false,
+            deaf: false,
+            spoke: Instant::now(),
+            took: Instant::now(),
+            last_places: false,
         }
     }
 
     /// Whether all that was meant for it is written.
     pub(super) fn is_idle(&self) -> bool {
-        self.writing.is_none() && self.waiting.is_empty() && self.unsaid == Losses::default()
+        self.deaf
+            || (self.writing.is_none()
+                && self.waiting.is_empty()
+                && self.unsaid == Losses::default())
     }
 
-    /// Queues a report; the oldest is given up if too many wait.
-    pub(super) fn push_report(&mut self, line: Arc<Vec<u8>>, gauge: &Gauge) {
-        if self.give_up(Kind::Report, MAX_REPORTS) {
-            self.unsaid.reports += 1;
-            count(&gauge.lost, 1);
-        }
-        self.waiting.push_back((Kind::Report, line));
+    /// Whether it is to be read from.
+    pub(super) const fn wants(&self) -> bool {
+        !self.ended && !self.held && self.owed < self.most
     }
 
-    /// Queues an event or a reply; the oldest is given up if too many wait.
-    pub(super) fn push(&mut self, line: Arc<Vec<u8>>) {
-        if self.give_up(Kind::Other, MAX_OTHERS) {
-            self.unsaid.others += 1;
+    /// Whether nothing is left to do for it.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended && self.owed == 0 && self.is_idle()
+    }
+
+    /// For how long it has taken nothing of what waits for it.
+    pub(super) fn stuck(&self, now: Instant) -> Duration {
+        if self.is_idle() {
+            return Duration::ZERO;
         }
-        self.waiting.push_back((Kind::Other, line));
+        now.saturating_duration_since(self.took)
+    }
+
+    /// Queues a line; of too many reports, and of too many events, the oldest is given up.
+    pub(super) fn push(&mut self, kind: Kind, line: Arc<Vec<u8>>, gauge: &Gauge) {
+        if self.deaf {
+            if kind == Kind::Reply {
+                self.owed = self.owed.saturating_sub(1);
+            }
+            return;
+        }
+        if self.is_idle() {
+            self.took = Instant::now();
+        }
+        match kind {
+            Kind::Report if self.give_up(kind, MAX_REPORTS) => {
+                self.unsaid.reports += 1;
+                count(&gauge.lost, 1);
+            }
+            Kind::Event if self.give_up(kind, MAX_EVENTS) => self.unsaid.others += 1,
+            _ => {}
+        }
+        self.waiting.push_back((kind, line));
     }
 
     fn give_up(&mut self, kind: Kind, most: usize) -> bool {
@@ -100,18 +190,14 @@ impl Client {
         self.unsaid.add(lost);
     }
 
-    /// Writes as much as the client takes.
-    ///
-    /// # Errors
-    ///
-    /// Why the client is gone.
-    pub(super) fn pump(&mut self, gauge: &Gauge) -> io::Result<()> {
-        loop {
+    /// Writes as much as the client takes. What is meant for one that is gone vanishes.
+    pub(super) fn pump(&mut self, gauge: &Gauge) {
+        while !self.deaf {
             let Some((kind, line)) = &self.writing else {
                 self.writing = self.next();
                 self.written = 0;
                 if self.writing.is_none() {
-                    return Ok(());
+                    return;
                 }
                 continue;
             };
@@ -119,17 +205,29 @@ impl Client {
             match self.stream.write(rest) {
                 Ok(n) => {
                     count(&gauge.bytes, n as u64);
+                    self.took = Instant::now();
                     self.written += n;
                     if n == rest.len() {
                         count(&gauge.sent, u64::from(*kind == Kind::Report));
+                        self.owed -= usize::from(*kind == Kind::Reply).min(self.owed);
                         self.writing = None;
                     }
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
+                Err(e) => {
+                    log::debug!("client {}: {e}", self.number);
+                    self.deafen();
+                }
             }
         }
+    }
+
+    fn deafen(&mut self) {
+        self.deaf = true;
+        let lines = self.waiting.drain(..).chain(self.writing.take());
+        let replies = lines.filter(|(kind, _)| *kind == Kind::Reply).count();
+        self.owed = self.owed.saturating_sub(replies);
     }
 
     /// The next line to write: what was lost, before anything that came after.
@@ -148,60 +246,124 @@ impl Client {
         Some((Kind::Losses, Arc::new(line)))
     }
 
-    /// Reads what has come, and hands on each command.
-    ///
-    /// # Errors
-    ///
-    /// Why the client is gone.
-    pub(super) fn receive(
-        &mut self,
-        origin: Origin,
-        outbox: &Outbox,
-        inbox: &Inbox,
-    ) -> io::Result<()> {
+    /// Reads what has come, as far as there is room for its commands, and hands on each.
+    pub(super) fn receive(&mut self, way: Way<'_>) {
         let mut bytes = [0; 4096];
         for _ in 0..TURN / bytes.len() {
-            let n = match self.stream.read(&mut bytes) {
-                Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed")),
-                Ok(n) => n,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(e),
-            };
-            let mut rest = bytes.get(..n).unwrap_or_default();
-            while let Some(end) = rest.iter().position(|b| *b == b'\n') {
-                self.append(rest.get(..end).unwrap_or_default());
-                rest = rest.get(end + 1..).unwrap_or_default();
-                self.command(origin, outbox, inbox);
+            if !self.wants() {
+                return;
             }
-            self.append(rest);
+            match self.stream.read(&mut bytes) {
+                Ok(0) => self.ended = true,
+                Ok(n) => {
+                    self.input.extend(bytes.get(..n).unwrap_or_default());
+                    self.take_lines(way);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => {
+                    log::debug!("client {}: {e}", self.number);
+                    self.ended = true;
+                    self.deafen();
+                }
+            }
         }
-        Ok(())
     }
 
-    fn append(&mut self, bytes: &[u8]) {
-        if self.line.len() + bytes.len() > json::MAX_LINE {
-            self.overflown = true;
-            // a megabyte is not kept for one mistake
-            self.line = Vec::new();
+    /// Hands on the commands that have come, as far as there is room for them.
+    pub(super) fn take_lines(&mut self, way: Way<'_>) {
+        self.held = false;
+        while self.owed < self.most {
+            if self.refused >= self.most {
+                self.refused = 0;
+                self.paused = Some(Instant::now() + PAUSE);
+            }
+            if self.paused.is_some_and(|until| Instant::now() < until) {
+                self.held = true;
+                return;
+            }
+            self.paused = None;
+            let fresh = self.input.get(self.searched..).unwrap_or_default();
+            let Some(end) = fresh.iter().position(|b| *b == b'\n') else {
+                self.searched = self.input.len();
+                if self.searched > json::MAX_LINE {
+                    self.overflown = true;
+                    // a megabyte is not kept for one mistake
+                    self.input = Vec::new();
+                    self.searched = 0;
+                    self.paused = Some(Instant::now() + PAUSE);
+                    self.held = true;
+                }
+                return;
+            };
+            let end = self.searched + end;
+            let too_long = self.overflown || end > json::MAX_LINE;
+            if !too_long && !way.inbox.admits(end) {
+                self.searched = end;
+                self.held = true;
+                return;
+            }
+            self.overflown = false;
+            self.command(end, too_long, way);
+            self.input.drain(..=end);
+            self.input.shrink_to(TURN);
+            self.searched = 0;
         }
-        if !self.overflown {
-            self.line.extend(bytes);
-        }
+        // the rest is looked at when there is room; what is there may be a whole line
+        self.held = self.input.contains(&b'\n');
     }
 
-    fn command(&mut self, origin: Origin, outbox: &Outbox, inbox: &Inbox) {
-        if std::mem::take(&mut self.overflown) {
-            count(&outbox.gauge.garbled, 1);
+    /// Hands the line that ends here on, or answers it at once where that cannot be.
+    fn command(&mut self, end: usize, too_long: bool, way: Way<'_>) {
+        let line = self.input.get(..end).unwrap_or_default();
+        let gauge = &way.outbox.gauge;
+        if too_long {
+            count(&gauge.garbled, 1);
             let text = format!("a line of more than {} bytes", json::MAX_LINE);
-            let reply = Reply::error(0, ErrorCode::TooLong, text);
-            outbox.push(Item::Reply(origin.client, Arc::new(reply)));
-        } else if !self.line.trim_ascii().is_empty() {
-            let request = json::read_request(&self.line).map_err(Some);
-            deliver(request, origin, outbox, inbox);
+            return self.answer(&Reply::error(0, ErrorCode::TooLong, text), gauge);
         }
-        self.line.clear();
-        self.line.shrink_to(TURN);
+        if line.trim_ascii().is_empty() {
+            return;
+        }
+        self.spoke = Instant::now();
+        let request = match json::read_request(line) {
+            Ok(request) => request,
+            Err(reply) => {
+                count(&gauge.garbled, 1);
+                return self.answer(&reply, gauge);
+            }
+        };
+        count(&gauge.commands, 1);
+        if let Err(reply) = self.may(&request) {
+            return self.answer(&reply, gauge);
+        }
+        self.owed += 1;
+        let origin = Origin {
+            link: way.link,
+            client: self.number,
+        };
+        way.inbox.push(origin, request, end);
+    }
+
+    fn may(&self, request: &Request) -> Result<(), Reply> {
+        if self.role == Role::Command || request.command.only_asks() {
+            return Ok(());
+        }
+        let who = match self.uid {
+            Some(uid) => format!("user {uid}"),
+            None => "this user".to_owned(),
+        };
+        let why = format!("{who} may read on this socket, not give commands");
+        Err(Reply::error(request.id, ErrorCode::Denied, why))
+    }
+
+    fn answer(&mut self, reply: &Reply, gauge: &Gauge) {
+        let mut line = Vec::new();
+        json::write_reply(reply, &mut line);
+        line.push(b'\n');
+        self.owed += 1;
+        self.refused += 1;
+        self.push(Kind::Reply, Arc::new(line), gauge);
     }
 }
 

@@ -4,6 +4,9 @@
 //! [[links.socket]]
 //! path = "/run/tarsier/tarsier.sock"
 //! group = "video"
+//! role = "read"            # who connects may read; "command", the default, gives everybody commands
+//! command_uids = [1000]    # but for these users
+//! max_clients = 16
 //!
 //! [[links.serial]]
 //! path = "/dev/ttyAMA0"
@@ -130,6 +133,23 @@ pub struct SocketConfig {
     /// Most clients at once.
     #[serde(default = "clients")]
     pub max_clients: u16,
+    /// What clients may do.
+    #[serde(default)]
+    pub role: Role,
+    /// Users that may give commands whatever `role` says, by number.
+    #[serde(default)]
+    pub command_uids: Vec<u32>,
+}
+
+/// What a client of a socket may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Read, and give all commands.
+    #[default]
+    Command,
+    /// Read, and ask: `hello`, `get_prompts`, `telemetry`.
+    Read,
 }
 
 const fn clients() -> u16 {
@@ -146,6 +166,8 @@ impl SocketConfig {
             allow_gids: Vec::new(),
             activation: false,
             max_clients: clients(),
+            role: Role::default(),
+            command_uids: Vec::new(),
         }
     }
 }

@@ -31,11 +31,11 @@ use rustix::{
 };
 
 use super::{
-    Origin,
+    LinkLimits, Origin,
     queue::{Inbox, Item, Losses, Outbox, count},
 };
 use crate::{
-    protocol::{ErrorCode, Event, Reply, Request, State, WIRE_VERSION},
+    protocol::{Event, Reply, Request, State, WIRE_VERSION},
     supervise,
 };
 
@@ -80,8 +80,8 @@ pub(super) fn run(
     dialect: &mut impl Dialect,
     outbox: &Outbox,
     inbox: &Inbox,
-    link: u16,
-    run: u32,
+    (link, run): (u16, u32),
+    limits: LinkLimits,
 ) {
     // of a life before this one
     outbox.gauge.up.store(false, Relaxed);
@@ -93,6 +93,8 @@ pub(super) fn run(
         inbox,
         origin: Origin { link, client: 0 },
         run,
+        most: limits.commands.max(1),
+        owed: 0,
         port: None,
         retry: Retry::new(),
         outgoing: Outgoing::default(),
@@ -122,6 +124,10 @@ struct Line<'a, D> {
     inbox: &'a Inbox,
     origin: Origin,
     run: u32,
+    /// Most commands that may have come and not been answered; beyond, nothing is read.
+    most: usize,
+    /// How many there are.
+    owed: usize,
     port: Option<File>,
     retry: Retry,
     outgoing: Outgoing,
@@ -222,6 +228,9 @@ impl<D: Dialect> Line<'_, D> {
     }
 
     fn note(&mut self, item: &Item) {
+        if matches!(item, Item::Reply(..)) {
+            self.owed = self.owed.saturating_sub(1);
+        }
         if let Item::Event(event) = item
             && let Event::State { to, .. } = **event
         {
@@ -333,12 +342,9 @@ impl<D: Dialect> Line<'_, D> {
 
     /// Sleeps until there is something to send, to read, or to try again; reads it.
     fn sleep(&mut self) {
-        let full = PollFlags::OUT;
-        let wanted = if self.outgoing.is_empty() {
-            PollFlags::IN
-        } else {
-            PollFlags::IN | full
-        };
+        let mut wanted = PollFlags::empty();
+        wanted.set(PollFlags::IN, self.owed < self.most);
+        wanted.set(PollFlags::OUT, !self.outgoing.is_empty());
         let until = if self.port.is_none() {
             Some(self.retry.at)
         } else if !self.outgoing.is_empty() {
@@ -371,7 +377,8 @@ impl<D: Dialect> Line<'_, D> {
 
     fn receive(&mut self) {
         let Some(port) = &mut self.port else { return };
-        let mut bytes = [0; 4096];
+        // little at a time: all commands in it are taken, however many may wait
+        let mut bytes = [0; 512];
         let n = match port.read(&mut bytes) {
             Ok(0) => return self.hang_up("end of file"),
             Ok(n) => n,
@@ -381,38 +388,35 @@ impl<D: Dialect> Line<'_, D> {
         };
         let (outbox, inbox, origin) = (self.outbox, self.inbox, self.origin);
         let received = bytes.get(..n).unwrap_or_default();
+        let owed = &mut self.owed;
         self.dialect.read(received, &mut |request| {
-            deliver(request, origin, outbox, inbox);
+            *owed += usize::from(deliver(request, origin, outbox, inbox));
         });
     }
 }
 
-/// Hands a command to the loop, or answers it at once where that cannot be.
-pub(super) fn deliver(
+/// Hands a command to the loop, or answers it at once where that cannot be. Whether there will be a reply.
+fn deliver(
     request: Result<Request, Option<Reply>>,
     origin: Origin,
     outbox: &Outbox,
     inbox: &Inbox,
-) {
-    let reply = match request {
+) -> bool {
+    match request {
         Ok(request) => {
             count(&outbox.gauge.commands, 1);
-            let Err(late) = inbox.push(origin, request) else {
-                return;
-            };
-            Some(Reply::error(
-                late.id,
-                ErrorCode::Busy,
-                "too many commands wait",
-            ))
+            // a frame is too short for a command that takes much memory
+            inbox.push(origin, request, 0);
+            true
         }
         Err(reply) => {
             count(&outbox.gauge.garbled, 1);
-            reply
+            let answered = reply.is_some();
+            if let Some(reply) = reply {
+                outbox.push(Item::Reply(origin.client, Arc::new(reply)));
+            }
+            answered
         }
-    };
-    if let Some(reply) = reply {
-        outbox.push(Item::Reply(origin.client, Arc::new(reply)));
     }
 }
 

@@ -1,6 +1,7 @@
 //! The bounded queues between the loop and the thread of a link, and what wakes that thread.
 
 use std::{
+    collections::VecDeque,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
@@ -18,11 +19,15 @@ use crate::protocol::{Envelope, Event, LinkHealth, Outgoing, Reply, Request};
 /// Most reports that wait for a link's thread.
 pub(super) const MAX_REPORTS: usize = 8;
 
-/// Most events and replies that wait for a link's thread.
-const MAX_OTHERS: usize = 64;
+/// Most events that wait for a link's thread. Replies are never given up: there are no more of them than commands were read,
+/// and of those no more than a client may have waiting ([`LinkLimits::commands`](super::LinkLimits)).
+const MAX_EVENTS: usize = 64;
 
-/// Most commands that wait for the loop.
-const MAX_COMMANDS: usize = 64;
+/// Bytes of a command's line from which it counts as big: read into memory it may take thirty times as much.
+pub(super) const BIG: usize = 1024;
+
+/// Bytes of big commands' lines that wait for the loop, all clients together; a longer one waits alone.
+const MAX_BIG: usize = 1 << 18;
 
 /// A message for the thread of a link.
 #[derive(Debug)]
@@ -51,7 +56,8 @@ impl Losses {
 #[derive(Debug)]
 struct Waiting {
     reports: Deque<(u64, Arc<Envelope>), MAX_REPORTS>,
-    others: Deque<(u64, Item), MAX_OTHERS>,
+    events: Deque<(u64, Arc<Event>), MAX_EVENTS>,
+    replies: VecDeque<(u64, u32, Arc<Reply>)>,
     stamp: u64,
     lost: Losses,
     /// What holds once all that waits is told: for links that come later.
@@ -95,7 +101,8 @@ impl Outbox {
         Ok(Self {
             waiting: Mutex::new(Waiting {
                 reports: Deque::new(),
-                others: Deque::new(),
+                events: Deque::new(),
+                replies: VecDeque::new(),
                 stamp: 0,
                 lost: Losses::default(),
                 latest: Standing::default(),
@@ -135,18 +142,25 @@ impl Outbox {
         self.wake();
     }
 
-    /// Queues an event or a reply and wakes the thread.
+    /// Queues an event or a reply and wakes the thread. Of too many events the oldest is given up; no reply is.
     pub(super) fn push(&self, item: Item) {
         let mut waiting = lock(&self.waiting);
         let stamp = waiting.next_stamp();
         waiting.latest.note(&item);
         let mut oldest = None;
-        if waiting.others.is_full() {
-            oldest = waiting.pop_other();
-            waiting.lost.others += 1;
-        }
-        if waiting.others.push_back((stamp, item)).is_err() {
-            waiting.lost.others += 1;
+        match item {
+            Item::Reply(to, reply) => waiting.replies.push_back((stamp, to, reply)),
+            Item::Event(event) => {
+                if waiting.events.is_full() {
+                    oldest = waiting.pop_event();
+                    waiting.lost.others += 1;
+                }
+                if waiting.events.push_back((stamp, event)).is_err() {
+                    waiting.lost.others += 1;
+                }
+            }
+            // reports have their own way in
+            Item::Report(_) => {}
         }
         drop(waiting);
         drop(oldest);
@@ -156,18 +170,26 @@ impl Outbox {
     /// The oldest message, if any.
     pub(super) fn take(&self) -> Option<Item> {
         let mut waiting = lock(&self.waiting);
-        let report = waiting.reports.front().map(|(stamp, _)| *stamp);
-        let other = waiting.others.front().map(|(stamp, _)| *stamp);
-        if report.is_some_and(|r| other.is_none_or(|o| r < o)) {
-            return waiting.reports.pop_front().map(|(_, e)| Item::Report(e));
+        let stamps = [
+            waiting.reports.front().map(|(stamp, _)| *stamp),
+            waiting.events.front().map(|(stamp, _)| *stamp),
+            waiting.replies.front().map(|(stamp, ..)| *stamp),
+        ];
+        let first = stamps.iter().flatten().min()?;
+        match stamps.iter().position(|stamp| *stamp == Some(*first))? {
+            0 => waiting.reports.pop_front().map(|(_, e)| Item::Report(e)),
+            1 => waiting.pop_event(),
+            _ => {
+                let reply = waiting.replies.pop_front();
+                reply.map(|(_, to, reply)| Item::Reply(to, reply))
+            }
         }
-        waiting.pop_other()
     }
 
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         let waiting = lock(&self.waiting);
-        waiting.reports.is_empty() && waiting.others.is_empty()
+        waiting.reports.is_empty() && waiting.events.is_empty() && waiting.replies.is_empty()
     }
 
     /// What was given up since the last call.
@@ -224,39 +246,91 @@ impl Waiting {
         self.stamp
     }
 
-    fn pop_other(&mut self) -> Option<Item> {
-        let (_, item) = self.others.pop_front()?;
+    fn pop_event(&mut self) -> Option<Item> {
+        let (_, event) = self.events.pop_front()?;
+        let item = Item::Event(event);
         self.told.note(&item);
         Some(item)
     }
 }
 
-/// Commands on their way to the loop.
+/// Commands on their way to the loop: a queue for each client, and one of each taken in turn, so that however much one client
+/// sends, another's command is next but a few.
+///
+/// How much a client may have waiting is its link's business, which stops reading from it.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    waiting: Mutex<Deque<(Origin, Request), MAX_COMMANDS>>,
+    waiting: Mutex<Lanes>,
     came: Condvar,
 }
 
+#[derive(Debug, Default)]
+struct Lanes {
+    /// Clients with commands, whose turn it is first.
+    lanes: VecDeque<Lane>,
+    /// Bytes of big commands' lines among them.
+    big: usize,
+}
+
+#[derive(Debug)]
+struct Lane {
+    origin: Origin,
+    /// Each with the bytes of its line.
+    commands: VecDeque<(Request, usize)>,
+}
+
 impl Inbox {
-    /// Queues a command, or hands it back if too many wait.
-    pub(super) fn push(&self, origin: Origin, request: Request) -> Result<(), Request> {
-        let pushed = lock(&self.waiting).push_back((origin, request));
-        self.came.notify_one();
-        pushed.map_err(|(_, request)| request)
+    /// Whether a command whose line has so many bytes may be read into memory now.
+    pub(super) fn admits(&self, bytes: usize) -> bool {
+        bytes < BIG || {
+            let big = lock(&self.waiting).big;
+            big == 0 || big + bytes <= MAX_BIG
+        }
     }
 
-    pub(super) fn take(&self) -> Option<(Origin, Request)> {
-        lock(&self.waiting).pop_front()
+    /// Queues a command.
+    pub(super) fn push(&self, origin: Origin, request: Request, bytes: usize) {
+        let mut waiting = lock(&self.waiting);
+        if bytes >= BIG {
+            waiting.big += bytes;
+        }
+        let own = waiting.lanes.iter_mut().find(|lane| lane.origin == origin);
+        match own {
+            Some(lane) => lane.commands.push_back((request, bytes)),
+            None => waiting.lanes.push_back(Lane {
+                origin,
+                commands: VecDeque::from([(request, bytes)]),
+            }),
+        }
+        drop(waiting);
+        self.came.notify_one();
+    }
+
+    /// The oldest command of the next client whose oldest command is wanted now.
+    pub(super) fn take(&self, wanted: impl Fn(&Request) -> bool) -> Option<(Origin, Request)> {
+        let mut waiting = lock(&self.waiting);
+        let first = |lane: &Lane| lane.commands.front().is_none_or(|(r, _)| wanted(r));
+        let at = waiting.lanes.iter().position(first)?;
+        let mut lane = waiting.lanes.remove(at)?;
+        let origin = lane.origin;
+        let taken = lane.commands.pop_front();
+        if !lane.commands.is_empty() {
+            waiting.lanes.push_back(lane);
+        }
+        let (request, bytes) = taken?;
+        if bytes >= BIG {
+            waiting.big -= bytes;
+        }
+        Some((origin, request))
     }
 
     /// Waits until a command is there, but not longer than this. Whether one is.
     pub(super) fn wait(&self, longest: Duration) -> bool {
         let waited = self
             .came
-            .wait_timeout_while(lock(&self.waiting), longest, |w| w.is_empty());
+            .wait_timeout_while(lock(&self.waiting), longest, |w| w.lanes.is_empty());
         let (waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        !waiting.is_empty()
+        !waiting.lanes.is_empty()
     }
 }
 
@@ -386,20 +460,52 @@ mod tests {
     }
 
     #[test]
-    fn commands_beyond_the_queue_are_handed_back() {
+    fn replies_are_never_given_up() {
+        let outbox = Outbox::new(2).expect("an eventfd");
+        (0..500).for_each(|id| outbox.push(Item::Reply(1, Arc::new(Reply::done(id)))));
+        (0..70).for_each(|i| outbox.publish(&event(i)));
+        assert_eq!(outbox.take_losses().others, 6);
+        let taken = taken(&outbox);
+        assert_eq!(taken.len(), 500 + 64);
+        assert_eq!(
+            (&*taken[0], &*taken[499]),
+            ("reply 0 to 1", "reply 499 to 1")
+        );
+    }
+
+    fn pause(id: u32) -> Request {
+        let command = Command::Pause {};
+        Request { id, command }
+    }
+
+    #[test]
+    fn clients_are_served_in_turn_however_much_one_of_them_sends() {
+        let inbox = Inbox::default();
+        let of = |client| Origin { link: 0, client };
+        assert!(!inbox.wait(Duration::from_millis(1)));
+        (0..100).for_each(|id| inbox.push(of(1), pause(id), 20));
+        inbox.push(of(2), pause(1000), 20);
+        inbox.push(of(2), pause(1001), 20);
+        assert!(inbox.wait(Duration::from_secs(60)));
+        // what is not wanted now waits, and what comes after it
+        let wanted = inbox.take(|r| r.id >= 1000).map(|(_, r)| r.id);
+        assert_eq!(wanted, Some(1000));
+        inbox.push(of(2), pause(1002), 20);
+        let order: Vec<u32> = std::iter::from_fn(|| inbox.take(|_| true))
+            .map(|(_, request)| request.id)
+            .collect();
+        assert_eq!(order[..5], [0, 1001, 1, 1002, 2]);
+        assert_eq!(order.len(), 102);
+    }
+
+    #[test]
+    fn of_big_commands_no_more_wait_than_one_line_can_hold() {
         let inbox = Inbox::default();
         let origin = Origin { link: 0, client: 0 };
-        assert!(!inbox.wait(Duration::from_millis(1)));
-        for id in 0..MAX_COMMANDS as u32 {
-            let command = Command::Pause {};
-            assert_eq!(inbox.push(origin, Request { id, command }), Ok(()));
-        }
-        let late = Request {
-            id: 99,
-            command: Command::Pause {},
-        };
-        assert_eq!(inbox.push(origin, late.clone()), Err(late));
-        assert!(inbox.wait(Duration::from_secs(60)));
-        assert_eq!(std::iter::from_fn(|| inbox.take()).count(), MAX_COMMANDS);
+        assert!(inbox.admits(MAX_BIG), "one is always read");
+        inbox.push(origin, pause(0), MAX_BIG - BIG);
+        assert!(inbox.admits(BIG) && !inbox.admits(2 * BIG) && inbox.admits(BIG - 1));
+        inbox.take(|_| true);
+        assert!(inbox.admits(MAX_BIG));
     }
 }

@@ -6,6 +6,14 @@
 //! The socket's file is made under another name, given its group and mode, and renamed: nobody can connect before it is as
 //! restricted as it will be, and the file that a killed program left is replaced. Another *living* program's is not. When the
 //! file vanishes (a cleaned `/run`), it is made again; clients that are connected stay so.
+//!
+//! # Places
+//!
+//! | rule | why |
+//! |---|---|
+//! | the last place is the program's own user's, and root's | whoever fills the others cannot lock the robot's own programs out |
+//! | the last quarter of the places is for clients that give commands, within [`SILENCE`] and again as often | silent readers cannot keep everybody else out |
+//! | when all are taken, whoever has taken nothing of what waits for it for [`STUCK`] gives its place up | a stopped process is no reader |
 
 use std::{
     fs, io,
@@ -16,19 +24,24 @@ use std::{
             net::{UnixListener, UnixStream},
         },
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use rustix::{
     event::{PollFd, PollFlags},
-    net::sockopt::{set_socket_send_buffer_size, socket_peercred},
+    io::Errno,
+    net::{
+        AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with,
+        sockopt::{set_socket_send_buffer_size, socket_peercred},
+    },
 };
 
 use super::{
-    Origin, Pool, SocketConfig,
-    client::Client,
+    LinkLimits, Pool, SocketConfig,
+    client::{Client, Kind, Way},
+    config::Role,
     line::wait,
     queue::{Inbox, Item, Losses, Outbox, count},
 };
@@ -48,6 +61,18 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// How long a closing socket goes on with what waits.
 const FAREWELL: Duration = Duration::from_millis(250);
+
+/// How long a client in one of the last places may give no command.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// How long a client may take nothing of what waits for it before another may have its place.
+const STUCK: Duration = Duration::from_secs(10);
+
+/// How soon a command that found no room is looked at again.
+const AGAIN: Duration = Duration::from_millis(10);
+
+/// Most clients that are let in before those that are in have their turn.
+const AT_ONCE: usize = 16;
 
 /// A socket that listens.
 #[derive(Debug)]
@@ -115,7 +140,7 @@ fn bind(config: &SocketConfig) -> io::Result<(UnixListener, u64)> {
                 "there is another file, which is no socket",
             ));
         }
-        Ok(_) if UnixStream::connect(path).is_ok() => {
+        Ok(_) if is_served(path)? => {
             return Err(io::Error::new(
                 io::ErrorKind::AddrInUse,
                 "another program serves it",
@@ -146,6 +171,16 @@ fn bind(config: &SocketConfig) -> io::Result<(UnixListener, u64)> {
     }
 }
 
+/// Whether somebody listens at a socket's path. Never waits: a listener that lets nobody in is one all the same.
+fn is_served(path: &Path) -> io::Result<bool> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let probe = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let answer = connect(&probe, &SocketAddrUnix::new(path)?);
+    // its queue is full, or it is another user's
+    let there = |e| matches!(e, Errno::AGAIN | Errno::INPROGRESS | Errno::ACCESS);
+    Ok(answer.is_ok_and(|()| true) || answer.is_err_and(there))
+}
+
 /// A group's number; names are looked up in `/etc/group`, as a program without a C library can.
 fn group_number(group: &str) -> io::Result<u32> {
     if let Ok(number) = group.parse() {
@@ -167,7 +202,13 @@ fn number_in(groups: &str, name: &str) -> Option<u32> {
 }
 
 /// Runs a socket until its outbox is closed.
-pub(super) fn run(listener: &mut Listener, outbox: &Outbox, inbox: &Inbox, link: u16, run: u32) {
+pub(super) fn run(
+    listener: &mut Listener,
+    outbox: &Outbox,
+    inbox: &Inbox,
+    (link, run): (u16, u32),
+    limits: LinkLimits,
+) {
     // of a life before this one
     outbox.gauge.clients.store(0, Relaxed);
     let mut server = Server {
@@ -175,6 +216,8 @@ pub(super) fn run(listener: &mut Listener, outbox: &Outbox, inbox: &Inbox, link:
         inbox,
         link,
         run,
+        limits,
+        own: own_user(),
         clients: Vec::new(),
         named: 0,
         lines: Pool::new(),
@@ -195,9 +238,13 @@ pub(super) fn run(listener: &mut Listener, outbox: &Outbox, inbox: &Inbox, link:
         if now >= look_at {
             listener.look_after();
             look_at = now + LOOK;
+            server.tidy(&listener.config, now);
         }
         let accepting = now >= accept_at && end.is_none();
-        let longest = end.unwrap_or(look_at).saturating_duration_since(now);
+        let mut longest = end.unwrap_or(look_at).saturating_duration_since(now);
+        if server.clients.iter().any(|client| client.held) {
+            longest = longest.min(AGAIN);
+        }
         if server.sleep(listener, accepting, longest)
             && let Err(e) = server.accept(listener)
         {
@@ -212,6 +259,9 @@ struct Server<'a> {
     inbox: &'a Inbox,
     link: u16,
     run: u32,
+    limits: LinkLimits,
+    /// The user that this program runs as.
+    own: Option<u32>,
     clients: Vec<Client>,
     /// Clients get numbers that are never used twice.
     named: u32,
@@ -219,7 +269,7 @@ struct Server<'a> {
     lines: Pool<Vec<u8>>,
 }
 
-impl Server<'_> {
+impl<'a> Server<'a> {
     /// Gives every client what waits, and writes what each takes.
     fn distribute(&mut self) {
         loop {
@@ -240,12 +290,26 @@ impl Server<'_> {
                 Item::Event(event) => json::write_event(event, out),
                 Item::Reply(_, reply) => json::write_reply(reply, out),
             });
+            if matches!(item, Item::Report(_)) && line.len() > self.limits.report_bytes {
+                log::warn!(
+                    "a report of {} bytes is not sent; up to {} are",
+                    line.len(),
+                    self.limits.report_bytes
+                );
+                self.lose(Losses {
+                    reports: 1,
+                    others: 0,
+                });
+                continue;
+            }
             let gauge = &self.outbox.gauge;
             for client in &mut self.clients {
                 match &item {
-                    Item::Report(_) => client.push_report(Arc::clone(&line), gauge),
-                    Item::Event(_) => client.push(Arc::clone(&line)),
-                    Item::Reply(to, _) if *to == client.number => client.push(Arc::clone(&line)),
+                    Item::Report(_) => client.push(Kind::Report, Arc::clone(&line), gauge),
+                    Item::Event(_) => client.push(Kind::Event, Arc::clone(&line), gauge),
+                    Item::Reply(to, _) if *to == client.number => {
+                        client.push(Kind::Reply, Arc::clone(&line), gauge);
+                    }
                     Item::Reply(..) => {}
                 }
             }
@@ -274,16 +338,77 @@ impl Server<'_> {
         }
     }
 
+    /// Writes what each client takes, hands on what waited for that, and lets go of those that are done.
     fn pump(&mut self) {
-        let gauge = &self.outbox.gauge;
-        self.clients.retain_mut(|client| match client.pump(gauge) {
-            Ok(()) => true,
-            Err(e) => {
-                log::info!("client {}: {e}", client.number);
-                gauge.clients.fetch_sub(1, Relaxed);
-                false
+        let (gauge, way) = (&self.outbox.gauge, self.way());
+        for client in &mut self.clients {
+            client.pump(gauge);
+            if client.held {
+                client.take_lines(way);
             }
+        }
+        self.leave(|client| client.is_over());
+    }
+
+    const fn way(&self) -> Way<'a> {
+        Way {
+            link: self.link,
+            outbox: self.outbox,
+            inbox: self.inbox,
+        }
+    }
+
+    /// Lets go of some.
+    fn leave(&mut self, goes: impl Fn(&Client) -> bool) {
+        let gauge = &self.outbox.gauge;
+        self.clients.retain(|client| {
+            let goes = goes(client);
+            if goes {
+                log::info!("client {}: gone", client.number);
+                gauge.clients.fetch_sub(1, Relaxed);
+            }
+            !goes
         });
+    }
+
+    /// Takes the last places from those that are silent, and says so to them as far as they read.
+    fn tidy(&mut self, config: &SocketConfig, now: Instant) {
+        let crowded = self.clients.len() > open_to_all(config);
+        for client in &mut self.clients {
+            client.last_places &= crowded;
+        }
+        let silent = |client: &Client| {
+            client.last_places && now.saturating_duration_since(client.spoke) >= SILENCE
+        };
+        if !self.clients.iter().any(&silent) {
+            return;
+        }
+        let why = format!(
+            "the last places are for clients that give a command every {} s",
+            SILENCE.as_secs()
+        );
+        let line = self.line(|out| {
+            json::write_reply(&Reply::error(0, ErrorCode::Denied, why), out);
+        });
+        let gauge = &self.outbox.gauge;
+        for client in self.clients.iter_mut().filter(|client| silent(client)) {
+            client.push(Kind::Event, Arc::clone(&line), gauge);
+            client.pump(gauge);
+        }
+        self.leave(silent);
+    }
+
+    /// Frees a place that somebody holds who reads nothing. Whether there is one now.
+    fn make_room(&mut self) -> bool {
+        let now = Instant::now();
+        let longest = self
+            .clients
+            .iter()
+            .max_by_key(|client| client.stuck(now))
+            .filter(|client| client.stuck(now) >= STUCK)
+            .map(|client| client.number);
+        self.leave(|client| Some(client.number) == longest);
+        longest.is_some()
     }
 
     /// Sleeps until something happens, and reads what clients sent. Whether somebody wants to connect.
@@ -296,45 +421,35 @@ impl Server<'_> {
         };
         fds.push(PollFd::new(self.outbox, PollFlags::IN));
         fds.push(PollFd::new(&listener.listener, acceptable));
-        for client in &self.clients {
-            let wanted = if client.is_idle() {
-                PollFlags::IN
-            } else {
-                PollFlags::IN | PollFlags::OUT
-            };
-            fds.push(PollFd::new(client, wanted));
+        let mut polled = Vec::with_capacity(self.clients.len());
+        for (i, client) in self.clients.iter().enumerate() {
+            let mut wanted = PollFlags::empty();
+            wanted.set(PollFlags::IN, client.wants());
+            wanted.set(PollFlags::OUT, !client.is_idle());
+            // asked for nothing, poll would still say at once that the other end hung up
+            if !wanted.is_empty() {
+                fds.push(PollFd::new(client, wanted));
+                polled.push(i);
+            }
         }
         wait(&mut fds, longest);
         let happened: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
         drop(fds);
         let readable = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
-        let (outbox, inbox, link) = (self.outbox, self.inbox, self.link);
-        let mut flags = happened.iter().skip(2);
-        self.clients.retain_mut(|client| {
-            let flags = flags.next().copied().unwrap_or(PollFlags::empty());
-            if !flags.intersects(readable) {
-                return true;
+        let way = self.way();
+        for (i, flags) in polled.into_iter().zip(happened.iter().skip(2)) {
+            if let (true, Some(client)) = (flags.intersects(readable), self.clients.get_mut(i)) {
+                client.receive(way);
             }
-            let origin = Origin {
-                link,
-                client: client.number,
-            };
-            match client.receive(origin, outbox, inbox) {
-                Ok(()) => true,
-                Err(e) => {
-                    log::info!("client {}: {e}", client.number);
-                    outbox.gauge.clients.fetch_sub(1, Relaxed);
-                    false
-                }
-            }
-        });
+        }
+        self.leave(Client::is_over);
         happened
             .get(1)
             .is_some_and(|flags| accepting && flags.intersects(PollFlags::IN))
     }
 
     fn accept(&mut self, listener: &Listener) -> io::Result<()> {
-        loop {
+        for _ in 0..AT_ONCE {
             let stream = match listener.listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -343,56 +458,113 @@ impl Server<'_> {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => return Err(e),
             };
-            let refusal = if self.clients.len() >= usize::from(listener.config.max_clients) {
-                Some("too many clients".to_owned())
-            } else {
-                refusal(&listener.config, &stream)
-            };
-            if let Err(e) = self.welcome(stream, refusal) {
+            let config = &listener.config;
+            let entry = admitted(config, &stream).and_then(|(uid, role)| {
+                let most = places(config, uid, self.own);
+                if self.clients.len() >= most && !self.make_room() {
+                    return Err(format!(
+                        "too many clients: {} are connected, up to {most} may be",
+                        self.clients.len()
+                    ));
+                }
+                Ok((uid, role))
+            });
+            let late = self.clients.len() >= open_to_all(config);
+            if let Err(e) = self.welcome(stream, entry, late) {
                 log::info!("a client is gone already: {e}");
             }
         }
+        Ok(())
     }
 
-    fn welcome(&mut self, stream: UnixStream, refusal: Option<String>) -> io::Result<()> {
+    fn welcome(
+        &mut self,
+        stream: UnixStream,
+        entry: Result<(Option<u32>, Role), String>,
+        late: bool,
+    ) -> io::Result<()> {
         stream.set_nonblocking(true)?;
         set_socket_send_buffer_size(&stream, KERNEL_BUFFER)?;
         self.named = self.named.wrapping_add(1);
-        let mut client = Client::new(stream, self.named);
-        if let Some(why) = refusal {
-            log::warn!("client {} refused: {why}", self.named);
-            let reply = Reply::error(0, ErrorCode::Denied, why);
-            client.push(self.line(|out| json::write_reply(&reply, out)));
-            // whoever does not take one line does not get it
-            return client.pump(&super::queue::Gauge::default());
-        }
+        let gauge = &self.outbox.gauge;
+        let who = match entry {
+            Ok(who) => who,
+            Err(why) => {
+                log::warn!("a client is refused: {why}");
+                let reply = Reply::error(0, ErrorCode::Denied, why);
+                let line = self.line(|out| json::write_reply(&reply, out));
+                let mut client = Client::new(stream, self.named, (None, Role::Read), 1);
+                // whoever does not take one line does not get it
+                client.push(Kind::Event, line, &super::queue::Gauge::default());
+                client.pump(&super::queue::Gauge::default());
+                return Ok(());
+            }
+        };
+        let mut client = Client::new(stream, self.named, who, self.limits.commands);
+        client.last_places = late;
         let hello = Event::Hello {
             wire: WIRE_VERSION,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             run: self.run,
         };
-        client.push(self.line(|out| json::write_event(&hello, out)));
+        client.push(
+            Kind::Event,
+            self.line(|out| json::write_event(&hello, out)),
+            gauge,
+        );
         for event in self.outbox.standing() {
-            client.push(self.line(|out| json::write_event(&event, out)));
+            client.push(
+                Kind::Event,
+                self.line(|out| json::write_event(&event, out)),
+                gauge,
+            );
         }
-        self.outbox.gauge.clients.fetch_add(1, Relaxed);
+        gauge.clients.fetch_add(1, Relaxed);
         self.clients.push(client);
         Ok(())
     }
 }
 
-/// Why a process may not connect, if it may not.
-fn refusal(config: &SocketConfig, stream: &UnixStream) -> Option<String> {
-    if config.allow_uids.is_empty() && config.allow_gids.is_empty() {
-        return None;
+/// The user that this program runs as, as a socket of its own says.
+fn own_user() -> Option<u32> {
+    let (one, _other) = UnixStream::pair().ok()?;
+    Some(socket_peercred(one.as_fd()).ok()?.uid.as_raw())
+}
+
+/// How many clients are let in whatever they do then: the last quarter of the places is for those that give commands.
+fn open_to_all(config: &SocketConfig) -> usize {
+    let most = usize::from(config.max_clients);
+    most - most / 4
+}
+
+/// How many clients there may be for one more of this user to be let in.
+fn places(config: &SocketConfig, uid: Option<u32>, own: Option<u32>) -> usize {
+    let most = usize::from(config.max_clients);
+    if most > 1 && uid.is_some_and(|uid| uid != 0 && own.is_some_and(|own| own != uid)) {
+        most - 1
+    } else {
+        most
     }
+}
+
+/// Who it is and what it may do, or why it may not connect.
+fn admitted(config: &SocketConfig, stream: &UnixStream) -> Result<(Option<u32>, Role), String> {
+    let open = config.allow_uids.is_empty() && config.allow_gids.is_empty();
     let peer = match socket_peercred(stream.as_fd()) {
         Ok(peer) => peer,
-        Err(e) => return Some(format!("who it is cannot be told: {e}")),
+        Err(_) if open && config.command_uids.is_empty() => return Ok((None, config.role)),
+        Err(e) => return Err(format!("who it is cannot be told: {e}")),
     };
     let (uid, gid) = (peer.uid.as_raw(), peer.gid.as_raw());
-    let allowed = config.allow_uids.contains(&uid) || config.allow_gids.contains(&gid);
-    (!allowed).then(|| format!("user {uid} of group {gid} may not connect"))
+    if !open && !config.allow_uids.contains(&uid) && !config.allow_gids.contains(&gid) {
+        return Err(format!("user {uid} of group {gid} may not connect"));
+    }
+    let role = if config.command_uids.contains(&uid) {
+        Role::Command
+    } else {
+        config.role
+    };
+    Ok((Some(uid), role))
 }
 
 /// The listening sockets that systemd passed, in its order.
@@ -412,6 +584,21 @@ pub(super) fn passed() -> Vec<UnixListener> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_place_is_kept_for_the_programs_own_user_and_root() {
+        let config = SocketConfig::new("x");
+        let most = usize::from(config.max_clients);
+        assert_eq!(places(&config, Some(1001), Some(1000)), most - 1);
+        assert_eq!(places(&config, Some(1000), Some(1000)), most);
+        assert_eq!(places(&config, Some(0), Some(1000)), most);
+        let one = SocketConfig {
+            max_clients: 1,
+            ..config
+        };
+        assert_eq!(places(&one, Some(1001), Some(1000)), 1);
+        assert_eq!(open_to_all(&one), 1);
+    }
 
     #[test]
     fn groups_are_found_by_name() {

@@ -14,6 +14,9 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter, result::ZipError, write::Sim
 use super::{ALIGN, PackError, damaged, map::Bytes};
 use crate::files::open_regular;
 
+/// Most sections of a file: a pack has some twenty.
+pub const MAX_SECTIONS: usize = 64;
+
 /// The checked sections of a mapped file.
 #[derive(Debug, Default)]
 pub struct Sections(Vec<(String, Bytes)>);
@@ -48,6 +51,12 @@ impl Sections {
             return Err(not_one("it is empty".into()));
         }
         let map = hold(file).map_err(open)?;
+        // before anything is made of the directory: entries cost time and memory, whatever they lead to
+        if let Some(entries) = entries(&map).filter(|&n| n > MAX_SECTIONS as u64) {
+            return Err(not_one(format!(
+                "{entries} entries; a pack has up to {MAX_SECTIONS}"
+            )));
+        }
         let mut archive = ZipArchive::new(Cursor::new(&map[..])).map_err(|e| {
             not_one(match e {
                 ZipError::InvalidArchive(why) if why.contains("EOCD") => what_else(&map).into(),
@@ -55,6 +64,13 @@ impl Sections {
                 other => other.to_string(),
             })
         })?;
+        if archive.len() > MAX_SECTIONS {
+            let n = archive.len();
+            return Err(not_one(format!(
+                "{n} entries; a pack has up to {MAX_SECTIONS}"
+            )));
+        }
+        let mut taken: Vec<(usize, usize, String)> = Vec::with_capacity(archive.len());
         let mut sections = Vec::with_capacity(archive.len());
         for i in 0..archive.len() {
             let entry = archive
@@ -82,6 +98,14 @@ impl Sections {
                     format!("ends at byte {end} of a file of {}", map.len()),
                 );
             };
+            let over = |(from, to, _): &&(usize, usize, String)| start < *to && *from < end;
+            if let Some((from, to, other)) = taken.iter().find(over) {
+                return damaged(
+                    &name,
+                    format!("at bytes {start} to {end} lies over {other}, at {from} to {to}"),
+                );
+            }
+            taken.push((start, end, name.clone()));
             if start % ALIGN != 0 {
                 return damaged(
                     &name,
@@ -125,6 +149,19 @@ impl Sections {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Bytes)> {
         self.0.iter().map(|(name, bytes)| (name.as_str(), bytes))
     }
+}
+
+/// How many entries the end of a ZIP archive says that it has; none if there is no such end, which is said elsewhere.
+///
+/// The record has 22 bytes and a comment of up to 65,535 behind it; where it says 65,535, another record has the true number,
+/// which is no less.
+fn entries(bytes: &[u8]) -> Option<u64> {
+    const END: &[u8] = b"PK\x05\x06";
+    const LONGEST: usize = 22 + 65_535;
+    let tail = bytes.get(bytes.len().saturating_sub(LONGEST)..)?;
+    let at = tail.windows(END.len()).rposition(|four| four == END)?;
+    let count = tail.get(at + 10..)?.first_chunk()?;
+    Some(u16::from_le_bytes(*count).into())
 }
 
 /// The bytes of a file with these sections.

@@ -7,10 +7,9 @@ use super::{
     sentence::{SentenceEncoder, SentenceError},
     words::{Origin, Space, Word, Words, WordsError},
 };
-use crate::{
-    input,
-    pack::{Pack, PackError, map::Bytes},
-};
+use crate::pack::{Pack, PackError, map::Bytes};
+
+pub use crate::text::normalise;
 
 /// Floats per row in `vocabulary.parameters`: scale, bias, threshold.
 pub const PARAMETERS: usize = 3;
@@ -50,26 +49,6 @@ pub struct Entry {
     pub reject: bool,
     /// A least score of its own, which holds whatever is asked for.
     pub threshold: Option<f32>,
-}
-
-/// Words in lower case with one space between: how names are compared.
-///
-/// Punctuation is no part of a name, so a comma or a second space changes nothing.
-#[must_use]
-pub fn normalise(text: &str) -> String {
-    // what cannot be seen separates no words
-    let seen: String = text.chars().filter(|&c| !input::invisible(c)).collect();
-    let mut out = String::with_capacity(seen.len());
-    for word in seen
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|w| !w.is_empty())
-    {
-        if !out.is_empty() {
-            out.push(' ');
-        }
-        out.extend(word.chars().flat_map(char::to_lowercase));
-    }
-    out
 }
 
 impl Vocabulary {
@@ -329,6 +308,14 @@ impl Vocabulary {
         (row as usize) < self.packs()
     }
 
+    /// The row of a word of the user's own, by a text of any writing: what a text means before any encoder is asked.
+    #[must_use]
+    pub fn own(&self, text: &str) -> Option<Row> {
+        let row = self.find(&normalise(text))?;
+        let own = self.entries[row as usize].origin.is_some();
+        own.then(|| self.row(row))
+    }
+
     /// The names whose rows point most nearly the same way as this one, best first, with the cosines.
     #[must_use]
     pub fn nearest_rows(&self, values: &[i8], count: usize) -> Vec<(u32, f32)> {
@@ -468,6 +455,11 @@ mod tests {
             assert_eq!(normalise(written), "traffic light", "{written:?}");
         }
         assert_eq!(normalise(" ,;- "), "");
-        assert_eq!(normalise("Čaj"), "čaj");
+        // as sentences are read: with or without accents and apostrophes
+        assert_eq!(normalise("Čaj"), "caj");
+        assert_eq!(normalise("Café-Table"), normalise("cafe table"));
+        assert_eq!(normalise("cafe\u{301} table"), "cafe table");
+        assert_eq!(normalise("a man's hat"), "a mans hat");
+        assert_eq!(normalise("Straße, 猫"), "strasse 猫");
     }
 }

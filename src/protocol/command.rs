@@ -37,16 +37,19 @@ pub enum Command {
     /// Look for these and nothing else.
     SetPrompts {
         /// At least one.
+        #[serde(deserialize_with = "few")]
         prompts: Vec<PromptSpec>,
     },
     /// Look for these too.
     AddPrompts {
         /// At least one.
+        #[serde(deserialize_with = "few")]
         prompts: Vec<PromptSpec>,
     },
     /// No longer look for these.
     RemovePrompts {
         /// Their texts, as they were given.
+        #[serde(deserialize_with = "few")]
         prompts: Vec<String>,
     },
     /// The least score of a detection.
@@ -129,6 +132,15 @@ impl Command {
         "reload_pack",
     ];
 
+    /// Whether it asks and changes nothing: what a client may that may only read.
+    #[must_use]
+    pub const fn only_asks(&self) -> bool {
+        matches!(
+            self,
+            Self::Hello {} | Self::GetPrompts { .. } | Self::Telemetry {}
+        )
+    }
+
     /// Whether all values are possible.
     ///
     /// # Errors
@@ -160,6 +172,40 @@ impl Command {
             _ => Ok(()),
         }
     }
+}
+
+/// A list that is no longer than a set can be: of more, nothing is kept but how many there are.
+fn few<'de, D, T>(from: D) -> Result<Vec<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct Few<T>(std::marker::PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Few<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of prompts")
+        }
+
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+            let mut all = Vec::new();
+            while all.len() < MAX_PROMPTS {
+                match list.next_element()? {
+                    Some(one) => all.push(one),
+                    None => return Ok(all),
+                }
+            }
+            let mut length = all.len();
+            while list.next_element::<de::IgnoredAny>()?.is_some() {
+                length += 1;
+            }
+            count(length).map_err(de::Error::custom)?;
+            Ok(all)
+        }
+    }
+    from.deserialize_seq(Few(std::marker::PhantomData))
 }
 
 fn count(n: usize) -> Result<(), String> {

@@ -13,7 +13,7 @@ use std::{
 
 use rustix::fs::{Access, access};
 
-use super::{RunError, config::Config, engine::Engine, prompts::Prompts, task::Task};
+use super::{RunError, config::Config, engine::Engine, task::Task};
 use crate::{
     capture::config::{Kind, SourceConfig},
     graph::op::Execution,
@@ -91,10 +91,12 @@ fn model(
     if let Some(why) = engine.without_words.take() {
         found.push(Finding::Unknown(format!("{why}; they would not be used")));
     }
-    let prompts = Prompts::new(&config.prompts, default_prompts, &mut engine)
+    let kit = engine.kit(&config.limits);
+    let prompts = super::draft_of(config, default_prompts)
+        .make(&kit, &|| false)
         .map_err(|(_, why)| RunError::Prompts(format!("prompts.list: {why}")))?;
     found.push(Finding::Right(format!("{} prompts", prompts.count())));
-    Task::new(&config.task, &mut engine).map_err(|(_, why)| RunError::Task(why))?;
+    Task::new(&config.task, &kit, &|| false).map_err(|(_, why)| RunError::Task(why))?;
     found.push(Finding::Right("task".into()));
     Ok(())
 }

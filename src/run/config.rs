@@ -50,7 +50,7 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
     /// What the process takes away from itself.
     pub sandbox: SandboxConfig,
-    /// What is taken at most.
+    /// How much of everything there may be.
     pub limits: Limits,
     /// Where reports go.
     pub links: LinkTables,
@@ -346,6 +346,26 @@ impl Config {
         }
         if let Err(why) = self.task.check() {
             return Err((vec!["task"], why));
+        }
+        let source = self.source.as_ref();
+        (self.limits.check(source)).map_err(|(key, why)| (vec!["limits", key], why))?;
+        (self.limits.specs(&self.prompts.list))
+            .map_err(|why| (vec!["prompts", "list"], format!("has {why}")))?;
+        if let Some(prompt) = self.prompts.list.iter().find(|p| p.text.contains('>')) {
+            let why = format!(
+                "has \"{}\": a prompt inside another is looked for by `tarsier detect` only",
+                prompt.text
+            );
+            return wrong(&["prompts", "list"], &why);
+        }
+        (self.limits.task(&self.task)).map_err(|why| (vec!["task"], format!("has {why}")))?;
+        for socket in &self.links.socket {
+            let (clients, most) = (socket.max_clients, self.limits.clients);
+            if clients > most {
+                let path = socket.path.display();
+                let why = format!("has {path}: max_clients is {clients}; limits.clients is {most}");
+                return wrong(&["links", "socket"], &why);
+            }
         }
         if let Some(fps) = self.rate.fps
             && !FPS.contains(&fps)

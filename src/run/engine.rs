@@ -3,6 +3,7 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
@@ -15,22 +16,28 @@ use crate::{
         golden::{self, GoldenError},
     },
     prompt::{
+        Row,
         cache::{SentenceCache, default_folder},
-        sentence::SentenceEncoder,
+        sentence::{SentenceEncoder, SentenceError},
         vocabulary::Vocabulary,
         words::{Space, Word, Words, WordsError, words_of},
     },
+    quant::Quant,
 };
 
-use super::config::{Config, PromptsConfig};
+use super::{
+    config::{Config, PromptsConfig},
+    limits::Limits,
+};
 
 /// A pack and everything that was made from it.
 #[derive(Debug)]
 pub(super) struct Engine {
     pub(super) pack: Pack,
     pub(super) pipeline: Pipeline,
-    pub(super) vocabulary: Vocabulary,
-    pub(super) encoder: SentenceEncoder,
+    pub(super) vocabulary: Arc<Vocabulary>,
+    /// Whoever prepares a prompt set has it; the loop itself asks it for nothing once it has started.
+    pub(super) encoder: Arc<Mutex<SentenceEncoder>>,
     /// What objects are on the whole, for those.
     pub(super) background: Option<Background>,
     /// Words that were shown since the program started.
@@ -43,6 +50,33 @@ pub(super) struct Engine {
     last_look: Option<(Option<FileStamp>, Option<FileChange>)>,
     /// The files of words, and what tells whether they were written anew.
     words: Vec<(PathBuf, Stamp)>,
+}
+
+/// What prompt sets and tasks are made with, beside the loop too.
+#[derive(Clone, Debug)]
+pub(super) struct Kit {
+    pub(super) vocabulary: Arc<Vocabulary>,
+    pub(super) encoder: Arc<Mutex<SentenceEncoder>>,
+    pub(super) objects: Quant,
+    pub(super) limits: Limits,
+    /// The pack's name and version.
+    pub(super) name: String,
+    /// Whether the pack has the networks for masks, for stuff, for sentences that mean one object.
+    pub(super) segments: bool,
+    pub(super) covers: bool,
+    pub(super) grounds: bool,
+}
+
+impl Kit {
+    /// The row of a text.
+    pub(super) fn encode(&self, text: &str) -> Result<Row, SentenceError> {
+        lock(&self.encoder).encode(text)
+    }
+}
+
+/// An encoder that a thread left behind is whole: a text is encoded or not.
+fn lock(encoder: &Mutex<SentenceEncoder>) -> MutexGuard<'_, SentenceEncoder> {
+    encoder.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Length and time of a file, if it is there.
@@ -74,6 +108,8 @@ pub enum EngineError {
     Pipeline(PipelineError),
     /// Its golden frame does not come to what it must.
     Golden(GoldenError),
+    /// It is larger than the configuration's limits allow.
+    Limit(String),
     /// Words that the configuration names cannot be used with it.
     Words(PathBuf, WordsError),
 }
@@ -102,6 +138,7 @@ impl fmt::Display for EngineError {
             ),
             Self::Pipeline(e) => e.fmt(f),
             Self::Golden(e) => write!(f, "self-test: {e}"),
+            Self::Limit(why) => f.write_str(why),
             Self::Words(path, e) => write!(f, "words {}: {e}", path.display()),
         }
     }
@@ -114,6 +151,7 @@ impl std::error::Error for EngineError {
             Self::Pack(e) => Some(e),
             Self::Pipeline(e) => Some(e),
             Self::Golden(e) => Some(e),
+            Self::Limit(_) => None,
             Self::Words(_, e) => Some(e),
         }
     }
@@ -138,11 +176,18 @@ impl Engine {
             }
             _ => {}
         }
-        let config = &config.prompts;
+        let (limits, config) = (&config.limits, &config.prompts);
+        let (sections, most) = (pack.sections().count(), limits.sections);
+        if sections > most as usize {
+            let why = format!("the pack has {sections} sections; up to {most} are taken");
+            return Err(EngineError::Limit(why));
+        }
         let mut engine = Self {
             pipeline: Pipeline::open(&pack, execution, settings).map_err(EngineError::Pipeline)?,
-            vocabulary: Vocabulary::open(&pack).map_err(EngineError::Pack)?,
-            encoder: SentenceEncoder::open(&pack, execution).map_err(EngineError::Pack)?,
+            vocabulary: Arc::new(Vocabulary::open(&pack).map_err(EngineError::Pack)?),
+            encoder: Arc::new(Mutex::new(
+                SentenceEncoder::open(&pack, execution).map_err(EngineError::Pack)?,
+            )),
             background: Background::open(&pack).map_err(EngineError::Pack)?,
             enrolled: Vec::new(),
             without_words: None,
@@ -151,11 +196,28 @@ impl Engine {
             words: Vec::new(),
             pack,
         };
+        for graph in engine.pipeline.graphs() {
+            let program = graph.program();
+            let (operations, mmacs) = (program.operations.len(), program.macs());
+            for (what, found, most) in [
+                ("operations", operations as u64, limits.operations),
+                (
+                    "million multiply-accumulates",
+                    mmacs.div_ceil(1_000_000),
+                    limits.mmacs,
+                ),
+            ] {
+                if found > most.into() {
+                    let why = format!("a network has {found} {what}; up to {most} are taken");
+                    return Err(EngineError::Limit(why));
+                }
+            }
+        }
         engine.self_test().map_err(EngineError::Golden)?;
         engine.add_words(path, config)?;
         if let (true, Some(folder)) = (config.cache, default_folder()) {
             let cache = SentenceCache::open(&folder, &engine.pack);
-            engine.encoder.remember(cache);
+            lock(&engine.encoder).remember(cache);
         }
         let manifest = engine.pack.manifest();
         log::info!(
@@ -203,10 +265,11 @@ impl Engine {
         self.pipeline = pipeline.map_err(EngineError::Pipeline)?;
         let mut encoder =
             SentenceEncoder::open(&self.pack, execution).map_err(EngineError::Pack)?;
-        if let Some(cache) = self.encoder.forget_cache() {
+        if let Some(cache) = lock(&self.encoder).forget_cache() {
             encoder.remember(cache);
         }
-        self.encoder = encoder;
+        // one that a preparation has in hand goes with it
+        self.encoder = Arc::new(Mutex::new(encoder));
         self.self_test().map_err(EngineError::Golden)
     }
 
@@ -224,7 +287,7 @@ impl Engine {
             let space = match &space {
                 Some(space) => space,
                 None => {
-                    let own = Space::of(&self.pack, &mut self.encoder);
+                    let own = Space::of(&self.pack, &mut lock(&self.encoder));
                     let bad = |e: crate::prompt::sentence::SentenceError| PackError::Section {
                         section: "sentence.onnx".into(),
                         reason: e.to_string(),
@@ -232,8 +295,9 @@ impl Engine {
                     space.insert(own.map_err(|e| EngineError::Pack(bad(e)))?)
                 }
             };
+            let vocabulary = Arc::make_mut(&mut self.vocabulary);
             let added = Words::open(&file)
-                .and_then(|words| self.vocabulary.extend(&words, space).map(|()| words));
+                .and_then(|words| vocabulary.extend(&words, space).map(|()| words));
             match added {
                 Ok(words) => log::info!("words {}: {}", file.display(), words.words().len()),
                 Err(e) if asked.is_some() => return Err(EngineError::Words(file, e)),
@@ -290,19 +354,45 @@ impl Engine {
         self.words.iter().any(|(path, was)| stamp(path) != *was)
     }
 
+    /// What was shown, and the network that it was shown to.
+    pub(super) fn keepsake(&self) -> (String, Vec<Word>) {
+        (self.pack.manifest().golden.clone(), self.enrolled.clone())
+    }
+
     /// Takes over what was shown to another engine, if its network is the same.
-    pub(super) fn adopt(&mut self, before: &Self) {
-        if self.pack.manifest().golden != before.pack.manifest().golden {
-            for word in &before.enrolled {
+    pub(super) fn adopt(&mut self, (golden, enrolled): &(String, Vec<Word>)) {
+        if self.pack.manifest().golden != *golden {
+            for word in enrolled {
                 log::warn!("\"{}\" was shown to another network", word.name);
             }
             return;
         }
-        for word in &before.enrolled {
-            match self.vocabulary.insert(word) {
+        for word in enrolled {
+            match Arc::make_mut(&mut self.vocabulary).insert(word) {
                 Ok(_) => self.enrolled.push(word.clone()),
                 Err(e) => log::warn!("{e}"),
             }
+        }
+    }
+
+    /// What prompt sets and tasks are made with.
+    pub(super) fn kit(&self, limits: &Limits) -> Kit {
+        Kit {
+            vocabulary: Arc::clone(&self.vocabulary),
+            encoder: Arc::clone(&self.encoder),
+            objects: self.pipeline.objects(),
+            limits: limits.clone(),
+            name: self.name(),
+            segments: self.pipeline.segments(),
+            covers: self.pipeline.covers(),
+            grounds: self.pipeline.grounds(),
+        }
+    }
+
+    /// Writes what the encoder's cache has learnt, unless somebody is encoding.
+    pub(super) fn save(&self) {
+        if let Ok(mut encoder) = self.encoder.try_lock() {
+            encoder.save();
         }
     }
 

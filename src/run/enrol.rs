@@ -3,18 +3,26 @@
 //! The frame is looked at once more, for the objects in it; the prompt holds from that same frame on. It is forgotten when the
 //! program ends: `tarsier vocab add --exemplar` keeps.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::{Runner, engine::Engine, prompts::Prompts, prompts::Refusal};
+use super::{
+    Runner,
+    engine::Kit,
+    prepare::{For, Learned, Made},
+    prompts::{Change, Refusal},
+};
 use crate::{
     capture::picture::Crop,
     detect::exemplar,
-    frame::Frame,
     geometry::{BBox, Size},
     link::Origin,
+    pipeline::PipelineError,
     prompt::words::{self, Word},
     protocol::{
-        Answer, ErrorCode, PromptSpec, Reply,
+        ErrorCode, PromptSpec, Reply,
         command::{PromptKind, Region},
     },
 };
@@ -39,10 +47,10 @@ impl Runner {
     /// Keeps a command until there is a frame; refuses it if too many wait.
     pub(super) fn enrol(
         &mut self,
-        from: Origin,
-        id: u32,
+        (from, id): (Origin, u32),
         (name, region): (String, Region),
     ) -> Result<(), Refusal> {
+        self.idle()?;
         if self.enrolments.len() >= MOST {
             let why = format!("{MOST} boxes wait for a frame already");
             return Err((ErrorCode::Busy, why));
@@ -66,47 +74,133 @@ impl Runner {
     /// Refuses what has waited in vain.
     pub(super) fn look_at_enrolments(&mut self) {
         let now = Instant::now();
+        let busy = self.preparing.is_some();
         for late in self.enrolments.extract_if(.., |e| e.until <= now) {
-            let why = format!("no frame came within {} s", PATIENCE.as_secs());
-            let reply = Reply::error(late.id, ErrorCode::Failed, why);
+            let seconds = PATIENCE.as_secs();
+            let reply = if busy {
+                let why = format!("another change was still being prepared after {seconds} s");
+                Reply::error(late.id, ErrorCode::Busy, why)
+            } else {
+                let why = format!("no frame came within {seconds} s");
+                Reply::error(late.id, ErrorCode::Failed, why)
+            };
             self.links.reply(late.from, reply);
         }
     }
-}
 
-/// Looks at a frame for those that wait: each with its reply.
-pub(super) fn look(
-    waiting: &mut Vec<Enrolment>,
-    frame: &Frame<'_>,
-    (size, part): (Size, Crop),
-    engine: &mut Engine,
-    prompts: &mut Prompts,
-) -> Vec<(Origin, Reply)> {
-    let objects = engine.pipeline.objects_in(frame);
-    let mut done = Vec::new();
-    for Enrolment {
-        from,
-        id,
-        name,
-        region,
-        ..
-    } in waiting.drain(..)
-    {
-        let made = match &objects {
-            Ok(objects) => shown(objects, region, (size, part))
-                .and_then(|showing| learn(&name, &showing, engine, prompts)),
-            Err(e) => Err((ErrorCode::Failed, e.to_string())),
-        };
-        let reply = match made {
-            Ok(()) => Reply::Ack {
+    /// Makes prompts of what waiting boxes hold in a frame, of which the network said what is in it.
+    pub(super) fn show(
+        &mut self,
+        objects: &Result<Vec<exemplar::Object>, PipelineError>,
+        (size, part): (Size, Crop),
+    ) {
+        let mut vocabulary = Arc::clone(&self.engine.vocabulary);
+        let (mut words, mut specs, mut asked) = (Vec::new(), Vec::new(), Vec::new());
+        for waiting in std::mem::take(&mut self.enrolments) {
+            let Enrolment {
+                from,
                 id,
-                answer: Answer::PromptsVersion(prompts.version()),
-            },
-            Err((code, why)) => Reply::error(id, code, why),
+                name,
+                region,
+                ..
+            } = waiting;
+            let made = match objects {
+                Ok(objects) => shown(objects, region, (size, part))
+                    .and_then(|showing| self.word(&name, &showing, words.len()))
+                    .and_then(|word| {
+                        let inserted = Arc::make_mut(&mut vocabulary).insert(&word);
+                        inserted.map_err(|e| (ErrorCode::Invalid, e.to_string()))?;
+                        Ok(word)
+                    }),
+                Err(e) => Err((ErrorCode::Failed, e.to_string())),
+            };
+            match made {
+                Ok(word) => {
+                    specs.push(PromptSpec {
+                        kind: PromptKind::Name,
+                        ..name.as_str().into()
+                    });
+                    words.push(word);
+                    asked.push((from, id));
+                }
+                Err((code, why)) => self.links.reply(from, Reply::error(id, code, why)),
+            }
+        }
+        if asked.is_empty() {
+            return;
+        }
+        let draft = self.prompts.draft(Change::Add(specs));
+        let kit = Kit {
+            vocabulary: Arc::clone(&vocabulary),
+            ..self.kit()
         };
-        done.push((from, reply));
+        let quick = draft.is_quick(&kit);
+        let make = move |stop: &dyn Fn() -> bool| {
+            Ok(Made::Shown(Box::new(Learned {
+                prompts: draft.make(&kit, stop)?,
+                vocabulary,
+                words,
+            })))
+        };
+        let refused = if quick {
+            match make(&|| false) {
+                Ok(Made::Shown(learned)) => {
+                    self.learn(*learned);
+                    let answer = self.prompts_changed();
+                    for (to, id) in asked {
+                        let answer = answer.clone();
+                        self.links.reply(to, Reply::Ack { id, answer });
+                    }
+                    return;
+                }
+                Ok(_) => return,
+                Err(refused) => (asked, refused),
+            }
+        } else {
+            match self.prepare(For::Commands(asked.clone()), make) {
+                Ok(()) => return,
+                Err(refused) => (asked, refused),
+            }
+        };
+        let (asked, (code, why)) = refused;
+        for (to, id) in asked {
+            self.links.reply(to, Reply::error(id, code, why.clone()));
+        }
     }
-    done
+
+    /// A word of what was shown, if there may be one more.
+    fn word(&self, name: &str, showing: &exemplar::Showing, more: usize) -> Result<Word, Refusal> {
+        let enrolled = &self.engine.enrolled;
+        let (count, most) = (enrolled.len() + more, self.config.limits.enrolled);
+        if count >= most as usize && !enrolled.iter().any(|w| w.name == name.trim()) {
+            let why = format!("{count} names were shown since the start; up to {most} may be");
+            return Err((ErrorCode::Invalid, why));
+        }
+        let row = exemplar::row(
+            std::slice::from_ref(showing),
+            self.engine.background.as_ref(),
+            &self.engine.vocabulary,
+        );
+        let mut word = Word::new(name, words::Origin::Exemplars(1), Some(row));
+        word.replaces = true;
+        Ok(word)
+    }
+
+    /// Takes names that were shown into use, with their set.
+    pub(super) fn learn(&mut self, learned: Learned) {
+        let Learned {
+            vocabulary,
+            words,
+            prompts,
+        } = learned;
+        self.engine.vocabulary = vocabulary;
+        for word in words {
+            let enrolled = &mut self.engine.enrolled;
+            enrolled.retain(|before| before.name != word.name);
+            enrolled.push(word);
+        }
+        self.prompts.become_next(prompts);
+    }
 }
 
 /// What a region of the frame shows, of the objects in the part of it that is looked at.
@@ -128,36 +222,4 @@ fn shown(
         return Err((ErrorCode::Invalid, why));
     }
     exemplar::show(objects, bbox).map_err(|e| (ErrorCode::NotFound, e.to_string()))
-}
-
-/// Makes a word of it and a prompt of the word.
-fn learn(
-    name: &str,
-    showing: &exemplar::Showing,
-    engine: &mut Engine,
-    prompts: &mut Prompts,
-) -> Result<(), Refusal> {
-    let invalid = |e: &dyn std::fmt::Display| (ErrorCode::Invalid, e.to_string());
-    let row = exemplar::row(
-        std::slice::from_ref(showing),
-        engine.background.as_ref(),
-        &engine.vocabulary,
-    );
-    let mut word = Word::new(name, words::Origin::Exemplars(1), Some(row));
-    word.replaces = true;
-    let mut vocabulary = engine.vocabulary.clone();
-    vocabulary.insert(&word).map_err(|e| invalid(&e))?;
-    std::mem::swap(&mut engine.vocabulary, &mut vocabulary);
-    let spec = PromptSpec {
-        kind: PromptKind::Name,
-        ..name.into()
-    };
-    if let Err(refusal) = prompts.add(vec![spec], engine) {
-        // what fails leaves everything as it was
-        engine.vocabulary = vocabulary;
-        return Err(refusal);
-    }
-    engine.enrolled.retain(|before| before.name != word.name);
-    engine.enrolled.push(word);
-    Ok(())
 }

@@ -12,7 +12,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::{RunError, Runner, engine::FileChange};
+use super::{
+    RunError, Runner,
+    engine::{Engine, FileChange},
+    prepare::Renewal,
+    prompts::Change,
+    task::Task,
+};
 use crate::supervise;
 
 /// Periods after which the golden frame is run although there is no idle time.
@@ -72,6 +78,24 @@ impl Runner {
         }
     }
 
+    /// The pack from its file again, with the prompts and the task that are in use, at once: nothing else is to be seen with.
+    fn reopened(&mut self) -> Result<(), String> {
+        let (path, config) = (self.path.clone(), &self.config);
+        let opened = Engine::open(&path, self.execution, super::settings(config), config);
+        let mut engine = opened.map_err(|e| e.to_string())?;
+        engine.adopt(&self.engine.keepsake());
+        let kit = engine.kit(&config.limits);
+        let draft = self.prompts.draft(Change::Again(config.prompts.iou));
+        let prompts = draft.make(&kit, &|| false).map_err(|(_, why)| why)?;
+        let task = Task::new(self.task.spec(), &kit, &|| false).map_err(|(_, why)| why)?;
+        self.renew(Renewal {
+            engine: Some((engine, path)),
+            prompts: Some(prompts),
+            task: Some(task),
+        });
+        Ok(())
+    }
+
     fn test(&mut self) {
         self.tested = Instant::now();
         let why = match self.engine.self_test() {
@@ -85,7 +109,7 @@ impl Runner {
         let again = self
             .engine
             .again(self.execution, super::settings(&self.config));
-        let mended = again.is_ok() || self.reload_pack().is_ok();
+        let mended = again.is_ok() || self.reopened().is_ok();
         let text = format!("the golden frame of the pack in use came to something else: {why}");
         if mended {
             let text =

@@ -11,6 +11,9 @@ use crate::protocol::State;
 /// Between two lines of status.
 const STATUS: Duration = Duration::from_secs(2);
 
+/// How much longer a start may take from where it says so.
+const EXTEND: Duration = Duration::from_secs(60);
+
 /// What the service manager was told.
 #[derive(Debug)]
 pub(super) struct Manager {
@@ -27,6 +30,14 @@ impl Manager {
             period: sd_notify::watchdog_enabled().map(|timeout| timeout / 3),
             fed: Instant::now(),
             said: None,
+        }
+    }
+
+    /// It takes longer to start: the service manager is asked for more time, now and then.
+    pub(super) fn starting(&mut self) {
+        if self.fed.elapsed() >= EXTEND / 6 {
+            self.fed = Instant::now();
+            say(&[NotifyState::ExtendTimeoutUsec(EXTEND.as_micros() as u32)]);
         }
     }
 

@@ -1,9 +1,16 @@
 //! What commands do. Every one is answered once, after it was done or refused.
 
-use super::{Runner, engine::Engine, prompts::Refusal, sandbox, settings, task::Task};
+use std::time::{Duration, Instant};
+
+use super::{
+    Runner,
+    prompts::{Change, Refusal},
+    sandbox,
+};
 use crate::{
     capture::picture::Crop,
     geometry::Size,
+    link::Origin,
     mask::BITS_SIDE,
     protocol::{Answer, Command, ErrorCode, Reply, WIRE_VERSION, command::Region},
     report::pixels::base64,
@@ -11,107 +18,119 @@ use crate::{
     supervise,
 };
 
+/// How long commands are obeyed before the next frame has its turn.
+const TURN: Duration = Duration::from_millis(2);
+
+/// Whether a command takes the loop as long as a frame does, so that only one is obeyed between two frames, and after the others:
+/// a client that asks for nothing else must not make everybody wait.
+const fn is_slow(command: &Command) -> bool {
+    matches!(command, Command::SelfTest {} | Command::Mask { .. })
+}
+
 impl Runner {
-    /// Obeys what has come since the last frame.
+    /// Obeys what has come since the last frame, as far as there is time.
     pub(super) fn obey(&mut self) {
+        let end = Instant::now() + TURN;
         // taken one by one: obeying needs the links, to answer
-        while let Some((from, request)) = self.next_command() {
-            log::debug!("command {}: {:?}", request.id, request.command);
-            // whoever asked is answered even if this panics
-            self.strikes.obeying = Some((from, request.id));
-            supervise::trap("command");
-            if let Command::Enrol { name, region } = request.command {
-                // answered when a frame has come
-                if let Err((code, text)) = self.enrol(from, request.id, (name, region)) {
-                    self.links.reply(from, Reply::error(request.id, code, text));
-                }
-                self.strikes.obeying = None;
-                continue;
+        while let Some((from, request)) = self.links.command(|command| !is_slow(command)) {
+            self.answer(from, request);
+            if Instant::now() >= end {
+                break;
             }
-            let reply = match self.done(request.command) {
-                Ok(answer) => Reply::Ack {
-                    id: request.id,
-                    answer,
-                },
-                Err((code, text)) => Reply::error(request.id, code, text),
-            };
-            self.links.reply(from, reply);
-            self.strikes.obeying = None;
+        }
+        if let Some((from, request)) = self.links.command(is_slow) {
+            self.answer(from, request);
         }
     }
 
-    fn next_command(&self) -> Option<(crate::link::Origin, crate::protocol::Request)> {
-        self.links.commands().next()
+    /// Obeys one command, and answers it unless that waits for something.
+    fn answer(&mut self, from: Origin, request: crate::protocol::Request) {
+        log::debug!("command {}: {:?}", request.id, request.command);
+        let id = request.id;
+        // whoever asked is answered even if this panics
+        self.strikes.obeying = Some((from, id));
+        supervise::trap("command");
+        let within = self.config.limits.command(&request.command);
+        let done = within
+            .map_err(|why| (ErrorCode::Invalid, why))
+            .and_then(|()| self.done((from, id), request.command));
+        match done {
+            Ok(Some(answer)) => self.links.reply(from, Reply::Ack { id, answer }),
+            // answered when it holds
+            Ok(None) => {}
+            Err((code, text)) => self.links.reply(from, Reply::error(id, code, text)),
+        }
+        self.strikes.obeying = None;
     }
 
-    fn done(&mut self, command: Command) -> Result<Answer, Refusal> {
-        match command {
-            Command::Hello {} => Ok(Answer::Hello {
+    /// What a command answers; none where it waits for a frame, or for what is prepared.
+    fn done(&mut self, asked: (Origin, u32), command: Command) -> Result<Option<Answer>, Refusal> {
+        let answer = match command {
+            Command::Hello {} => Answer::Hello {
                 wire: WIRE_VERSION,
                 version: env!("CARGO_PKG_VERSION").into(),
                 run: self.links.run(),
                 pack: self.engine.name(),
                 prompts_version: self.prompts.version(),
                 prompts: self.prompts.count(),
-            }),
-            Command::GetPrompts { from, count } => Ok(Answer::Prompts {
+            },
+            Command::GetPrompts { from, count } => Answer::Prompts {
                 prompts_version: self.prompts.version(),
                 count: self.prompts.count(),
                 from,
                 names: self.prompts.page(from, count),
-            }),
+            },
             Command::SetPrompts { prompts } => {
-                self.prompts.set(prompts, &mut self.engine)?;
-                Ok(self.prompts_changed())
+                return self.change_prompts(asked, Change::Set(prompts));
             }
             Command::AddPrompts { prompts } => {
-                self.prompts.add(prompts, &mut self.engine)?;
-                Ok(self.prompts_changed())
+                return self.change_prompts(asked, Change::Add(prompts));
             }
             Command::RemovePrompts { prompts } => {
-                self.prompts.remove(&prompts, &mut self.engine)?;
-                Ok(self.prompts_changed())
+                return self.change_prompts(asked, Change::Remove(prompts));
             }
             Command::SetThreshold { threshold, prompt } => {
-                self.prompts
-                    .set_threshold(threshold, prompt.as_deref(), &mut self.engine)?;
-                Ok(self.prompts_changed())
+                return self.change_prompts(asked, Change::Threshold(threshold, prompt));
             }
             Command::SetRate { fps } => {
                 self.rate_fps = fps.map(|fps| fps.clamp(0.001, 1000.0));
-                self.due = std::time::Instant::now();
-                Ok(Answer::Done)
+                self.due = Instant::now();
+                Answer::Done
             }
-            Command::SetRegion { region } => self.set_region(region),
+            Command::SetRegion { region } => self.set_region(region)?,
             Command::Pause {} => {
                 self.condition.set_paused(true);
-                Ok(Answer::Done)
+                Answer::Done
             }
             Command::Resume {} => {
                 self.condition.set_paused(false);
-                Ok(Answer::Done)
+                Answer::Done
             }
             Command::ReportOnce {} => {
-                self.once += 1;
-                Ok(Answer::Done)
+                self.once = self.once.saturating_add(1);
+                Answer::Done
             }
             Command::Mask {
                 sequence,
                 detection,
                 bits,
-            } => self.mask(sequence, detection, bits),
-            Command::SetTask { task } => {
-                self.task = Task::new(&task, &mut self.engine)?;
-                Ok(Answer::Done)
+            } => self.mask(sequence, detection, bits)?,
+            Command::SetTask { task } => return self.change_task(asked, task),
+            Command::Enrol { name, region } => {
+                self.enrol(asked, (name, region))?;
+                return Ok(None);
             }
-            Command::Enrol { .. } => unreachable!("it waits for a frame"),
-            Command::Telemetry {} => Ok(Answer::Telemetry(Box::new(self.telemetry()))),
-            Command::SelfTest {} => self.self_test(),
-            Command::ReloadPack {} => self.reload_pack(),
-        }
+            Command::Telemetry {} => Answer::Telemetry(Box::new(self.telemetry())),
+            Command::SelfTest {} => self.self_test()?,
+            Command::ReloadPack {} => {
+                self.reload_pack(asked)?;
+                return Ok(None);
+            }
+        };
+        Ok(Some(answer))
     }
 
-    fn prompts_changed(&mut self) -> Answer {
+    pub(super) fn prompts_changed(&mut self) -> Answer {
         self.tell_prompts();
         Answer::PromptsVersion(self.prompts.version())
     }
@@ -134,20 +153,20 @@ impl Runner {
 
     /// The mask of one detection of the last report, from what the pipeline keeps of its frame.
     fn mask(&mut self, sequence: u64, detection: u32, bits: bool) -> Result<Answer, Refusal> {
-        let invalid = |why: String| (ErrorCode::Invalid, why);
+        let gone = |why: String| (ErrorCode::NotFound, why);
         if !self.engine.pipeline.segments() {
             let why = format!("{} makes no masks", self.engine.name());
             return Err((ErrorCode::Unsupported, why));
         }
         let (Some(last), Some(part)) = (self.sequence.checked_sub(1), self.part) else {
-            return Err(invalid("nothing has been reported yet".into()));
+            return Err(gone("nothing has been reported yet".into()));
         };
         if sequence != last {
-            return Err(invalid(format!("the last report is {last}: pause first")));
+            return Err(gone(format!("the last report is {last}: pause first")));
         }
         let Some(found) = self.report.detections.get(detection as usize) else {
             let count = self.report.detections.len();
-            return Err(invalid(format!("report {last} has {count} detections")));
+            return Err(gone(format!("report {last} has {count} detections")));
         };
         let mut one = Report::new(last, self.report.captured, part.size);
         let (mut found, (x, y)) = (*found, (part.x as f32, part.y as f32));
@@ -157,7 +176,7 @@ impl Runner {
         let segmented = self.engine.pipeline.segment(&mut one);
         segmented.map_err(|e| (ErrorCode::Failed, e.to_string()))?;
         let Some(mask) = one.masks.first() else {
-            return Err(invalid(
+            return Err(gone(
                 "its frame is gone: the pack was tested or replaced".into(),
             ));
         };
@@ -194,24 +213,5 @@ impl Runner {
             "the golden frame of {} is as its manifest says; {network}",
             self.engine.name()
         )))
-    }
-
-    /// The pack's file again; what is in use goes on if it fails.
-    pub(super) fn reload_pack(&mut self) -> Result<Answer, Refusal> {
-        let settings = settings(&self.config);
-        let open = Engine::open(&self.path, self.execution, settings, &self.config);
-        let mut engine = open.map_err(|e| (ErrorCode::Failed, e.to_string()))?;
-        engine.adopt(&self.engine);
-        let iou = self.config.prompts.iou;
-        let prompts = self.prompts.made_again(iou, &mut engine)?;
-        self.task = Task::new(self.task.spec(), &mut engine)?;
-        self.prompts = prompts;
-        self.engine = engine;
-        self.follower.forget_looks();
-        self.lift("pack");
-        self.pack_file_as_read();
-        self.tell_words();
-        self.tell_prompts();
-        Ok(Answer::Text(self.engine.name()))
     }
 }

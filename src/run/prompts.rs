@@ -1,64 +1,173 @@
 //! The prompt set in use: what was asked for, its version, and the set that the pipeline takes.
 //!
-//! A change makes a new set and puts it in the old one's place when it is whole: what fails leaves everything as it was.
+//! A change is a [`Draft`], from which a whole new set is made, beside the loop where that takes long, and put in the old one's
+//! place: what fails leaves everything as it was. Rows of sentences go from set to set, so that no text is encoded twice.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
-use super::{config::PromptsConfig, engine::Engine};
+use super::{engine::Kit, limits::Limits};
 use crate::{
     detect::rules::Rules,
-    prompt::{Prompt, PromptError, PromptSet, Request, vocabulary::normalise},
+    prompt::{
+        Prompt, PromptError, PromptSet, Request, Row, sentence::SentenceError,
+        vocabulary::normalise,
+    },
     protocol::{ErrorCode, PromptSpec, SharedNames, command::PromptKind},
 };
 
 /// Why a change was refused, for programs and for people.
 pub(super) type Refusal = (ErrorCode, String);
 
+/// Prompts up to which a set whose rows are all known is made by the loop itself: less than a millisecond.
+const QUICK: usize = 512;
+
+/// Bytes of the names in one answer to `get_prompts`.
+const PAGE_BYTES: usize = 32 * 1024;
+
+/// Rows of sentences, by their normal form.
+type Rows = HashMap<String, Row>;
+
 /// What is looked for.
 #[derive(Debug)]
 pub(super) struct Prompts {
-    specs: Vec<PromptSpec>,
+    specs: Arc<Vec<PromptSpec>>,
     threshold: Option<f32>,
     iou: f32,
+    /// Which set of this run it is: given when it is taken into use.
     version: u32,
     set: PromptSet,
     names: SharedNames,
     rules: Rules,
+    rows: Arc<Rows>,
+}
+
+/// What a command does to the set in use.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// These and nothing else.
+    Set(Vec<PromptSpec>),
+    /// These too; one that is there already is as it is asked for now.
+    Add(Vec<PromptSpec>),
+    /// No longer these.
+    Remove(Vec<String>),
+    /// The least score, of one prompt or of all that have none of their own.
+    Threshold(Option<f32>, Option<String>),
+    /// The same prompts, with other words, of another pack or with another overlap.
+    Again(f32),
+}
+
+/// A set to be made of the one in use.
+#[derive(Debug)]
+pub(super) struct Draft {
+    specs: Arc<Vec<PromptSpec>>,
+    threshold: Option<f32>,
+    iou: f32,
+    rows: Arc<Rows>,
+    change: Change,
+}
+
+impl Draft {
+    /// That of a configuration; without prompts, `fallback`.
+    pub(super) fn of(
+        list: &[PromptSpec],
+        (threshold, iou): (Option<f32>, f32),
+        fallback: &[&str],
+    ) -> Self {
+        let specs = if list.is_empty() {
+            fallback.iter().map(|&text| text.into()).collect()
+        } else {
+            list.to_vec()
+        };
+        Self {
+            specs: Arc::default(),
+            threshold,
+            iou,
+            rows: Arc::default(),
+            change: Change::Set(specs),
+        }
+    }
+
+    /// Whether it is made so quickly that the loop does it itself.
+    pub(super) fn is_quick(&self, kit: &Kit) -> bool {
+        let new: &[PromptSpec] = match &self.change {
+            Change::Set(specs) | Change::Add(specs) => specs,
+            _ => &[],
+        };
+        self.specs.len().max(new.len()) + new.len() <= QUICK
+            && new.iter().all(|spec| {
+                let normal = normalise(&spec.text);
+                let named = || kit.vocabulary.find(&normal).is_some();
+                self.rows.contains_key(&normal) || (spec.kind != PromptKind::Sentence && named())
+            })
+    }
+
+    /// Makes the set, unless it is told to stop.
+    pub(super) fn make(self, kit: &Kit, stop: &dyn Fn() -> bool) -> Result<Prompts, Refusal> {
+        let Self {
+            specs,
+            mut threshold,
+            mut iou,
+            mut rows,
+            change,
+        } = self;
+        let specs = match change {
+            Change::Set(new) => new,
+            Change::Add(new) => specs.iter().cloned().chain(new).collect(),
+            Change::Remove(texts) => without(&specs, &texts)?,
+            Change::Threshold(all, None) => {
+                threshold = all;
+                specs.to_vec()
+            }
+            Change::Threshold(own, Some(text)) => {
+                let (mut specs, normal) = (specs.to_vec(), normalise(&text));
+                let spec = specs.iter_mut().find(|s| normalise(&s.text) == normal);
+                spec.ok_or_else(|| not_in_use(&text))?.threshold = own;
+                specs
+            }
+            Change::Again(overlap) => {
+                iou = overlap;
+                // another pack's encoder has other rows
+                rows = Arc::default();
+                specs.to_vec()
+            }
+        };
+        Prompts::made(distinct(specs), (threshold, iou), &rows, kit, stop)
+    }
 }
 
 impl Prompts {
-    /// The set of a configuration, as version 1; without prompts, `fallback`.
-    pub(super) fn new(
-        config: &PromptsConfig,
-        fallback: &[&str],
-        engine: &mut Engine,
-    ) -> Result<Self, Refusal> {
-        let specs = if config.list.is_empty() {
-            fallback.iter().map(|&text| text.into()).collect()
-        } else {
-            config.list.clone()
-        };
-        tell_unknown(&specs, engine);
-        Self::made(specs, config.threshold, config.iou, 1, engine)
-    }
-
     fn made(
         specs: Vec<PromptSpec>,
-        threshold: Option<f32>,
-        iou: f32,
-        version: u32,
-        engine: &mut Engine,
+        (threshold, iou): (Option<f32>, f32),
+        known: &Rows,
+        kit: &Kit,
+        stop: &dyn Fn() -> bool,
     ) -> Result<Self, Refusal> {
-        let specs = distinct(specs);
+        within(&specs, known, kit)?;
         let requests: Vec<Request> = specs.iter().map(request).collect();
-        let objects = engine.pipeline.objects();
-        let mut set = PromptSet::new(
+        let mut rows = Rows::new();
+        let mut encode = |text: &str| -> Result<Row, SentenceError> {
+            let normal = normalise(text);
+            let row = match known.get(&normal) {
+                Some(row) => row.clone(),
+                None => kit.encode(text)?,
+            };
+            rows.insert(normal, row.clone());
+            Ok(row)
+        };
+        let mut set = PromptSet::encoded_by(
             &requests,
-            &engine.vocabulary,
-            &mut engine.encoder,
-            objects,
+            &kit.vocabulary,
+            &mut encode,
+            kit.objects,
             threshold,
-            |_| (),
+            &mut |_| !stop(),
         )
         .map_err(|e| (code(&e), e.to_string()))?;
         for (i, spec) in specs.iter().enumerate() {
@@ -80,104 +189,34 @@ impl Prompts {
             .zip(set.prompts())
             .map(|(s, w)| s.reject || w.reject);
         let rules = groups.iter().map(Option::as_deref).zip(rejects);
+        tell_sentences(&specs, kit);
         Ok(Self {
             names: Arc::new(names),
             rules: Rules::new(rules, iou),
-            specs,
+            specs: Arc::new(specs),
             threshold,
             iou,
-            version,
+            version: 1,
             set,
+            rows: Arc::new(rows),
         })
     }
 
-    /// Puts a set of these in the place of this one.
-    fn replace(
-        &mut self,
-        specs: Vec<PromptSpec>,
-        threshold: Option<f32>,
-        engine: &mut Engine,
-    ) -> Result<(), Refusal> {
-        *self = Self::made(specs, threshold, self.iou, self.version + 1, engine)?;
-        Ok(())
+    /// A draft of a change to this set.
+    pub(super) fn draft(&self, change: Change) -> Draft {
+        Draft {
+            specs: Arc::clone(&self.specs),
+            threshold: self.threshold,
+            iou: self.iou,
+            rows: Arc::clone(&self.rows),
+            change,
+        }
     }
 
-    /// The set of another configuration.
-    pub(super) fn reconfigured(
-        &self,
-        config: &PromptsConfig,
-        fallback: &[&str],
-        engine: &mut Engine,
-    ) -> Result<Self, Refusal> {
-        let new = Self::new(config, fallback, engine)?;
+    /// Takes a new set into use in this one's place.
+    pub(super) fn become_next(&mut self, next: Self) {
         let version = self.version + 1;
-        Ok(Self { version, ..new })
-    }
-
-    /// The same prompts, of another pack or with other settings. Names that the pack does not know are an error.
-    pub(super) fn made_again(&self, iou: f32, engine: &mut Engine) -> Result<Self, Refusal> {
-        let (specs, version) = (self.specs.clone(), self.version + 1);
-        Self::made(specs, self.threshold, iou, version, engine)
-    }
-
-    /// These and nothing else.
-    pub(super) fn set(
-        &mut self,
-        specs: Vec<PromptSpec>,
-        engine: &mut Engine,
-    ) -> Result<(), Refusal> {
-        tell_unknown(&specs, engine);
-        self.replace(specs, self.threshold, engine)
-    }
-
-    /// These too; one that is there already is as it is asked for now.
-    pub(super) fn add(
-        &mut self,
-        specs: Vec<PromptSpec>,
-        engine: &mut Engine,
-    ) -> Result<(), Refusal> {
-        tell_unknown(&specs, engine);
-        let all = self.specs.iter().cloned().chain(specs).collect();
-        self.replace(all, self.threshold, engine)
-    }
-
-    /// No longer these.
-    pub(super) fn remove(&mut self, texts: &[String], engine: &mut Engine) -> Result<(), Refusal> {
-        let mut left = self.specs.clone();
-        for text in texts {
-            let normal = normalise(text);
-            let before = left.len();
-            left.retain(|spec| normalise(&spec.text) != normal);
-            if left.len() == before {
-                let why = format!("\"{text}\" is not in use");
-                return Err((ErrorCode::UnknownPrompt, why));
-            }
-        }
-        if left.is_empty() {
-            let why = "no prompt would be left; to look at nothing, pause";
-            return Err((ErrorCode::Invalid, why.into()));
-        }
-        self.replace(left, self.threshold, engine)
-    }
-
-    /// The least score, of one prompt or of all that have none of their own.
-    pub(super) fn set_threshold(
-        &mut self,
-        threshold: Option<f32>,
-        prompt: Option<&str>,
-        engine: &mut Engine,
-    ) -> Result<(), Refusal> {
-        let Some(text) = prompt else {
-            return self.replace(self.specs.clone(), threshold, engine);
-        };
-        let (mut specs, normal) = (self.specs.clone(), normalise(text));
-        let spec = specs.iter_mut().find(|s| normalise(&s.text) == normal);
-        let Some(spec) = spec else {
-            let why = format!("\"{text}\" is not in use");
-            return Err((ErrorCode::UnknownPrompt, why));
-        };
-        spec.threshold = threshold;
-        self.replace(specs, self.threshold, engine)
+        *self = Self { version, ..next };
     }
 
     pub(super) const fn version(&self) -> u32 {
@@ -196,10 +235,17 @@ impl Prompts {
         &self.rules
     }
 
-    /// The texts from one index on, at most so many.
+    /// The texts from one index on, at most so many, and no more than one answer holds.
     pub(super) fn page(&self, from: u32, count: u32) -> Vec<String> {
+        let mut bytes = 0;
         let page = self.specs.iter().skip(from as usize).take(count as usize);
-        page.map(|spec| spec.text.clone()).collect()
+        page.map(|spec| &spec.text)
+            .take_while(|text| {
+                bytes += text.len();
+                bytes <= PAGE_BYTES
+            })
+            .cloned()
+            .collect()
     }
 
     pub(super) fn count(&self) -> u32 {
@@ -207,9 +253,63 @@ impl Prompts {
     }
 }
 
+/// Whether the whole set, not only what a command adds to it, is within the limits.
+fn within(specs: &[PromptSpec], known: &Rows, kit: &Kit) -> Result<(), Refusal> {
+    let invalid = |why: String| (ErrorCode::Invalid, why);
+    kit.limits.specs(specs).map_err(invalid)?;
+    if let Some(spec) = specs.iter().find(|spec| spec.text.contains('>')) {
+        let why = format!(
+            "\"{}\": a prompt inside another is looked for by `tarsier detect`, not here",
+            spec.text
+        );
+        return Err((ErrorCode::Unsupported, why));
+    }
+    let new = |spec: &&PromptSpec| {
+        let normal = normalise(&spec.text);
+        let named = spec.kind != PromptKind::Sentence && kit.vocabulary.find(&normal).is_some();
+        !named && spec.kind != PromptKind::Name && !known.contains_key(&normal)
+    };
+    let Limits {
+        sentences: most, ..
+    } = kit.limits;
+    let count = specs.iter().filter(new).count();
+    if count > most as usize {
+        return Err(invalid(format!(
+            "{count} texts are new and must be encoded; up to {most} at once are taken"
+        )));
+    }
+    Ok(())
+}
+
+fn not_in_use(text: &str) -> Refusal {
+    let why = format!("\"{text}\" is not in use");
+    (ErrorCode::UnknownPrompt, why)
+}
+
+/// These prompts but those of such texts.
+fn without(specs: &[PromptSpec], texts: &[String]) -> Result<Vec<PromptSpec>, Refusal> {
+    let normal: Vec<String> = specs.iter().map(|spec| normalise(&spec.text)).collect();
+    let there: HashSet<&str> = normal.iter().map(String::as_str).collect();
+    let mut go = HashSet::with_capacity(texts.len());
+    for text in texts {
+        let normal = normalise(text);
+        if !there.contains(normal.as_str()) || !go.insert(normal) {
+            return Err(not_in_use(text));
+        }
+    }
+    let stays = |(_, normal): &(&PromptSpec, &String)| !go.contains(normal.as_str());
+    let pairs = specs.iter().zip(&normal).filter(stays);
+    let left: Vec<PromptSpec> = pairs.map(|(spec, _)| spec.clone()).collect();
+    if left.is_empty() {
+        let why = "no prompt would be left; to look at nothing, pause";
+        return Err((ErrorCode::Invalid, why.into()));
+    }
+    Ok(left)
+}
+
 /// One prompt per normal form; the last one counts, at the first one's place.
 fn distinct(specs: Vec<PromptSpec>) -> Vec<PromptSpec> {
-    let mut places = std::collections::HashMap::new();
+    let mut places = HashMap::with_capacity(specs.len());
     let mut kept: Vec<PromptSpec> = Vec::with_capacity(specs.len());
     for spec in specs {
         let place = *places.entry(normalise(&spec.text)).or_insert(kept.len());
@@ -222,19 +322,31 @@ fn distinct(specs: Vec<PromptSpec>) -> Vec<PromptSpec> {
 }
 
 /// Says which texts are taken as sentences because no name is written like them: one of them may be a name with a typing error.
-fn tell_unknown(specs: &[PromptSpec], engine: &Engine) {
-    for spec in specs.iter().filter(|s| s.kind == PromptKind::Either) {
-        let normal = normalise(&spec.text);
-        if normal.is_empty() || engine.vocabulary.find(&normal).is_some() {
-            continue;
-        }
-        let nearest = engine.vocabulary.nearest(&normal, 1);
-        let nearest = nearest.first().map_or("none", String::as_str);
-        log::warn!(
-            "\"{}\" is no name of the vocabulary (nearest: {nearest}) and is looked for as a sentence",
-            spec.text.trim()
-        );
+///
+/// The first few, and how many there are: names that are written alike are looked for where a name is refused, not for a line of
+/// the log.
+fn tell_sentences(specs: &[PromptSpec], kit: &Kit) {
+    const SHOWN: usize = 3;
+    let unnamed = |spec: &&PromptSpec| {
+        spec.kind == PromptKind::Either && kit.vocabulary.find(&normalise(&spec.text)).is_none()
+    };
+    let texts: Vec<&str> = specs
+        .iter()
+        .filter(unnamed)
+        .map(|s| s.text.trim())
+        .collect();
+    if texts.is_empty() {
+        return;
     }
+    let shown: Vec<String> = texts.iter().take(SHOWN).map(|t| format!("{t:?}")).collect();
+    let more = match texts.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    log::warn!(
+        "no names of the vocabulary, looked for as sentences: {}{more}",
+        shown.join(", ")
+    );
 }
 
 fn request(spec: &PromptSpec) -> Request {
@@ -249,8 +361,14 @@ fn request(spec: &PromptSpec) -> Request {
 pub(super) const fn code(e: &PromptError) -> ErrorCode {
     match e {
         PromptError::Unknown { .. } => ErrorCode::UnknownPrompt,
+        PromptError::Stopped => ErrorCode::Failed,
         _ => ErrorCode::Invalid,
     }
+}
+
+/// What says so when a flag is up.
+pub(super) fn raised(flag: &AtomicBool) -> impl Fn() -> bool {
+    || flag.load(Relaxed)
 }
 
 #[cfg(test)]
@@ -265,5 +383,21 @@ mod tests {
         };
         let kept = distinct(vec!["cup".into(), "door".into(), again.clone()]);
         assert_eq!(kept, [again, "door".into()]);
+    }
+
+    #[test]
+    fn what_is_taken_out_must_be_there_and_leave_something() {
+        let specs: Vec<PromptSpec> = vec!["cup".into(), "Café table".into()];
+        let out = |texts: &[&str]| {
+            let texts: Vec<String> = texts.iter().map(|&t| t.into()).collect();
+            without(&specs, &texts)
+        };
+        assert_eq!(out(&["cafe, table"]), Ok(vec!["cup".into()]));
+        assert_eq!(out(&["door"]), Err(not_in_use("door")));
+        assert_eq!(out(&["cup", "Cup"]), Err(not_in_use("Cup")));
+        assert_eq!(
+            out(&["cup", "cafe table"]).expect_err("all").0,
+            ErrorCode::Invalid
+        );
     }
 }

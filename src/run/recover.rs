@@ -90,7 +90,7 @@ impl Runner {
         self.report = Report::new(0, std::time::SystemTime::UNIX_EPOCH, Size::new(0, 0));
         self.extras = Extras::default();
         self.follower.forget();
-        match Task::new(&self.task.spec().clone(), &mut self.engine) {
+        match Task::new(&self.task.spec().clone(), &self.kit(), &|| false) {
             Ok(task) => self.task = task,
             Err((_, why)) => return self.give_up(RunError::Task(why)),
         }

@@ -3,7 +3,10 @@
 //! All of it comes from the one run of the network that found the boxes. Stuff and the names of all objects are prompt sets of their
 //! own, so that what is looked for, its indices and its version stay what they are.
 
-use super::{engine::Engine, prompts::Refusal};
+use super::{
+    engine::{Engine, Kit},
+    prompts::{self, Refusal},
+};
 use crate::{
     frame::Frame,
     input,
@@ -38,54 +41,70 @@ pub(super) struct Task {
 
 impl Task {
     /// What `spec` asks for, with a pack; refused whole if the pack lacks a network for it, or does not know a name.
-    pub(super) fn new(spec: &TaskSpec, engine: &mut Engine) -> Result<Self, Refusal> {
-        spec.check().map_err(|why| (ErrorCode::Invalid, why))?;
+    pub(super) fn new(
+        spec: &TaskSpec,
+        kit: &Kit,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Self, Refusal> {
+        let within = spec.check().and_then(|()| kit.limits.task(spec));
+        within.map_err(|why| (ErrorCode::Invalid, why))?;
         let mut task = Self {
             spec: spec.clone(),
             ..Self::default()
         };
         let maps = spec.semantic || spec.panoptic;
-        let pipeline = &engine.pipeline;
         let needs = [
-            (spec.masks || maps, pipeline.segments(), "masks"),
-            (maps, pipeline.covers(), "stuff"),
+            (spec.masks || maps, kit.segments, "masks"),
+            (maps, kit.covers, "stuff"),
             (
                 !spec.ground.is_empty(),
-                pipeline.grounds(),
+                kit.grounds,
                 "sentences that mean one object",
             ),
         ];
         if let Some((.., what)) = needs.iter().find(|(wanted, there, _)| *wanted && !there) {
-            let why = format!("{} has no network for {what}", engine.name());
+            let why = format!("{} has no network for {what}", kit.name);
             return Err((ErrorCode::Unsupported, why));
         }
         if maps {
-            let entries = engine.vocabulary.entries().iter();
+            let entries = kit.vocabulary.entries().iter();
             let requests: Vec<Request> = if spec.stuff.is_empty() {
                 let stuff = entries.filter(|e| !e.thing);
                 stuff.map(|e| Request::Name(e.name.clone())).collect()
             } else {
                 spec.stuff.iter().cloned().map(Request::Either).collect()
             };
-            let set = set(&requests, engine)?;
+            let set = set(&requests, kit, stop)?;
             task.places = (0..set.prompts().len() as u32).collect();
             task.stuff = Some(set);
         }
         for text in &mut task.spec.ground {
+            if stop() {
+                return Err((ErrorCode::Failed, "stopped before all was encoded".into()));
+            }
             // checked above: no control characters
             if let Ok(clean) = input::clean(text) {
                 *text = clean.into_owned();
             }
-            let row = engine.encoder.encode(text.as_str());
+            // a word of the user's own means here what it means everywhere
+            let row = kit
+                .vocabulary
+                .own(text)
+                .map_or_else(|| kit.encode(text), Ok);
             let row = row.map_err(|e| (ErrorCode::Invalid, format!("sentence \"{text}\": {e}")))?;
             task.sentences.push(row);
         }
         if spec.everything {
-            let entries = engine.vocabulary.entries().iter();
+            let entries = kit.vocabulary.entries().iter();
             let all: Vec<Request> = entries.map(|e| Request::Name(e.name.clone())).collect();
-            task.names = Some(set(&all, engine)?);
+            task.names = Some(set(&all, kit, stop)?);
         }
         Ok(task)
+    }
+
+    /// Whether it is made at once: nothing has to be encoded or laid out for it.
+    pub(super) fn is_quick(spec: &TaskSpec) -> bool {
+        !spec.semantic && !spec.panoptic && !spec.everything && spec.ground.is_empty()
     }
 
     pub(super) const fn spec(&self) -> &TaskSpec {
@@ -206,9 +225,14 @@ impl Task {
 }
 
 /// Prompts that nothing is detected with.
-fn set(requests: &[Request], engine: &mut Engine) -> Result<PromptSet, Refusal> {
-    let objects = engine.pipeline.objects();
-    let words = &engine.vocabulary;
-    let made = PromptSet::new(requests, words, &mut engine.encoder, objects, None, |_| ());
-    made.map_err(|e| (super::prompts::code(&e), e.to_string()))
+fn set(requests: &[Request], kit: &Kit, stop: &dyn Fn() -> bool) -> Result<PromptSet, Refusal> {
+    let made = PromptSet::encoded_by(
+        requests,
+        &kit.vocabulary,
+        &mut |text| kit.encode(text),
+        kit.objects,
+        None,
+        &mut |_| !stop(),
+    );
+    made.map_err(|e| (prompts::code(&e), e.to_string()))
 }

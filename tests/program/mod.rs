@@ -286,6 +286,12 @@ impl Client {
         fault["text"].as_str().expect("a text").to_owned()
     }
 
+    /// Gives a command and waits for nothing.
+    pub(crate) fn give(&mut self, command: &Value) {
+        let line = format!("{command}\n");
+        self.stream.write_all(line.as_bytes()).expect("a command");
+    }
+
     /// Gives a command and returns its whole reply.
     #[track_caller]
     pub(crate) fn ask(&mut self, mut command: Value) -> Value {

@@ -48,6 +48,10 @@ pub(super) fn text(m: &Measured, out: &mut Lines) -> Result<(), Failure> {
     ))?;
     out.line(start(m))?;
     out.line(memory(m))?;
+    out.line(format!(
+        "`tarsier run` with this pack and default limits: up to {:.1} MB",
+        m.limit_bytes as f64 / 1e6
+    ))?;
     for operators in &m.operators {
         out.line(format!(
             "\n{:<56}{:>14}{:>9}{:>9}{:>8}{:>7}",
@@ -102,6 +106,7 @@ pub(super) fn json(m: &Measured, out: &mut Lines) -> Result<(), Failure> {
         "start_to_prompts_ms": ms(m.loaded),
         "start_to_first_detection_ms": ms(m.first),
         "peak_rss_kb": m.peak_rss_kb,
+        "run_limit_bytes": m.limit_bytes,
         "operators": operators.map(|op| json!({
             "name": op.name, "output": op.output, "macs": op.macs, "us": op.time.as_secs_f64() * 1e6,
         })).collect::<Vec<_>>(),

@@ -1,0 +1,199 @@
+//! The most memory that the loop can need, computed before it starts from the pack, the configuration and its [limits].
+//!
+//! ```text
+//! program + pack + networks + vocabulary + prompt sets + task + frames + reports + clients
+//!                 └──── twice: a change is made whole beside what is in use ────┘
+//! ```
+//!
+//! Every part is a bound that the limits hold, not a guess of what is usual: a robot that never meets a hostile client stays far
+//! below. What tract and the allocator need beside what is counted is in `program`, which was measured.
+//!
+//! [limits]: super::limits
+
+use std::fmt;
+
+use super::{config::Config, limits::Limits};
+use crate::{
+    graph::op::{Execution, Graph},
+    link::{MAX_CLIENT_BYTES, MAX_COMMAND_BYTES},
+    pack::Pack,
+    prompt::vocabulary::Vocabulary,
+};
+
+/// Binary, libraries, stacks, tract's plans, and what the allocator keeps: measured 16 MB with either pack of ours.
+const PROGRAM: u64 = 24 << 20;
+
+/// Pixels of a frame whose source does not say its size: more than a camera of a robot is asked for as a rule.
+const PIXELS: u64 = 1920 * 1080;
+
+/// Pictures on their way from the source to the loop, as bytes that were captured.
+const PICTURES: u64 = 4;
+
+/// What is made of each prompt beside its row: requests, rules, thresholds, and places in tables.
+const PROMPT: u64 = 640;
+
+/// How often a text is kept: as asked for, as a request, in normal form, as a name, in two tables.
+const COPIES: u64 = 6;
+
+/// Reports in JSON that may be there at once beside one for each client: in queues, and being written.
+const REPORTS: u64 = 6;
+
+/// A part of the memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Whose it is.
+    pub name: &'static str,
+    /// The most it can be.
+    pub bytes: u64,
+}
+
+/// All parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need(Vec<Part>);
+
+impl Need {
+    /// Computes what a configuration can need with a pack.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the pack.
+    pub fn of(pack: &Pack, config: &Config, execution: Execution) -> Result<Self, String> {
+        let limits = &config.limits;
+        let (mut sections, mut networks) = (0, 0);
+        for (name, bytes) in pack.sections() {
+            sections += bytes.len() as u64;
+            let Some(graph) = name.strip_suffix(".onnx") else {
+                continue;
+            };
+            let graph = Graph::load(graph, bytes, |s| pack.find(s), execution);
+            let graph = graph.map_err(|e| e.to_string())?;
+            let program = graph.program();
+            let ports = program.inputs.iter().chain(&program.outputs);
+            let ports: u64 = ports.map(|port| port.view.bytes() as u64).sum();
+            // inputs and outputs lie in tensors beside the arena, each twice while they are handed on
+            networks += u64::from(program.arena_bytes) + 2 * ports;
+        }
+        let vocabulary = Vocabulary::open(pack).map_err(|e| e.to_string())?;
+        let names = vocabulary.entries().len() as u64;
+        let width = u64::from(pack.manifest().embedding);
+        let table = pack.section("vocabulary.tsv").map_or(0, |s| s.len() as u64);
+        let pixels = match &config.source {
+            Some(source) => match (source.width, source.height) {
+                (Some(width), Some(height)) => u64::from(width) * u64::from(height),
+                _ => PIXELS,
+            },
+            None => PIXELS,
+        };
+        let sockets = config.links.socket.iter();
+        let clients: u64 = sockets.map(|s| u64::from(s.max_clients)).sum();
+        let report = u64::from(limits.report_bytes);
+        let set = prompts(limits.prompts.into(), width, limits.set_bytes.into());
+        let everything = prompts(names, width, table);
+        Ok(Self(vec![
+            part("program", PROGRAM),
+            part("pack", 2 * sections),
+            part("networks", 2 * networks),
+            // names, synonyms and their index
+            part("vocabulary", 2 * (4 * table + 160 * names)),
+            part("prompt sets", 2 * set),
+            part("task", 2 * everything),
+            // as they came, decoded, the part that is looked at, label maps
+            part("frames", (3 * PICTURES + 3 + 3 + 2) * pixels),
+            part("reports", (REPORTS + clients) * report),
+            part("clients", clients * of_client(limits) + MAX_COMMAND_BYTES),
+        ]))
+    }
+
+    /// The parts, in an order that people read.
+    #[must_use]
+    pub fn parts(&self) -> &[Part] {
+        &self.0
+    }
+
+    /// All of them together.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.0.iter().map(|part| part.bytes).sum()
+    }
+
+    /// Whether it stays within what the configuration allows.
+    ///
+    /// # Errors
+    ///
+    /// Both numbers, and the largest part.
+    pub fn within(&self, limits: &Limits) -> Result<(), String> {
+        let (need, Some(most)) = (self.bytes(), limits.memory_bytes()) else {
+            return Ok(());
+        };
+        if need <= most {
+            return Ok(());
+        }
+        let largest = self.0.iter().skip(1).max_by_key(|part| part.bytes);
+        let largest = largest.map_or(String::new(), |part| {
+            format!(
+                "; the most of it for {}: {}",
+                part.name,
+                Megabytes(part.bytes)
+            )
+        });
+        Err(format!(
+            "limits.memory is {}; up to {} may be needed{largest}",
+            Megabytes(most),
+            Megabytes(need)
+        ))
+    }
+}
+
+impl fmt::Display for Need {
+    /// A line for all and a line for each part.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "memory: up to {}", Megabytes(self.bytes()))?;
+        for Part { name, bytes } in &self.0 {
+            write!(f, "\n  {name:<12}{:>10}", Megabytes(*bytes).to_string())?;
+        }
+        Ok(())
+    }
+}
+
+/// As limits are written: 96M are 96 × 1,048,576 bytes.
+struct Megabytes(u64);
+
+impl fmt::Display for Megabytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1}M", self.0 as f64 / f64::from(1 << 20))
+    }
+}
+
+const fn part(name: &'static str, bytes: u64) -> Part {
+    Part { name, bytes }
+}
+
+/// A set of so many prompts with rows of `width` numbers: rows as made, laid flat and packed, and texts of so many bytes.
+const fn prompts(count: u64, width: u64, texts: u64) -> u64 {
+    count * (4 * width + PROMPT) + COPIES * texts
+}
+
+/// A client: its line and its commands, and the replies to these.
+fn of_client(limits: &Limits) -> u64 {
+    u64::from(limits.commands) * MAX_CLIENT_BYTES + (1 << 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_exceed_the_limit_is_refused_with_both_numbers_and_the_largest_part() {
+        let need = Need(vec![part("program", 20 << 20), part("frames", 80 << 20)]);
+        let with = |memory: &str| Limits {
+            memory: Some(memory.into()),
+            ..Limits::default()
+        };
+        assert_eq!(need.within(&Limits::default()), Ok(()));
+        assert_eq!(need.within(&with("100M")), Ok(()));
+        let why = need.within(&with("96M")).expect_err("too much");
+        let words =
+            "limits.memory is 96.0M; up to 100.0M may be needed; the most of it for frames: 80.0M";
+        assert_eq!(why, words);
+    }
+}
