@@ -163,7 +163,8 @@ pub type Reload<'a> = dyn FnMut() -> Result<Config, String> + Send + 'a;
 ///
 /// # Errors
 ///
-/// [`RunError`] if it cannot start; once it has, nothing ends it but the above. [`RunError::NoFrame`] if a source ended that had none.
+/// [`RunError`] if it cannot start; once it has, nothing ends it but the above.
+/// [`RunError::NoFrame`] if a source ended that had none.
 pub fn run(options: Options, reload: &mut Reload<'_>) -> Result<(), RunError> {
     Runner::start(options)?.run(reload)
 }
@@ -370,7 +371,8 @@ impl Runner {
         barren.map_or(Ok(()), |why| Err(RunError::NoFrame(why)))
     }
 
-    /// One frame, if it is time for one and one is there; else sleeps a little. Why a source that ended was none.
+    /// One frame, if it is time for one and one is there; else sleeps a little. Why a source that
+    /// ended was none.
     fn step(&mut self) -> Option<String> {
         let waits = self.waits();
         if self.condition.paused() && self.once == 0 && self.enrolments.is_empty() {
