@@ -103,7 +103,8 @@ impl Lines {
 
 pub(crate) fn output_failure(e: io::Error) -> Result<(), Failure> {
     if e.kind() == io::ErrorKind::BrokenPipe {
-        // the reader has what it wanted, as in `tarsier detect … | head`: nothing to say, and files are still completed
+        // the reader has what it wanted, as in `tarsier detect … | head`: nothing to say, and files
+        // are still completed
         return Err(fail(0, ""));
     }
     Err(fail(exit::IO, format!("cannot write results: {e}")))

@@ -476,7 +476,8 @@ impl Runner {
         barren
     }
 
-    /// One frame, if it is time for one and one is there; else sleeps a little. Why a source that ended was none.
+    /// One frame, if it is time for one and one is there; else sleeps a little. Why a source that
+    /// ended was none.
     fn step(&mut self) -> Option<String> {
         let waits = self.waits();
         if self.condition.paused() && self.once == 0 && self.enrolments.is_empty() {

@@ -1,4 +1,5 @@
-//! Folders, batches, streams: every entry, every photo, every frame is accounted for, whatever is between them.
+//! Folders, batches, streams: every entry, every photo, every frame is accounted for, whatever is
+//! between them.
 
 use std::{
     collections::BTreeSet,
@@ -283,7 +284,8 @@ fn a_full_disk_is_74_and_leaves_whole_results() {
     let photos = many(&folder, 60);
     for format in ["json", "coco", "text"] {
         let to = folder.text("found");
-        // files of 2 or 4 KiB at most, the signal about it ignored: what a disk of that size would do
+        // files of 2 or 4 KiB at most, the signal about it ignored: what a disk of that size would
+        // do
         let script = r#"trap '' XFSZ; ulimit -f 4; exec "$@" > "$TO""#;
         let program = env!("CARGO_BIN_EXE_tarsier");
         let (code, _, err) = done(
@@ -392,6 +394,15 @@ fn marks_and_line_ends_of_other_editors_are_no_part_of_a_name() {
     ]));
     assert_eq!(code, Some(64), "{err}");
     says(&err, &["U+001B"]);
+    let config = folder.file("c.toml", "prompts.list = [\"cup\", \"c\\u0007at\"]\n");
+    let (code, _, err) = done(&mut tarsier(&[
+        "run",
+        "--config",
+        &config,
+        "--check-config",
+    ]));
+    assert_eq!(code, Some(78), "{err}");
+    says(&err, &["c.toml:1", "prompts.list", "U+0007"]);
     let wide = folder.file("wide", b"\xFF\xFEd\0o\0g\0");
     let (code, _, err) = done(&mut tarsier(&["detect", COFFEE, "--prompts", &wide]));
     assert_eq!(code, Some(65), "{err}");
@@ -578,6 +589,32 @@ fn bytes_that_are_no_picture_are_said_to_be_none_and_the_camera_is_not_lost() {
     writer.write_all(&photo).expect("a reader");
     writer.write_all(&photo).expect("a reader");
     client.state("running");
+}
+
+#[test]
+fn a_fifo_with_something_else_is_named_and_the_next_writer_is_waited_for() {
+    let folder = Folder::new();
+    let (fifo, socket) = (folder.fifo("camera"), folder.text("sock"));
+    let source = format!("mjpeg:{fifo}");
+    let _program = Program::of(&mut command(&["--source", &source, "--socket", &socket]));
+    let mut client = Client::connect(&socket);
+    let open = || File::options().write(true).open(&fifo).expect("a FIFO");
+    let mut writer = open();
+    let video = b"\0\0\0\x01\x67\xF4\0\x0C\x91\x9B\x28\x28".repeat(10);
+    writer.write_all(&video).expect("a reader");
+    let named = |m: &Value| m["event"] == "state" && m["why"].to_string().contains("H.264");
+    client.until("H.264", named);
+    drop(writer);
+    let mut writer = open();
+    let photo = fs::read(root().join(COFFEE)).expect("a photo");
+    let (step, end) = (Duration::from_millis(100), Instant::now() + PATIENCE);
+    while client.message(step).is_none_or(|m| m["type"] != "report") {
+        assert!(Instant::now() < end, "the next writer's pictures are seen");
+        // it may be between two openings
+        if writer.write_all(&photo).is_err() {
+            writer = open();
+        }
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The clock of capture times: `CLOCK_MONOTONIC`, which nobody sets back and which the kernel stamps camera frames with; of a
-//! recording, the time of the stream.
+//! The clock of capture times: `CLOCK_MONOTONIC`, which nobody sets back and which the kernel
+//! stamps camera frames with; of a recording, the time of the stream.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +15,8 @@ const USUAL_FPS: f64 = 30.0;
 pub(super) enum Stamps {
     /// The moment at which a picture is there.
     Live,
-    /// The time of the stream, from 0: whoever looks at it, and however fast, a recording has the same times.
+    /// The time of the stream, from 0: whoever looks at it, and however fast, a recording has the
+    /// same times.
     Recorded {
         /// From one picture to the next.
         period_ns: f64,

@@ -49,22 +49,22 @@ pub struct SourceConfig {
     /// See `width`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub height: Option<u32>,
-    /// Bytes from one row of a raw frame to the next, of its first plane; without it rows follow one another without padding. Planes
-    /// of half the width have half of it.
+    /// Bytes from one row of a raw frame to the next, of its first plane; without it rows follow
+    /// one another without padding. Planes of half the width have half of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stride: Option<u32>,
     /// Layout of raw pixels; of a camera, the only one to accept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Form>,
-    /// Frames per second: of files, how fast they follow one another (and 30 is what a recording without it is taken to have); of a
-    /// camera, what it is asked for.
+    /// Frames per second: of files, how fast they follow one another (and 30 is what a recording
+    /// without it is taken to have); of a camera, what it is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fps: Option<f32>,
     /// Files from the start again when all were shown.
     #[serde(default)]
     pub repeat: bool,
-    /// Every frame is looked at: the source waits instead of losing frames. Not for cameras; of photos without `fps`, and of streams in
-    /// regular files, it is the default.
+    /// Every frame is looked at: the source waits instead of losing frames. Not for cameras; of
+    /// photos without `fps`, and of streams in regular files, it is the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<bool>,
     /// Without a frame for this long, the source counts as lost.
@@ -123,8 +123,9 @@ impl SourceConfig {
         })
     }
 
-    /// Whether it is a recording: its frames have times of their own, the same whenever and wherever it is looked at. What is shown
-    /// over and over has no end, and its frames the times at which they are shown.
+    /// Whether it is a recording: its frames have times of their own, the same whenever and
+    /// wherever it is looked at. What is shown over and over has no end, and its frames the times
+    /// at which they are shown.
     #[must_use]
     pub fn recorded(&self) -> bool {
         self.waits() && self.on_disk() && !self.repeat

@@ -5,23 +5,28 @@
 //!    Seek           Marker ⇄ Segment                       Scan      └─ cut here
 //! ```
 //!
-//! The walk is that of ITU-T T.81, annex B, so a start or end marker inside a thumbnail or a text is not taken for the picture's.
-//! What does not fit (a length that leads nowhere, a marker that cannot stand there, a picture without end) costs that picture and is
-//! counted; the search goes on right behind the start that was wrong, so that a damaged length does not swallow the next picture.
+//! The walk is that of ITU-T T.81, annex B, so a start or end marker inside a thumbnail or a text
+//! is not taken for the picture's. What does not fit (a length that leads nowhere, a marker that
+//! cannot stand there, a picture without end) costs that picture and is counted; the search goes on
+//! right behind the start that was wrong, so that a damaged length does not swallow the next
+//! picture.
 //!
-//! Some cameras leave the end marker out. Where the next start stands in or behind a scan, what came before is handed out with an
-//! end of ours: the decoder, which walks every scan to its last block, knows whether it was whole.
+//! Some cameras leave the end marker out. Where the next start stands in or behind a scan, what
+//! came before is handed out with an end of ours: the decoder, which walks every scan to its last
+//! block, knows whether it was whole.
 //!
-//! Every byte is looked at once, but for those of damaged pictures. Going back is paid from a credit of [`CREDIT`] bytes for each
-//! that comes; without credit the search goes on where the walk stopped. So the work is linear in the bytes, whatever they are:
-//! start markers that all lead into one long scan would else each walk all of it.
+//! Every byte is looked at once, but for those of damaged pictures. Going back is paid from a
+//! credit of [`CREDIT`] bytes for each that comes; without credit the search goes on where the walk
+//! stopped. So the work is linear in the bytes, whatever they are: start markers that all lead into
+//! one long scan would else each walk all of it.
 
 use crate::frame::slim;
 
 /// The longest picture that is put together; 1080p at the best quality stays below 4 MB.
 const MAX_PICTURE_BYTES: usize = 32 << 20;
 
-/// How many bytes are looked at again, at most, for each that comes: a stream of a camera needs none.
+/// How many bytes are looked at again, at most, for each that comes: a stream of a camera needs
+/// none.
 const CREDIT: usize = 8;
 
 /// Where in a picture the walk is.
@@ -72,7 +77,8 @@ impl Cutter {
 
     /// Takes what was read.
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        // what is kept moves seldom: of a long picture's bytes, each would else move with every read
+        // what is kept moves seldom: of a long picture's bytes, each would else move with every
+        // read
         if self.start > 0 && self.start >= self.held.len() / 2 {
             self.held.drain(..self.start);
             self.at -= self.start;
@@ -371,7 +377,8 @@ mod tests {
 
     #[test]
     fn the_work_is_linear_in_the_bytes_whatever_they_are() {
-        // segments of nothing, each with a start in it, and one long scan behind them that ends nowhere
+        // segments of nothing, each with a start in it, and one long scan behind them that ends
+        // nowhere
         let starts = b"\xFF\xD8\xFF\xE0\x00\x02".repeat(1 << 17);
         let chained = b"\xFF\xE1\x00\x05\xFF\xD8\xFF".repeat(1 << 17);
         let mut scan = b"\xFF\xDA\x00\x02".to_vec();

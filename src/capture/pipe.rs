@@ -1,8 +1,9 @@
 //! Raw frames, Y4M or MJPEG from a pipe, a FIFO, standard input or a file.
 //!
-//! A FIFO without a writer is waited for; when its writer leaves, the source is lost, and opened again it waits for the next one.
-//! Standard input that is closed has ended. So has a file, unless it is to be repeated. A regular file is a recording: nothing of it
-//! is lost, and its times are its own ([`Stamps`]).
+//! A FIFO without a writer is waited for; when its writer leaves, the source is lost, and opened
+//! again it waits for the next one. Standard input that is closed has ended. So has a file, unless
+//! it is to be repeated. A regular file is a recording: nothing of it is lost, and its times are
+//! its own ([`Stamps`]).
 
 use std::{
     fs::File,
@@ -335,7 +336,8 @@ impl FrameSource for Raw {
                 &mut picture.bytes,
             );
         } else {
-            // the buffers change places: nothing is copied, and both have the length of a frame from the second frame on
+            // the buffers change places: nothing is copied, and both have the length of a frame
+            // from the second frame on
             std::mem::swap(&mut picture.bytes, &mut self.partial);
             self.partial.resize(self.bytes, 0);
         }

@@ -16,7 +16,8 @@ pub(super) fn video(head: &[u8]) -> Option<Known> {
     annex_b(head).or_else(|| container(head))
 }
 
-/// What a stream that should be raw pixels is beyond doubt: of those, any short beginning is possible.
+/// What a stream that should be raw pixels is beyond doubt: of those, any short beginning is
+/// possible.
 pub(super) fn container(head: &[u8]) -> Option<Known> {
     let at = |from: usize, what: &[u8]| head.get(from..).is_some_and(|h| h.starts_with(what));
     let all: [(bool, Known); 12] = [

@@ -5,9 +5,11 @@
 //! USB camera wakes up when its stream is stopped and started. Opening it again is the caller's business. Pictures are copied out of the driver's
 //! buffers at once (0.1 ms for a VGA frame of YUYV), so that the driver never runs out of them.
 //!
-//! What is asked for first is YUYV up to 640×480 (or UYVY, NV12, YU12), which costs nothing to decode, and above that MJPEG, which is
-//! what fits through USB 2; RGB3 and GREY, as infrared cameras have it, come last. Cameras behind an image signal processor without a streaming interface of one plane (the Raspberry Pi's own, most of
-//! NXP's and Rockchip's) are read through a pipe instead.
+//! What is asked for first is YUYV up to 640×480 (or UYVY, NV12, YU12), which costs nothing to
+//! decode, and above that MJPEG, which is what fits through USB 2; RGB3 and GREY, as infrared
+//! cameras have it, come last. Cameras behind an image signal processor without a streaming
+//! interface of one plane (the Raspberry Pi's own, most of NXP's and Rockchip's) are read through a
+//! pipe instead.
 
 use std::{
     fs::File,

@@ -4,8 +4,9 @@
 //! YUV4MPEG2 W640 H480 F30:1 C420jpeg⏎   FRAME⏎ Y plane, U plane, V plane   FRAME⏎ …
 //! ```
 //!
-//! Taken are 8 bits in 4:2:0, 4:2:2, 4:4:4 and luma alone. Chroma is repeated, not interpolated, as for other raw frames. Frames are
-//! made RGB as they come: sizes that are odd have no other form here.
+//! Taken are 8 bits in 4:2:0, 4:2:2, 4:4:4 and luma alone. Chroma is repeated, not interpolated, as
+//! for other raw frames. Frames are made RGB as they come: sizes that are odd have no other form
+//! here.
 
 use super::picture::{Form, rgb};
 use crate::{frame::file::MAX_PIXELS, geometry::Size};
@@ -19,7 +20,8 @@ pub(super) struct Header {
     pub(super) size: Size,
     /// Frames per second, if it says so.
     pub(super) fps: Option<f64>,
-    /// By how many places chroma coordinates are shifted to the right: columns, rows; none: there is no chroma.
+    /// By how many places chroma coordinates are shifted to the right: columns, rows; none: there
+    /// is no chroma.
     shifts: Option<(u32, u32)>,
     /// 0 to 255 instead of 16 to 235.
     full: bool,

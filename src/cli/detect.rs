@@ -81,7 +81,8 @@ pub(crate) struct Segment {
     /// What is written to stdout: a line per object, a JSON object per photo, or one JSON array of COCO results.
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     format: OutputFormat,
-    /// How JSON says which pixels an object has. COCO results have rle; polygons are what annotations have.
+    /// How JSON says which pixels an object has. COCO results have rle; polygons are what
+    /// annotations have.
     #[arg(long, value_enum, default_value_t = Shape::Rle, value_name = "FORM")]
     shape: Shape,
     #[command(flatten)]
@@ -142,7 +143,8 @@ impl From<OutputFormat> for Format {
 enum Shape {
     /// COCO's compressed run lengths.
     Rle,
-    /// COCO's lists of polygons: the outer outlines. They are the form of annotations; results for evaluation have rle.
+    /// COCO's lists of polygons: the outer outlines. They are the form of annotations; results for
+    /// evaluation have rle.
     Polygons,
     /// The box as 128 × 128 bits, base64: 2 KiB whatever its size.
     Bits,

@@ -5,8 +5,9 @@
 //!              └─rollback, after a panic                          └─ overwritten by the next photo
 //! ```
 //!
-//! A photo's results are written whole or not at all, as far as the output allows: of a file, what a full disk took of a photo is cut
-//! off again. A reader that is gone is noticed before a photo is looked at, and one that does not read holds up no signal.
+//! A photo's results are written whole or not at all, as far as the output allows: of a file, what
+//! a full disk took of a photo is cut off again. A reader that is gone is noticed before a photo is
+//! looked at, and one that does not read holds up no signal.
 
 use std::{
     cell::RefCell,

@@ -1,6 +1,7 @@
 //! What all commands on photos share: going through them, where to look, where drawn copies go, and the exit code.
 //!
-//! Every path that was given, and every entry of a folder, is looked at or named on stderr; one that fails ends no other.
+//! Every path that was given, and every entry of a folder, is looked at or named on stderr; one
+//! that fails ends no other.
 
 use std::{
     borrow::Cow,
@@ -34,8 +35,8 @@ use super::{
 /// Photos, the part of them to look at, and where they are drawn.
 #[derive(Debug, Args)]
 pub(super) struct Photos {
-    /// Photos (JPEG, PNG, WebP, BMP, GIF, TIFF, PNM, QOI) and folders of them; - is a photo on standard input. What in a folder is no photo
-    /// is named on stderr, and the exit code says so.
+    /// Photos (JPEG, PNG, WebP, BMP, GIF, TIFF, PNM, QOI) and folders of them; - is a photo on
+    /// standard input. What in a folder is no photo is named on stderr, and the exit code says so.
     #[arg(required = true, value_name = "PHOTO")]
     paths: Vec<PathBuf>,
     /// Look into folders in folders too.
@@ -96,8 +97,8 @@ struct Batch<'a> {
 }
 
 impl Photos {
-    /// Calls `one` for each photo that can be read, and says of all else why not; returns the exit code. What `one` wrote to `out` has
-    /// left before the next photo is opened.
+    /// Calls `one` for each photo that can be read, and says of all else why not; returns the exit
+    /// code. What `one` wrote to `out` has left before the next photo is opened.
     pub(super) fn each(
         &self,
         out: &Output,
@@ -330,8 +331,8 @@ impl Photo<'_> {
         }
     }
 
-    /// What the photo is called in results: COCO's tools match it by the name that the annotations have, without folders, unless
-    /// another photo has it too.
+    /// What the photo is called in results: COCO's tools match it by the name that the annotations
+    /// have, without folders, unless another photo has it too.
     pub(super) fn shown(&self, coco: bool) -> Cow<'_, str> {
         match coco && !self.twin {
             true => self.path.file_name().unwrap_or_default().to_string_lossy(),

@@ -26,9 +26,10 @@ pub(crate) struct Run {
     /// The configuration, TOML; boards/ has one per board. SIGHUP reads it again.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where frames come from: files:PATH, mjpeg:PATH, y4m:PATH, v4l2:DEVICE, rgb24:640x480:PATH (yuyv, uyvy, nv12, yuv420, grey; with
-    /// padded rows 800x600/832); - is standard input. Of a regular file every frame is one report, in stream time; of what is live, the
-    /// newest frame wins.
+    /// Where frames come from: files:PATH, mjpeg:PATH, y4m:PATH, v4l2:DEVICE, rgb24:640x480:PATH
+    /// (yuyv, uyvy, nv12, yuv420, grey; with padded rows 800x600/832); - is standard input. Of a
+    /// regular file every frame is one report, in stream time; of what is live, the newest frame
+    /// wins.
     #[arg(long, value_name = "SOURCE")]
     source: Option<SourceConfig>,
     /// A name of the vocabulary or any text; repeat it for more. Default: the 80 names of COCO.

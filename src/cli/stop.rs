@@ -17,7 +17,8 @@ use signal_hook::{
 /// Which signals came.
 static SAID: OnceLock<Vec<(i32, Arc<AtomicBool>)>> = OnceLock::new();
 
-/// From now on signals are flags; the second one of a kind ends the program on the spot, as whoever asks twice means it.
+/// From now on signals are flags; the second one of a kind ends the program on the spot, as whoever
+/// asks twice means it.
 ///
 /// # Errors
 ///

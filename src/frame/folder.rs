@@ -6,7 +6,8 @@
 //!              └─▶ hidden (`._photo.jpg` is a Mac's note about a photo)
 //! ```
 //!
-//! Every entry is in exactly one of the three lists, so that whoever looks at the photos can say what was not looked at.
+//! Every entry is in exactly one of the three lists, so that whoever looks at the photos can say
+//! what was not looked at.
 
 use std::{
     collections::HashSet,
@@ -27,14 +28,16 @@ use crate::input::special;
 pub struct Walk {
     /// Folders in it too, and those in them.
     pub recursive: bool,
-    /// Folders that are none of it, as [`Path::canonicalize`] has them: where copies of the photos go.
+    /// Folders that are none of it, as [`Path::canonicalize`] has them: where copies of the photos
+    /// go.
     pub own: Vec<PathBuf>,
 }
 
 /// What a path leads to.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// Photos in the order of their paths, byte by byte; a damaged one is found out when it is opened.
+    /// Photos in the order of their paths, byte by byte; a damaged one is found out when it is
+    /// opened.
     pub photos: Vec<PathBuf>,
     /// What is no photo or cannot be read, and why.
     pub others: Vec<FrameError>,
@@ -43,13 +46,14 @@ pub struct Listing {
 }
 
 impl Walk {
-    /// The photo that a path is (`-` is one on standard input), or all entries of a folder. A folder is not descended into unless asked for; links are followed, but
-    /// into no folder twice.
+    /// The photo that a path is (`-` is one on standard input), or all entries of a folder. A folder
+    /// is not descended into unless asked for; links are followed, but into no folder twice.
     ///
     /// # Errors
     ///
-    /// [`FrameError::Read`] if the path cannot be read, [`FrameError::Url`] and [`FrameError::Pattern`]
-    /// if it is one and no file, [`FrameError::Special`] if it is neither file nor folder.
+    /// [`FrameError::Read`] if the path cannot be read, [`FrameError::Url`] and
+    /// [`FrameError::Pattern`] if it is one and no file, [`FrameError::Special`] if it is neither
+    /// file nor folder.
     pub fn list(&self, path: &Path) -> Result<Listing, FrameError> {
         let mut listing = Listing::default();
         if path == Path::new("-") {

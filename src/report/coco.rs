@@ -17,9 +17,9 @@
 //! `category_id` is the place of the first prompt of that name, from 1. With annotations that are
 //! numbered otherwise (COCO's categories go from 1 to 90 with gaps), go by the names.
 //!
-//! The array is streamed, a photo in one call to the output, and is closed whatever happens between:
-//! by [`CocoWriter::finish`], or when the writer is dropped on the way out of an error. It has no
-//! place for `dropped`.
+//! The array is streamed, a photo in one call to the output, and is closed whatever happens
+//! between: by [`CocoWriter::finish`], or when the writer is dropped on the way out of an error. It
+//! has no place for `dropped`.
 
 use std::{
     collections::HashMap,
