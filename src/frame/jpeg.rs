@@ -213,7 +213,7 @@ impl Decoder {
                 }
                 0xC3 => return unsupported("a lossless JPEG"),
                 0xC5..=0xC7 => return unsupported("a hierarchical JPEG"),
-                0xC9..=0xCC | 0xCD..=0xCF => {
+                0xC9..=0xCF => {
                     return unsupported("a JPEG with arithmetic coding");
                 }
                 0xDC => return unsupported("a JPEG whose height follows its scan"),

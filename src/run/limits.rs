@@ -107,7 +107,7 @@ impl Limits {
             Kind::Files => MAX_PIXELS,
             _ => {
                 let asked = source.size().map_or(0, |size| size.pixels() * 4);
-                asked.max(DEFAULT_LIMIT).min(MAX_PIXELS)
+                asked.clamp(DEFAULT_LIMIT, MAX_PIXELS)
             }
         };
         self.pixels.unwrap_or(usual)
