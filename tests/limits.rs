@@ -604,7 +604,7 @@ const ATTACKS: [(&str, Attack); 7] = [
     }),
     ("sends garbage", |path, stop| {
         let garbage: Vec<u8> = (0..100_000_u32)
-            .map(|i| (i * 2_654_435_761 >> 24) as u8)
+            .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
             .collect();
         again(path, stop, |s| s.write_all(&garbage).is_ok() | swallow(s));
     }),

@@ -660,8 +660,8 @@ fn the_last_reports_masks_are_answered_as_run_lengths_and_older_ones_are_gone() 
             (&json!([128, 128]), &mask["area"])
         );
         assert_eq!(bits["bits"].as_str().expect("a text").len(), 2732);
-        assert_eq!(client.refused(ask(sequence(&report) - 1, 0)).0, "invalid");
-        assert_eq!(client.refused(ask(sequence(&report), 9999)).0, "invalid");
+        assert_eq!(client.refused(ask(sequence(&report) - 1, 0)).0, "not_found");
+        assert_eq!(client.refused(ask(sequence(&report), 9999)).0, "not_found");
         client.command(json!({"command": "self_test"}));
         let (_, why) = client.refused(ask(sequence(&report), 0));
         assert!(why.contains("frame is gone"), "{why}");
