@@ -129,7 +129,7 @@ fn every_entry_of_a_folder_is_done_or_named_and_the_exit_code_says_so() {
         &err,
         &[
             "b.jpg: a link to /nowhere/b.jpg, which is not there",
-            "notes.txt is not",
+            "notes.txt is a text",
             "photo.tif",
             "pipe is a FIFO",
             "sub is a folder",

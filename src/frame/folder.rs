@@ -216,7 +216,7 @@ mod tests {
             "below is a folder",
             "dead.jpg: a link to",
             "empty.txt is empty",
-            "notes.txt is not",
+            "notes.txt is a text",
         ]) {
             assert!(found.contains(words), "{words}: {others:?}");
         }

@@ -593,7 +593,7 @@ mod tests {
                 3,
                 "another link",
             ),
-            ("[limits]\npixels = 0", 2, "limits.pixels must be"),
+            ("[limits]\npixels = 0", 2, "limits.pixels is 0; 1 to"),
             ("[rate\nfps = 1", 1, ""),
         ] {
             let (at, why) = refused(text);

@@ -14,7 +14,7 @@
 //! | `sections` | 64 | of a pack: three times what one has |
 //! | `operations` | 4,096 | of one network: twenty times what one has |
 //! | `mmacs` | 20,000 | millions of multiply-accumulates of one network: half a minute on the slowest board |
-//! | `pixels` | by the source | of a frame, before it is decoded: of photos 64 Mi, of cameras four times the frame that is asked for and not less than four times 1920x1080; a larger one is damaged |
+//! | `pixels` | by the source | of a frame, before it is decoded: of photos 64 Mi, of cameras four times the frame that is asked for, 3840x2160 where none is; a larger one is damaged |
 //! | `memory` | none | the most that may be needed, such as `"96M"`: see [`memory`](super::memory) |
 //!
 //! What goes over a limit is refused whole, with both numbers, and nothing has changed.
@@ -66,7 +66,7 @@ pub struct Limits {
     /// Millions of multiply-accumulates of one network.
     pub mmacs: u32,
     /// The most pixels of a frame that is decoded; a larger one counts as damaged. None: of photos 64 Mi, of cameras four times the
-    /// frame that the source is asked for, and not less than four times 1920x1080.
+    /// frame that the source is asked for, or 3840x2160 where it is asked for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pixels: Option<u64>,
     /// The most memory that may be needed, in bytes or with `K`, `M` or `G`; none: whatever the other limits come to.
@@ -105,10 +105,9 @@ impl Limits {
     pub fn pixels_of(&self, source: &SourceConfig) -> u64 {
         let usual = match source.kind {
             Kind::Files => MAX_PIXELS,
-            _ => {
-                let asked = source.size().map_or(0, |size| size.pixels() * 4);
-                asked.clamp(DEFAULT_LIMIT, MAX_PIXELS)
-            }
+            _ => source.size().map_or(DEFAULT_LIMIT, |asked| {
+                asked.pixels().saturating_mul(4).min(MAX_PIXELS)
+            }),
         };
         self.pixels.unwrap_or(usual)
     }

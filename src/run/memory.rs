@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Every part is a bound that the limits hold, not a guess of what is usual: a robot that never meets a hostile client stays far
-//! below. What tract and the allocator need beside what is counted is in `program`, which was measured.
+//! below. What tract and the allocator need beside what is counted is in `program`, an allowance.
 //!
 //! [limits]: super::limits
 
@@ -14,17 +14,16 @@ use std::fmt;
 
 use super::{config::Config, limits::Limits};
 use crate::{
+    capture::picture::DEFAULT_LIMIT,
     graph::op::{Execution, Graph},
     link::{MAX_CLIENT_BYTES, MAX_COMMAND_BYTES},
     pack::Pack,
     prompt::vocabulary::Vocabulary,
 };
 
-/// Binary, libraries, stacks, tract's plans, and what the allocator keeps: measured 16 MB with either pack of ours.
+/// Binary, libraries, stacks, tract's plans, and what the allocator keeps: an allowance; `detect` as a
+/// whole, pack included, has a peak of 28.8 MB (tests/bench/RESULTS.md).
 const PROGRAM: u64 = 24 << 20;
-
-/// Pixels of a frame whose source does not say its size: more than a camera of a robot is asked for as a rule.
-const PIXELS: u64 = 1920 * 1080;
 
 /// Pictures on their way from the source to the loop, as bytes that were captured.
 const PICTURES: u64 = 4;
@@ -77,13 +76,8 @@ impl Need {
         let names = vocabulary.entries().len() as u64;
         let width = u64::from(pack.manifest().embedding);
         let table = pack.section("vocabulary.tsv").map_or(0, |s| s.len() as u64);
-        let pixels = match &config.source {
-            Some(source) => match (source.width, source.height) {
-                (Some(width), Some(height)) => u64::from(width) * u64::from(height),
-                _ => PIXELS,
-            },
-            None => PIXELS,
-        };
+        let source = config.source.as_ref();
+        let pixels = source.map_or(DEFAULT_LIMIT, |source| limits.pixels_of(source));
         let sockets = config.links.socket.iter();
         let clients: u64 = sockets.map(|s| u64::from(s.max_clients)).sum();
         let report = u64::from(limits.report_bytes);
