@@ -297,7 +297,8 @@ pub fn normalise(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut between = false;
     for c in text.chars().flat_map(char::to_lowercase) {
-        if vanishes(c) {
+        // texts come here without what cannot be seen; names of a table may not
+        if vanishes(c) || input::invisible(c) {
             continue;
         }
         if is_separator(c) {
@@ -360,13 +361,12 @@ impl<'a> Words<'a> {
     }
 }
 
-/// Apostrophes, accents that stand after their letter, and what has neither width nor shape.
+/// Apostrophes, and accents that stand after their letter.
 fn vanishes(c: char) -> bool {
-    input::invisible(c)
-        || matches!(
-            c,
-            '\'' | '`' | '\u{b4}' | '\u{2018}' | '\u{2019}' | '\u{300}'..='\u{36f}'
-        )
+    matches!(
+        c,
+        '\'' | '`' | '\u{b4}' | '\u{2018}' | '\u{2019}' | '\u{300}'..='\u{36f}'
+    )
 }
 
 /// The plain spelling of an accented Latin letter.
