@@ -212,7 +212,7 @@ fn the_check_looks_at_prompts_pack_and_devices_and_says_what_it_did_not_look_at(
     let (code, said) = checked(&folder, &looping("prompts.list = [\"😀\"]"), &[]);
     assert_eq!(code, Some(78), "{said}");
     assert!(
-        said.contains("checked.toml: prompts.list: prompt 1"),
+        said.contains("checked.toml: prompts.list: sentence \"😀\""),
         "{said}"
     );
     let (code, said) = checked(&folder, &looping("task.ground = [\"😀\"]"), &[]);
