@@ -114,6 +114,20 @@ pub trait FrameSource: Send {
     }
 }
 
+/// For a fuzz target: how many bytes of a stream of JPEGs, which comes in pieces, are in its pictures.
+#[cfg(fuzzing)]
+pub fn cut(stream: &[u8], piece: usize) -> usize {
+    let (mut cutter, mut bytes) = (mjpeg::Cutter::new(), 0);
+    for piece in stream.chunks(piece) {
+        cutter.push(piece);
+        while let Some(picture) = cutter.next() {
+            bytes += picture.len();
+        }
+    }
+    // an end marker that was missing is ours
+    bytes - 2 * usize::try_from(cutter.endless()).expect("no more pictures than bytes")
+}
+
 /// Opens what a configuration asks for; a photo of more than `limit` pixels counts as damaged.
 ///
 /// # Errors

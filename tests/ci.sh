@@ -11,7 +11,7 @@
 # Needs Rust and nothing else. The step `arm` also needs the target aarch64-unknown-linux-gnu, aarch64-linux-gnu-gcc and
 # qemu-aarch64; where one is missing it says so and is skipped, unless TARSIER_REQUIRE_ARM is set. The step `boot` needs those,
 # qemu-system-aarch64, python3 and Debian's arm64 kernel (`tests/board/boot.sh --fetch`), and is skipped like that, unless
-# TARSIER_REQUIRE_BOOT is set. The step `miri` needs a nightly toolchain with the components miri and rust-src, and is skipped like that,
+# TARSIER_REQUIRE_BOOT is set. The step `fuzz` needs a C++ compiler (TARSIER_REQUIRE_FUZZ). The step `miri` needs a nightly toolchain with the components miri and rust-src, and is skipped like that,
 # unless TARSIER_REQUIRE_MIRI is set. Tests that need python3 or cc say SKIPPED without them, unless TARSIER_REQUIRE_CLIENTS is set.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -7,5 +7,5 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let mut picture = Picture::default();
     picture.form = Form::Jpeg;
     picture.bytes = data.to_vec();
-    let _ = Decoder::new().frame(&picture, None);
+    let _ = Decoder::new(1 << 22).frame(&picture, None);
 });
