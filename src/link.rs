@@ -50,7 +50,7 @@ mod text;
 
 pub use config::{LinkConfig, LinkTables, Role, SerialConfig, SocketConfig, TextConfig};
 
-/// Memory for each command that a client may have waiting: a line of [`queue::BIG`] bytes, which may take thirty times as much
+/// Memory for each command that a client may have waiting: a line of `queue::BIG` bytes, which may take thirty times as much
 /// once it is read, and its reply.
 pub const MAX_CLIENT_BYTES: u64 = 32 * queue::BIG as u64 + (64 << 10);
 
