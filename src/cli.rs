@@ -207,7 +207,7 @@ pub(crate) struct Engine {
     /// The model pack. Default: $TARSIER_PACK, else models/tarsier-s.tarsier, else /usr/share/tarsier/tarsier-s.tarsier.
     #[arg(long, value_name = "FILE", global = true)]
     pack: Option<PathBuf>,
-    /// Instruction set of the kernels: scalar, avx2, avx512_vnni, neon, neon_dot. Default: the best this CPU has.
+    /// Instruction set of the kernels: scalar, avx2, avx512_vnni, neon, neon_dot, neon_i8mm. Default: the best this CPU has.
     /// Results are the same on all.
     #[arg(long, value_name = "LEVEL", global = true)]
     isa: Option<String>,
