@@ -135,6 +135,11 @@ impl Outbox {
         self.wake();
     }
 
+    /// One more report will never be sent: the thread panicked with it.
+    pub(super) fn lose_report(&self) {
+        lock(&self.waiting).lost.reports += 1;
+    }
+
     /// Queues an event or a reply and wakes the thread.
     pub(super) fn push(&self, item: Item) {
         let mut waiting = lock(&self.waiting);
