@@ -177,9 +177,19 @@ impl Links {
         let (number, run, limits) = (self.named, self.run, self.limits);
         let watch = Arc::<Watch>::default();
         let (watched, own) = (Arc::clone(&watch), Arc::clone(&shared));
-        // begun again after a panic; what had come half is lost with it
+        // begun again after a panic; the report at hand is lost with it, and that is told
         let keep = move |live: &mut dyn FnMut()| {
-            supervise::keep(&watched, || own.is_closing(), live);
+            let mut first = true;
+            supervise::keep(
+                &watched,
+                || own.is_closing(),
+                || {
+                    if !std::mem::take(&mut first) {
+                        own.lose_report();
+                    }
+                    live();
+                },
+            );
         };
         let builder = thread::Builder::new();
         let thread = match config {

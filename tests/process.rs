@@ -7,13 +7,15 @@ use std::{
     os::unix::fs::{PermissionsExt, symlink},
     process::{Command, Output, Stdio},
     thread,
+    time::{Duration, Instant},
 };
 
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
 
 mod program;
 
-use program::{Client, Folder, Program, command, root};
+use program::{Client, Folder, PATIENCE, Program, command, root};
 
 const PHOTO: &str = "models/sample/coffee.jpg";
 const PACK: &str = "models/tarsier-s.tarsier";
@@ -141,6 +143,39 @@ fn a_link_that_panics_is_opened_again_at_the_same_place() {
     client.report();
     let links = client.telemetry()["links"].clone();
     assert_eq!(links[0]["clients"], 1, "those before are gone: {links}");
+}
+
+#[test]
+fn a_line_that_panics_is_opened_again_and_tells_what_was_lost() {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master = openpt(flags).expect("a pseudo-terminal");
+    grantpt(&master).expect("grantpt");
+    unlockpt(&master).expect("unlockpt");
+    let name = ptsname(&master, Vec::new()).expect("a name");
+    let name = name.into_string().expect("UTF-8");
+    let folder = Folder::new();
+    let line = format!("[[links.text]]\npath = \"{name}\"\n");
+    let config = folder.file("c.toml", looping(&line));
+    let mut command = command(&["--config", &config]);
+    let _program = Program::of(command.env("TARSIER_FAULT", "link:1"));
+    let mut master = File::from(master);
+    let (mut heard, end) = (String::new(), Instant::now() + PATIENCE);
+    // greeted twice: when it was opened, and when it was opened again
+    while heard.matches("$TSHEL").count() < 2 || !heard.contains("$TSREP") {
+        assert!(Instant::now() < end, "heard:\n{heard}");
+        let mut bytes = [0; 4096];
+        match master.read(&mut bytes) {
+            Ok(n) => heard += &String::from_utf8_lossy(&bytes[..n]),
+            // nobody has the other end open at the moment
+            Err(_) => thread::sleep(Duration::from_millis(5)),
+        }
+    }
+    let again = heard.rsplit("$TSHEL").next().unwrap_or_default();
+    let told = again.split("$TSREP").next().unwrap_or_default();
+    assert!(
+        told.contains("$TSLST"),
+        "no loss before the report:\n{heard}"
+    );
 }
 
 #[test]

@@ -142,6 +142,11 @@ impl Outbox {
         self.wake();
     }
 
+    /// One more report will never be sent: the thread panicked with it.
+    pub(super) fn lose_report(&self) {
+        lock(&self.waiting).lost.reports += 1;
+    }
+
     /// Queues an event or a reply and wakes the thread. Of too many events the oldest is given up; no reply is.
     pub(super) fn push(&self, item: Item) {
         let mut waiting = lock(&self.waiting);
