@@ -19,7 +19,7 @@ import torch
 
 from data import PhotoStore, Pictures, Split, jitter_colour, training
 from mixing import blended, mix
-from teacher import COCO80, SIZE, STRIDES, both, brought, cells, sparse
+from teacher import COCO80, OFFSETS, SIZE, STRIDES, both, brought, cells, points, sparse, strides_of
 
 HERE = Path(__file__).resolve().parent
 SHARD = 64
@@ -93,7 +93,7 @@ class Again:
 
     def __init__(self, points):
         self.points = points  # [L,2] of each teacher
-        self.strides = torch.cat([torch.full(((-(-SIZE // s)) ** 2,), s) for s in STRIDES])
+        self.strides = strides_of(SIZE)
 
     def __call__(self, item, size, rng):
         rgb, labels, photos, seam, weight, answers = item
@@ -165,13 +165,10 @@ class Pool(torch.utils.data.IterableDataset):
             opened = [o for o in opened if o[1]]
 
     def __iter__(self):
-        from teacher import Teacher
-
         worker = torch.utils.data.get_worker_info()
         own = worker.id * 7919 if worker else 0
         sizes, rng = random.Random(self.seed + own), random.Random((self.seed + own) * 1009 + self.rank)
-        points = [Teacher.points(type("Of", (), {"device": "cpu", "offset": offset}), SIZE) for offset in (0.0, 0.5)]
-        again, items = Again(points), self.items(rng)
+        again, items = Again([points(SIZE, offset) for offset in OFFSETS]), self.items(rng)
         while True:
             size = sizes.choice(self.sizes)
             rgb, scores, boxes, labels, photos, seams, weight = zip(*(again(next(items), size, rng) for _ in range(self.batch)))

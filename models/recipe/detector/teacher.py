@@ -32,6 +32,20 @@ SAME = 0.5  # IoU from which two teachers' boxes are of one thing
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of red, green, blue
 
 
+def points(size, offset, device="cpu"):
+    """Where the locations of a square picture are, [L,2] in pixels, levels in order, row-major; `offset` of each in its cell, in strides."""
+    axes = [torch.arange(-(-size // s), device=device) for s in STRIDES]
+    return torch.cat([torch.stack([t.flatten() for t in torch.meshgrid(a, a, indexing="xy")], 1) * float(s) + offset * s for a, s in zip(axes, STRIDES)])
+
+
+def strides_of(size, device="cpu"):
+    """The stride of each of these locations [L]."""
+    return torch.cat([torch.full(((-(-size // s)) ** 2,), s, device=device) for s in STRIDES])
+
+
+OFFSETS = (0.0, 0.5)  # of NanoDet-Plus's locations in their cells, and of PicoDet's
+
+
 class Heads(torch.nn.Module):
     """The teacher's four head maps as a tuple, which is what a tracer takes."""
 
@@ -74,34 +88,31 @@ class Teacher:
 
     def points(self, size):
         """[L,2] in pixels of a square picture."""
-        return torch.cat([
-            torch.stack([t.flatten() for t in torch.meshgrid(*(2 * [torch.arange(-(-size // s), device=self.device)]), indexing="xy")], 1) * float(s) + self.offset * s
-            for s in STRIDES
-        ])
+        return points(size, self.offset, self.device)
 
     @torch.no_grad()
     def __call__(self, rgb):
         x = (rgb.float() - self.mean) / self.std
         heads = self.heads(x.flip(1) if self.bgr else x)
         y = torch.cat([h.float().flatten(2).transpose(1, 2) for h in heads], 1)
-        steps = torch.cat([torch.full((h.shape[2] * h.shape[3],), float(s), device=self.device) for s, h in zip(STRIDES, heads)])
+        steps = strides_of(rgb.shape[-1], self.device)
         d = (y[..., 80:].unflatten(-1, (4, 8)).softmax(-1) * self.bins).sum(-1) * steps[:, None]
-        points = self.points(rgb.shape[-1])
-        return y[..., :80].sigmoid(), torch.cat([points - d[..., :2], points + d[..., 2:]], -1)
+        at = self.points(rgb.shape[-1])
+        return y[..., :80].sigmoid(), torch.cat([at - d[..., :2], at + d[..., 2:]], -1)
 
 
 def nanodet(folder, device="cpu"):
     sys.path.insert(0, str(folder))
     from ncnn_torch import NcnnDetector
 
-    return Teacher(NcnnDetector(f"{folder}/nanodet-plus-m_416.param", f"{folder}/nanodet-plus-m_416.bin"), True, 0.0, device)
+    return Teacher(NcnnDetector(f"{folder}/nanodet-plus-m_416.param", f"{folder}/nanodet-plus-m_416.bin"), True, OFFSETS[0], device)
 
 
 def picodet(folder, device="cpu"):
     sys.path.insert(0, str(folder))
     from picodet_torch import load
 
-    return Teacher(load(str(folder)), False, 0.5, device)
+    return Teacher(load(str(folder)), False, OFFSETS[1], device)
 
 
 def both(folder, device="cpu"):
@@ -117,17 +128,17 @@ def sparse(scores, boxes, least):
     return (at, name, scores[at, name]), (where, boxes[where])
 
 
-def cells(points, strides_of, scale, shift, size):
+def cells(points, strides, scale, shift, size):
     """The student's location of each of the teachers' points [n,2], -1 outside its picture.
 
-    `scale`, `shift` [2] map the teachers' pixels to the student's, of `size`; `strides_of` [n] says on which level a point is.
+    `scale`, `shift` [2] map the teachers' pixels to the student's, of `size`; `strides` [n] says on which level a point is.
     """
     xy = points * scale + shift
     out, first = torch.full((len(points),), -1), 0
     for s in STRIDES:
         side = -(-size // s)
         c = (xy / s).floor().long()
-        here = (strides_of == s) & (c >= 0).all(1) & (c < side).all(1)
+        here = (strides == s) & (c >= 0).all(1) & (c < side).all(1)
         out[here] = first + c[here, 1] * side + c[here, 0]
         first += side * side
     return out
@@ -167,9 +178,7 @@ def together(teachers, rgb, size):
     scores, boxes, sure = 0, [], []
     for t in teachers:
         own, box = t(rgb)
-        points = t.points(rgb.shape[-1])
-        strides_of = torch.cat([torch.full(((-(-rgb.shape[-1] // s)) ** 2,), s, device=rgb.device) for s in STRIDES])
-        to = cells(points, strides_of, scale, 0.0, size).expand(len(rgb), -1)
+        to = cells(t.points(rgb.shape[-1]), strides_of(rgb.shape[-1], rgb.device), scale, 0.0, size).expand(len(rgb), -1)
         best = torch.zeros(len(rgb), locations, 80, device=rgb.device).scatter_reduce_(1, to[..., None].expand(-1, -1, 80), own, "amax")
         top = own.amax(-1)
         most = torch.zeros(len(rgb), locations, device=rgb.device).scatter_reduce_(1, to, top, "amax")

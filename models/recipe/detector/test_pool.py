@@ -17,10 +17,10 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 import pool  # noqa: E402
 from lite import Depthwise  # noqa: E402
 from quantize import without_six  # noqa: E402
-from teacher import SIZE, STRIDES, Teacher, brought, cells, sparse, together  # noqa: E402
+from teacher import OFFSETS, SIZE, brought, cells, points, sparse, strides_of, together  # noqa: E402
 
-STRIDES_OF = torch.cat([torch.full(((SIZE // s) ** 2,), s) for s in STRIDES])
-POINTS = [Teacher.points(type("Of", (), {"device": "cpu", "offset": o}), SIZE) for o in (0.0, 0.5)]
+STRIDES_OF = strides_of(SIZE)
+POINTS = [points(SIZE, o) for o in OFFSETS]
 
 
 def answers(seed):
