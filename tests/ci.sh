@@ -11,7 +11,8 @@
 # Needs Rust and nothing else. The step `arm` also needs the target aarch64-unknown-linux-gnu, aarch64-linux-gnu-gcc and
 # qemu-aarch64; where one is missing it says so and is skipped, unless TARSIER_REQUIRE_ARM is set. The step `boot` needs those,
 # qemu-system-aarch64, python3 and Debian's arm64 kernel (`tests/board/boot.sh --fetch`), and is skipped like that, unless
-# TARSIER_REQUIRE_BOOT is set. The step `fuzz` needs a C++ compiler (TARSIER_REQUIRE_FUZZ). The step `miri` needs a nightly toolchain with the components miri and rust-src, and is skipped like that,
+# TARSIER_REQUIRE_BOOT is set. The step `fuzz` needs a C++ compiler (TARSIER_REQUIRE_FUZZ).
+# The step `miri` needs a nightly toolchain with the components miri and rust-src, and is skipped like that,
 # unless TARSIER_REQUIRE_MIRI is set. Tests that need python3 or cc say SKIPPED without them, unless TARSIER_REQUIRE_CLIENTS is set.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -43,7 +44,8 @@ tests() { cargo test --locked --release --lib --bins --tests --examples && cargo
 
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --release --no-deps --lib; }
 
-arm() {
+# in a shell of its own, like `fuzz`: what it exports ends with it
+arm() (
     local target=aarch64-unknown-linux-gnu lacks=()
     rustc --print target-libdir --target $target 2>/dev/null | xargs -r test -d || lacks+=("rustup target add $target")
     command -v aarch64-linux-gnu-gcc >/dev/null || lacks+=("aarch64-linux-gnu-gcc")
@@ -63,10 +65,11 @@ arm() {
         CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -cpu $core" \
             cargo test --locked --release --target $target --lib --test golden --test prompts --test same_bits
     done
-}
+)
 
 # the crates of this repository with coverage counters, what they depend on as it is for the other steps
-fuzz() {
+# (in a shell of its own: no later step may see this compiler's wrapper)
+fuzz() (
     if ! command -v c++ >/dev/null; then
         echo 'fuzz: SKIPPED, missing: c++'
         [[ -z ${TARSIER_REQUIRE_FUZZ:-} ]]
@@ -86,7 +89,7 @@ fuzz() {
             grep -E 'number_of_executed_units|ERROR|panicked|^artifact|Test unit' | sed "s/^/fuzz: $target: /"
         [[ ${PIPESTATUS[0]} == 0 ]]
     done
-}
+)
 
 boot() {
     local lacks
