@@ -15,7 +15,7 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 import pool  # noqa: E402
-from lite import Depthwise  # noqa: E402
+from lite import Depthwise, Inverted  # noqa: E402
 from quantize import without_six  # noqa: E402
 from teacher import OFFSETS, SIZE, brought, cells, points, sparse, strides_of, together  # noqa: E402
 
@@ -99,6 +99,18 @@ def test_the_derivative_of_a_depthwise_convolution_is_autograds(k, stride, side)
     own = torch.autograd.grad(y, (x, layer.bias), g)
     theirs = torch.autograd.grad(torch.nn.functional.conv2d(x, layer.weight, layer.bias, stride, k // 2, 1, 8), (x, layer.bias), g)
     assert all(torch.allclose(a, b) for a, b in zip(own, theirs))
+
+
+@pytest.mark.parametrize(("channels", "k", "stride"), [(16, 3, 1), (16, 5, 2), (24, 5, 1)])
+def test_a_block_written_out_is_the_block_of_modules(channels, k, stride):
+    block = Inverted(16, channels, k, stride, 6).double()
+    x = (4 * torch.randn(2, 16, 13, 12, dtype=torch.double)).contiguous(memory_format=torch.channels_last).requires_grad_()
+    learnt = [x, *(q for q in block.parameters() if q.requires_grad)]
+    results = []
+    for block.written_out in (False, True):
+        y = block(x)
+        results.append([y, *torch.autograd.grad(y.square().sum(), learnt)])
+    assert all(torch.allclose(a, b) for a, b in zip(*results))
 
 
 def test_only_a_clip_from_0_to_6_loses_its_bound():

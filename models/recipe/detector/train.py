@@ -139,6 +139,8 @@ def main():
     plain = [q for _, q in learnt if id(q) not in ids and q.ndim < 4]
     if trunk:
         student.backbone.lite.frozen = average.backbone.lite.frozen = a.frozen
+        if not gpu:
+            student.backbone.lite.write_out()
     recorded = gpu and processes == 1 and not a.eager
     clock = torch.zeros(1, device=device)
     rate, trunk_rate = torch.tensor(a.lr, device=device), torch.tensor(a.lr * a.trunk, device=device)  # where a recorded step finds them
@@ -171,7 +173,7 @@ def main():
         """One step on a batch; its losses are added to `sums`."""
         labels, listed = kept(labels, listed, weight, labelled)
         x = rgb.float().div(255).contiguous(memory_format=torch.channels_last)
-        with autocast(device):
+        with autocast(device, gpu or not trunk):  # a trunk that is written out is faster in fp32
             outputs = forward(x)
         losses = detection_loss(outputs, asked, student, STRIDES, rgb.shape[-1], answers, labels, listed, seams, (rows, near, told))
         for o in optimisers:
