@@ -1,0 +1,131 @@
+//! Graphs that must be refused, by the name of the node.
+
+use tract_onnx::pb::{GraphProto, NodeProto, tensor_proto::DataType};
+
+use super::{
+    builder::Builder,
+    concatenation::nested_concatenations,
+    convolution::{NOTHING, one_convolution, parameters},
+    foreign::Q,
+    gate::gated,
+};
+use crate::graph::lower::{WeightsWriter, lower};
+
+#[test]
+fn what_is_not_lowered_is_refused_by_name() {
+    let weights = parameters(16, 32, 3).0;
+    let refused = |graph: &GraphProto| {
+        lower(graph, &mut WeightsWriter::default())
+            .expect_err("refused")
+            .to_string()
+    };
+    let pads: (&str, &[i64]) = ("pads", &[1, 1, 1, 1]);
+
+    let mut graph = one_convolution(&weights, NOTHING, &[pads]);
+    graph.node.push(NodeProto {
+        name: "odd one".into(),
+        op_type: "Softmax".into(),
+        ..Default::default()
+    });
+    assert_eq!(
+        refused(&graph),
+        "cannot lower odd one: operator Softmax is not lowered"
+    );
+
+    let message = refused(&one_convolution(
+        &weights,
+        NOTHING,
+        &[pads, ("dilations", &[2, 2])],
+    ));
+    assert!(
+        message.contains("conv") && message.contains("dilated"),
+        "{message}"
+    );
+    let message = refused(&one_convolution(
+        &weights,
+        NOTHING,
+        &[pads, ("group", &[32])],
+    ));
+    assert!(
+        message.contains("dense and depthwise convolution"),
+        "{message}"
+    );
+
+    for (kind, slope) in [("LeakyRelu", 1.5), ("LeakyRelu", -0.1), ("PRelu", f32::NAN)] {
+        let message = refused(&one_convolution(&weights, (kind, slope), &[pads]));
+        assert!(
+            message.contains(&format!("a slope of {slope}")),
+            "{message}"
+        );
+    }
+    let mut graph = one_convolution(&weights, ("PRelu", 0.5), &[pads]);
+    let slope = graph.initializer.iter_mut().find(|t| t.name == "slope");
+    let slope = slope.expect("a slope");
+    slope.dims[0] = 2;
+    slope.raw_data.extend(0.25f32.to_le_bytes());
+    let message = refused(&graph);
+    assert!(message.contains("2 slopes"), "{message}");
+
+    let mut extreme = weights.clone();
+    extreme[40] = -128;
+    let message = refused(&one_convolution(&extreme, NOTHING, &[pads]));
+    assert!(message.contains("weight -128"), "{message}");
+
+    let mut graph = one_convolution(&weights, NOTHING, &[pads]);
+    let bias_scale = graph
+        .initializer
+        .iter_mut()
+        .find(|t| t.name == "b_s")
+        .expect("a scale");
+    bias_scale.raw_data[3] ^= 1;
+    let message = refused(&graph);
+    assert!(message.contains("is not input × weight scale"), "{message}");
+
+    let mut graph = one_convolution(&weights, NOTHING, &[pads]);
+    graph.initializer.retain(|t| t.name != "w");
+    assert_eq!(refused(&graph), "cannot lower w: is not a constant");
+
+    let mut graph = nested_concatenations();
+    let scale = graph
+        .initializer
+        .iter_mut()
+        .find(|t| t.name == "second_out_s")
+        .expect("a scale");
+    scale.raw_data = 0.06f32.to_le_bytes().into();
+    let message = refused(&graph);
+    assert!(
+        message.contains("second") && message.contains("quantise them alike"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_product_of_two_pictures_is_a_function_or_refused() {
+    // of a tensor with itself, made by no convolution
+    let mut weights = WeightsWriter::default();
+    let message = lower(&gated("itself"), &mut weights)
+        .expect_err("refused")
+        .to_string();
+    assert!(message.contains("cannot lower product"), "{message}");
+}
+
+#[test]
+fn a_function_of_a_tensor_that_is_read_elsewhere_is_refused() {
+    let mut b = Builder::default();
+    let x = b.input("x", DataType::Float, &[1, 16, 4, 4]);
+    let x = b.qdq(&x, Q.0, Q.1);
+    let (y, _) = b.convolution("conv", &x, [16, 16, 1, 1], 1);
+    let raw = b.qdq(&y, Q.0, Q.1);
+    let y = b.node("HardSwish", "swish", &[&raw], &[]);
+    let y = b.qdq(&y, Q.0, Q.1);
+    let y = b.node("Add", "add", &[&raw, &y], &[]);
+    let y = b.qdq(&y, Q.0, Q.1);
+    b.0.output.push(Builder::info(&y, DataType::Float, &[]));
+    let message = lower(&b.0, &mut WeightsWriter::default())
+        .expect_err("refused")
+        .to_string();
+    assert!(
+        message.contains("swish") && message.contains("read elsewhere"),
+        "{message}"
+    );
+}
