@@ -7,7 +7,7 @@
 //!
 //! Read are tokens, through the lexer that the compiler's macros use: a path is `crate`, `self`,
 //! `super` or the crate's name, and what follows it, in `use`s, in expressions and in the arguments
-//! of macros. A module that is reached through another's `pub use` counts as the other.
+//! of macros. Where a module hands on what is in one of its own, by `pub use`, that one is named.
 //!
 //! `unsafe` and the names of tract's crates stay in the files that are listed here.
 
@@ -258,9 +258,31 @@ fn branch(path: &[String], part: &[TokenTree], found: &mut Vec<(Vec<String>, usi
     }
 }
 
+/// By its own path, where each item is that a module hands on from one inside of it.
+fn handed_on(sources: &[Source]) -> BTreeMap<Vec<String>, Vec<String>> {
+    let mut handed = BTreeMap::new();
+    for source in sources {
+        for statement in source.tokens.split(|t| is(t, ";")) {
+            let Some(at) = statement.iter().rposition(|t| is(t, "use")) else {
+                continue;
+            };
+            let is_public = statement[..at].iter().any(|t| is(t, "pub"));
+            let mut found = Vec::new();
+            branch(&source.module, &statement[at + 1..], &mut found);
+            for (path, _) in found.into_iter().filter(|_| is_public) {
+                let item = path.last().cloned();
+                let own: Vec<String> = source.module.iter().cloned().chain(item).collect();
+                handed.insert(own, path);
+            }
+        }
+    }
+    handed
+}
+
 /// Every arrow of the crate, from the module of a file to the innermost module of a path.
 fn arrows(sources: &[Source]) -> Vec<Arrow> {
     let modules: BTreeSet<&[String]> = sources.iter().map(|s| s.module.as_slice()).collect();
+    let handed = handed_on(sources);
     let mut arrows = Vec::new();
     for source in sources {
         let mut found = Vec::new();
@@ -269,6 +291,11 @@ fn arrows(sources: &[Source]) -> Vec<Arrow> {
         let here: &[String] = if root { &[] } else { &source.module };
         paths(here, &source.tokens, &mut found);
         for (path, line) in found {
+            let place = format!("src/{}:{line} names {}", source.file, path.join("::"));
+            let mut longest = (1..=path.len()).rev();
+            let path = longest
+                .find_map(|n| handed.get(&path[..n]))
+                .unwrap_or(&path);
             let to = (1..=path.len()).rev().map(|n| &path[..n]);
             let Some(to) = to.into_iter().find(|p| modules.contains(p)) else {
                 continue; // an item or macro of the crate's root
@@ -276,7 +303,7 @@ fn arrows(sources: &[Source]) -> Vec<Arrow> {
             arrows.push(Arrow {
                 from: source.module.clone(),
                 to: to.to_vec(),
-                place: format!("src/{}:{line} names {}", source.file, path.join("::")),
+                place,
             });
         }
     }

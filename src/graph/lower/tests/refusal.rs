@@ -1,6 +1,6 @@
 //! Graphs that must be refused, by the name of the node.
 
-use tract_onnx::pb::{GraphProto, NodeProto, tensor_proto::DataType};
+use tract_onnx::pb::{GraphProto, NodeProto, TensorProto, tensor_proto::DataType};
 
 use super::{
     builder::Builder,
@@ -11,17 +11,25 @@ use super::{
 };
 use crate::graph::lower::{WeightsWriter, lower};
 
-#[test]
-fn what_is_not_lowered_is_refused_by_name() {
-    let weights = parameters(16, 32, 3).0;
-    let refused = |graph: &GraphProto| {
-        lower(graph, &mut WeightsWriter::default())
-            .expect_err("refused")
-            .to_string()
-    };
-    let pads: (&str, &[i64]) = ("pads", &[1, 1, 1, 1]);
+const PADS: (&str, &[i64]) = ("pads", &[1, 1, 1, 1]);
 
-    let mut graph = one_convolution(&weights, NOTHING, &[pads]);
+/// What is said of a graph that is refused.
+#[track_caller]
+fn refused(graph: &GraphProto) -> String {
+    let lowered = lower(graph, &mut WeightsWriter::default());
+    lowered.expect_err("refused").to_string()
+}
+
+/// The constant of a graph that has this name.
+fn constant<'a>(graph: &'a mut GraphProto, name: &str) -> &'a mut TensorProto {
+    let found = graph.initializer.iter_mut().find(|t| t.name == name);
+    found.expect("a constant")
+}
+
+#[test]
+fn an_operator_or_attribute_that_is_not_lowered_is_refused_by_name() {
+    let weights = parameters(16, 32, 3).0;
+    let mut graph = one_convolution(&weights, NOTHING, &[PADS]);
     graph.node.push(NodeProto {
         name: "odd one".into(),
         op_type: "Softmax".into(),
@@ -32,66 +40,60 @@ fn what_is_not_lowered_is_refused_by_name() {
         "cannot lower odd one: operator Softmax is not lowered"
     );
 
-    let message = refused(&one_convolution(
-        &weights,
-        NOTHING,
-        &[pads, ("dilations", &[2, 2])],
-    ));
+    let dilated = [PADS, ("dilations", &[2, 2])];
+    let message = refused(&one_convolution(&weights, NOTHING, &dilated));
     assert!(
         message.contains("conv") && message.contains("dilated"),
         "{message}"
     );
-    let message = refused(&one_convolution(
-        &weights,
-        NOTHING,
-        &[pads, ("group", &[32])],
-    ));
+    let grouped = [PADS, ("group", &[32])];
+    let message = refused(&one_convolution(&weights, NOTHING, &grouped));
     assert!(
         message.contains("dense and depthwise convolution"),
         "{message}"
     );
+}
 
+#[test]
+fn a_slope_that_no_epilogue_has_is_refused_with_the_slope() {
+    let weights = parameters(16, 32, 3).0;
     for (kind, slope) in [("LeakyRelu", 1.5), ("LeakyRelu", -0.1), ("PRelu", f32::NAN)] {
-        let message = refused(&one_convolution(&weights, (kind, slope), &[pads]));
+        let message = refused(&one_convolution(&weights, (kind, slope), &[PADS]));
         assert!(
             message.contains(&format!("a slope of {slope}")),
             "{message}"
         );
     }
-    let mut graph = one_convolution(&weights, ("PRelu", 0.5), &[pads]);
-    let slope = graph.initializer.iter_mut().find(|t| t.name == "slope");
-    let slope = slope.expect("a slope");
+    let mut graph = one_convolution(&weights, ("PRelu", 0.5), &[PADS]);
+    let slope = constant(&mut graph, "slope");
     slope.dims[0] = 2;
     slope.raw_data.extend(0.25f32.to_le_bytes());
     let message = refused(&graph);
     assert!(message.contains("2 slopes"), "{message}");
+}
 
+#[test]
+fn constants_that_kernels_cannot_multiply_are_refused() {
+    let weights = parameters(16, 32, 3).0;
     let mut extreme = weights.clone();
     extreme[40] = -128;
-    let message = refused(&one_convolution(&extreme, NOTHING, &[pads]));
+    let message = refused(&one_convolution(&extreme, NOTHING, &[PADS]));
     assert!(message.contains("weight -128"), "{message}");
 
-    let mut graph = one_convolution(&weights, NOTHING, &[pads]);
-    let bias_scale = graph
-        .initializer
-        .iter_mut()
-        .find(|t| t.name == "b_s")
-        .expect("a scale");
-    bias_scale.raw_data[3] ^= 1;
+    let mut graph = one_convolution(&weights, NOTHING, &[PADS]);
+    constant(&mut graph, "b_s").raw_data[3] ^= 1;
     let message = refused(&graph);
     assert!(message.contains("is not input × weight scale"), "{message}");
 
-    let mut graph = one_convolution(&weights, NOTHING, &[pads]);
+    let mut graph = one_convolution(&weights, NOTHING, &[PADS]);
     graph.initializer.retain(|t| t.name != "w");
     assert_eq!(refused(&graph), "cannot lower w: is not a constant");
+}
 
+#[test]
+fn parts_of_a_concatenation_with_another_scale_are_refused() {
     let mut graph = nested_concatenations();
-    let scale = graph
-        .initializer
-        .iter_mut()
-        .find(|t| t.name == "second_out_s")
-        .expect("a scale");
-    scale.raw_data = 0.06f32.to_le_bytes().into();
+    constant(&mut graph, "second_out_s").raw_data = 0.06f32.to_le_bytes().into();
     let message = refused(&graph);
     assert!(
         message.contains("second") && message.contains("quantise them alike"),
@@ -102,10 +104,7 @@ fn what_is_not_lowered_is_refused_by_name() {
 #[test]
 fn a_product_of_two_pictures_is_a_function_or_refused() {
     // of a tensor with itself, made by no convolution
-    let mut weights = WeightsWriter::default();
-    let message = lower(&gated("itself"), &mut weights)
-        .expect_err("refused")
-        .to_string();
+    let message = refused(&gated("itself"));
     assert!(message.contains("cannot lower product"), "{message}");
 }
 
@@ -121,9 +120,7 @@ fn a_function_of_a_tensor_that_is_read_elsewhere_is_refused() {
     let y = b.node("Add", "add", &[&raw, &y], &[]);
     let y = b.qdq(&y, Q.0, Q.1);
     b.0.output.push(Builder::info(&y, DataType::Float, &[]));
-    let message = lower(&b.0, &mut WeightsWriter::default())
-        .expect_err("refused")
-        .to_string();
+    let message = refused(&b.0);
     assert!(
         message.contains("swish") && message.contains("read elsewhere"),
         "{message}"
