@@ -43,7 +43,7 @@ use crate::{
         Pipeline, PipelineError,
         golden::{self, GoldenError, hex},
     },
-    prompt::vocabulary::PARAMETERS,
+    prompt::PARAMETERS,
 };
 
 pub mod background;

@@ -13,13 +13,11 @@ use tarsier::{
     frame::FrameError,
     graph::op::Execution,
     input::{self, InputError},
-    kernels::{
-        isa::{Isa, IsaError},
-        team,
-    },
+    kernels::isa::{Isa, IsaError},
     pack::{Pack, PackError},
     pipeline::Pipeline,
     prompt::{PromptSet, Request, sentence::SentenceEncoder, vocabulary::Vocabulary},
+    team,
 };
 
 mod bench;

@@ -224,7 +224,7 @@ impl Detector {
     /// `score` writes the logits of some consecutive prompts, whole blocks of 16, and which of them pass, for the
     /// best objects of the last [`propose`](Self::propose), as many as it is given; `thresholds` are the least logits that count
     /// ([`logit`](crate::odds::logit)), one per prompt. Prompts are split for that many threads of the
-    /// calling one's [`team`](crate::kernels::team).
+    /// calling one's [`team`](crate::team).
     ///
     /// # Panics
     ///

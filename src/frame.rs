@@ -26,6 +26,10 @@ pub mod letterbox;
 pub mod region;
 pub mod sniff;
 
+/// The grey that means "nothing here", as in training: the letterbox's padding, and what lies under
+/// transparent pixels.
+pub const GREY: u8 = 114;
+
 /// RGB pixels, when they were captured, and their number in the stream.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {

@@ -49,6 +49,28 @@ impl std::fmt::Display for Size {
     }
 }
 
+/// A rectangle of pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crop {
+    /// Left edge.
+    pub x: u32,
+    /// Top edge.
+    pub y: u32,
+    /// Columns and rows.
+    pub size: Size,
+}
+
+impl Crop {
+    /// What of the rectangle lies in a frame; none if nothing does.
+    #[must_use]
+    pub fn within(self, frame: Size) -> Option<Self> {
+        let width = frame.width.saturating_sub(self.x).min(self.size.width);
+        let height = frame.height.saturating_sub(self.y).min(self.size.height);
+        let size = Size::new(width, height);
+        (!size.is_empty()).then_some(Self { size, ..self })
+    }
+}
+
 /// A half-open box, `x0 <= x < x1` and `y0 <= y < y1`, in pixels of frame space.
 ///
 /// A pixel is a unit square: the whole of a 640×480 frame is `0, 0, 640, 480`.

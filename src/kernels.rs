@@ -13,8 +13,7 @@
 //! isa       which level this CPU runs, and the proof of it
 //! tile      sums of products for a few pixels × 16 channels, per level
 //! epilogue  from a sum to the byte that is stored
-//! bands     planes cut into tasks
-//! team      the threads that tasks are shared with
+//! bands     planes cut into tasks for the threads of a [`team`](crate::team)
 //! conv      tile + epilogue: convolution of any size and stride
 //! depthwise convolution of each channel with taps of its own
 //! add       two tensors, each of its own scale
@@ -49,7 +48,6 @@ pub mod isa;
 pub mod layout;
 pub mod permute;
 pub mod pool;
-pub mod team;
 mod tile;
 pub mod upsample;
 #[cfg(target_arch = "x86_64")]

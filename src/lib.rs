@@ -1,8 +1,8 @@
 //! Names, boxes and more from a camera, on a robot, without a network.
 //!
-//! Tarsier is APE (Shen et al., arXiv:2312.02153: align regions with any number of prompts, each encoded alone) made small: a
-//! distilled int8 student on the CPU. This crate is the runtime; the recipe that trains and exports the student is in
-//! `models/recipe`.
+//! Tarsier is APE (Shen et al., arXiv:2312.02153: align regions with any number of prompts, each
+//! encoded alone) made small: a distilled int8 student on the CPU. This crate is the runtime; the
+//! recipe that trains and exports the student is in `models/recipe`.
 //!
 //! ```text
 //! photo -> Frame -> letterbox -> u8 planes -> backbone -> head -> objects{box, embedding}
@@ -10,22 +10,47 @@
 //! Prompts (mapped vocabulary rows, encoded sentences) ----------> align -> select, NMS -> Report -> text | json | coco
 //! ```
 //!
-//! Each stage takes a value and returns a value; [`pipeline::Pipeline`] owns every buffer. Boxes change space once
-//! ([`geometry::Letterbox::frame_from_input`]).
+//! Each stage takes a value and returns a value; [`pipeline::Pipeline`] owns every buffer. Boxes
+//! change space once ([`geometry::Letterbox::frame_from_input`]).
 //!
-//! | layer | modules |
-//! |---|---|
-//! | values | [`files`] (whole or not at all), [`geometry`], [`head`], [`labels`], [`mask`], [`odds`], [`quant`], [`scene`] |
-//! | arithmetic | [`kernels`]: one file per operation and instruction set, bit-equal to `scalar` |
-//! | sources | [`pack`] (the mapped model), [`frame`] (photos), [`input`] (texts of people), [`text`] (subwords) |
-//! | graphs | [`graph`]: QDQ ONNX to an int8 program, run as an operator in a tract plan |
-//! | prompts | [`prompt`]: names and sentences to rows |
-//! | detection | [`detect`]: proposals, boxes, selection; [`segment`], [`semantic`], [`panoptic`]: pixels; [`ground`]: sentences; [`track`]: ids that stay |
-//! | edges | [`report`], [`draw`], [`protocol`] (messages as values and bytes) |
-//! | links | [`link`]: threads that send and receive them; [`supervise`]: started again after a panic |
-//! | whole | [`pipeline`], [`build`] (makes packs, on the host) |
+//! # Modules
 //!
-//! A module imports only from layers above it in this table; `tests/layering.rs` holds that.
+//! A module names itself and those in its row, no other; each row names only rows above it. The
+//! program (`main`, `cli`) may name all. `tests/layering.rs` reads this table and holds it.
+//!
+//! | module | may name | does |
+//! |---|---|---|
+//! | [`files`] | – | writing files whole or not at all |
+//! | [`geometry`] | – | sizes, boxes, crops, [cameras](geometry::camera); [`geometry::Letterbox`] is where boxes change space |
+//! | [`odds`] | – | scores, odds and their logarithms, the same bits everywhere |
+//! | [`quant`] | – | what a byte means, and the one rule from sums to bytes |
+//! | [`supervise`] | – | threads that are started again after a panic |
+//! | [`team`] | – | threads that share the rows of an operation |
+//! | [`head`] | – | what kind of detection head a network has |
+//! | [`input`] | – | texts of people: configurations, lists, names |
+//! | [`mask`] | `geometry` | masks as run lengths, and their outlines |
+//! | [`labels`] | `geometry`, `mask` | maps of one label per pixel |
+//! | [`scene`] | `geometry`, `mask` | [`scene::Report`]: what was found in a frame |
+//! | [`kernels`] | `quant`, `team` | arithmetic: one file per operation and instruction set, bit-equal to `scalar` |
+//! | [`text`] | `input` | names normalised, sentences as subwords |
+//! | [`frame`] | `geometry`, `input`, `team` | photos, and a frame as the planes of a network |
+//! | [`capture`] | `frame`, `geometry` | frames from cameras and streams |
+//! | [`pack`] | `files`, `geometry`, `head` | the model file, mapped |
+//! | [`graph`] | `kernels`, `pack`, `quant` | QDQ ONNX to an int8 program, run as an operator in a tract plan |
+//! | [`prompt`] | `files`, `graph`, `input`, `kernels`, `odds`, `pack`, `quant`, `text` | names and sentences to rows |
+//! | [`detect`] | `geometry`, `head`, `kernels`, `odds`, `pack`, `prompt`, `quant`, `scene`, `team` | proposals, boxes, selection |
+//! | [`ground`] | `detect`, `frame`, `geometry`, `kernels`, `quant` | which object a sentence means |
+//! | [`segment`] | `detect`, `geometry`, `kernels`, `mask` | masks of detections |
+//! | [`semantic`] | `geometry`, `labels`, `scene`, `segment` | the pixels of stuff |
+//! | [`panoptic`] | `geometry`, `labels`, `mask`, `odds`, `scene` | masks and stuff in one map |
+//! | [`track`] | `geometry`, `odds`, `scene` | ids that stay from frame to frame |
+//! | [`draw`] | `files`, `frame`, `geometry`, `labels`, `mask`, `panoptic`, `scene` | pictures of what was found |
+//! | [`report`] | `draw`, `geometry`, `ground`, `labels`, `mask`, `odds`, `panoptic`, `scene` | text, JSON, COCO |
+//! | [`protocol`] | `geometry`, `input`, `mask`, `prompt`, `report`, `scene` | messages as values and bytes |
+//! | [`link`] | `protocol`, `supervise` | threads that send and receive them |
+//! | [`pipeline`] | `detect`, `frame`, `geometry`, `graph`, `ground`, `head`, `kernels`, `labels`, `mask`, `odds`, `pack`, `prompt`, `quant`, `scene`, `segment`, `semantic`, `track` | every network of a pack, and every buffer |
+//! | [`build`] | `detect`, `files`, `frame`, `graph`, `kernels`, `pack`, `pipeline`, `prompt` | packs, made on the host |
+//! | [`run`] | `capture`, `detect`, `frame`, `geometry`, `graph`, `input`, `labels`, `link`, `mask`, `pack`, `panoptic`, `pipeline`, `prompt`, `protocol`, `quant`, `report`, `scene`, `semantic`, `supervise`, `track` | the loop of a robot: frames in, reports out, commands between |
 //!
 //! # Example
 //!
@@ -104,5 +129,6 @@ pub mod scene;
 pub mod segment;
 pub mod semantic;
 pub mod supervise;
+pub mod team;
 pub mod text;
 pub mod track;

@@ -1,8 +1,14 @@
 //! Prompts: what to look for, as rows of a table.
 //!
-//! Each prompt is encoded alone and is one row: a vocabulary prompt is looked up ([`vocabulary`]), a sentence prompt is
-//! encoded on the device ([`sentence`]). The user's own [`words`] are names too, made from a text or from boxes that were shown. Adding, removing or reordering prompts therefore leaves every other prompt's logits
-//! bit-identical. A set is immutable once made, so that it can be exchanged between two frames.
+//! Each prompt is encoded alone and is one [`Row`]: a vocabulary prompt is looked up
+//! ([`vocabulary`]), a sentence prompt is encoded on the device ([`sentence`]). The user's own
+//! [`words`] are names too, made from a text or from boxes that were shown. Adding, removing or
+//! reordering prompts therefore leaves every other prompt's logits bit-identical. A set is
+//! immutable once made, so that it can be exchanged between two frames.
+//!
+//! ```text
+//! row ◀─ cache ◀─ sentence ◀─ words ◀─ vocabulary ◀─ tsv        (who names whom)
+//! ```
 
 use std::fmt;
 
@@ -15,26 +21,17 @@ use self::{
 };
 
 pub mod cache;
+mod row;
 pub mod sentence;
 pub mod table;
+pub mod tsv;
 pub mod vocabulary;
 pub mod words;
 
+pub use row::{PARAMETERS, Row, UnitRow};
+
 /// Most prompts of a set.
 pub const MAX_PROMPTS: usize = 1 << 16;
-
-/// One prompt's embedding: `embedding = scale · row`, and what its logits are shifted by.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Row {
-    /// `[D]`, none of them -128.
-    pub values: Vec<i8>,
-    /// The alignment's factor included.
-    pub scale: f32,
-    /// Added to every logit.
-    pub bias: f32,
-    /// Calibrated least score of a detection, if the pack knows one.
-    pub threshold: f32,
-}
 
 /// Where a prompt's row comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +72,8 @@ pub struct Prompt {
     pub source: Source,
     /// What it is reported as, together with others: the word's.
     pub group: Option<String>,
-    /// What it finds is not reported, and nothing else at that place is that scores lower: the word's.
+    /// What it finds is not reported, and nothing else at that place is that scores lower: the
+    /// word's.
     pub reject: bool,
 }
 
@@ -171,8 +169,9 @@ impl std::error::Error for PromptError {
 impl PromptSet {
     /// Looks up or encodes every request. A prompt that is asked for twice is kept once.
     ///
-    /// `objects` is how the head quantises object embeddings. `threshold` is the least score of a detection for all prompts;
-    /// without it each row's own threshold holds; a word's own threshold holds anyway. `progress` is called before each request with its index.
+    /// `objects` is how the head quantises object embeddings. `threshold` is the least score of a
+    /// detection for all prompts; without it each row's own threshold holds; a word's own threshold
+    /// holds anyway. `progress` is called before each request with its index.
     ///
     /// # Errors
     ///
@@ -198,12 +197,13 @@ impl PromptSet {
         )
     }
 
-    /// The same with rows of sentences from anywhere: of an earlier set, or of an encoder that others use too. `go_on` is asked
-    /// before each request, with its index.
+    /// The same with rows of sentences from anywhere: of an earlier set, or of an encoder that
+    /// others use too. `go_on` is asked before each request, with its index.
     ///
     /// # Errors
     ///
-    /// [`PromptError`] for the first request that cannot be served; [`PromptError::Stopped`] where `go_on` says no.
+    /// [`PromptError`] for the first request that cannot be served; [`PromptError::Stopped`] where
+    /// `go_on` says no.
     pub fn encoded_by(
         requests: &[Request],
         vocabulary: &Vocabulary,

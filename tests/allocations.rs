@@ -22,7 +22,7 @@ use tarsier::{
         camera::{Camera, CameraConfig},
     },
     graph::op::{Execution, Graph},
-    kernels::{Isa, team},
+    kernels::Isa,
     pack::Pack,
     pipeline::Pipeline,
     prompt::{PromptSet, Request, sentence::SentenceEncoder, vocabulary::Vocabulary},

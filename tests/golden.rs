@@ -8,15 +8,14 @@ use std::{collections::HashMap, path::Path};
 use sha2::{Digest, Sha256};
 use tarsier::{
     build,
-    capture::picture::Crop,
     detect::Settings,
     frame::{Frame, file::ImageFile, letterbox::Letterboxer, region::cut},
-    geometry::{Fit, Shrink, Size},
+    geometry::{Crop, Fit, Shrink, Size},
     graph::{
         op::{Execution, Graph},
         program::{Executor, Program, nhwc_from_planes},
     },
-    kernels::{isa::Isa, layout::LANE, team},
+    kernels::{isa::Isa, layout::LANE},
     pack::Pack,
     pipeline::Pipeline,
     text::Tokenizer,

@@ -22,7 +22,10 @@ use tarsier::{
     frame::file::ImageFile,
     graph::{
         op::{Execution, Graph, model_with},
-        program::{Activation, DepthwiseWeights, Executor, Kind, Place, Program, View},
+        program::{
+            Activation, AveragePool, Conv, CopyPlanes, Depthwise, DepthwiseWeights, Executor, Kind,
+            MaxPool, Permute, Place, Program, Upsample, UpsampleLinear, View,
+        },
     },
     kernels::isa::Isa,
     labels::LabelMap,
@@ -717,7 +720,12 @@ fn programs_with_wild_numbers_are_refused_or_harmless() {
                 spoil_view(&mut ports[at].view, &mut random);
             }
             _ => {
-                if let Kind::Conv(window, constants, epilogue) = &mut op.kind {
+                if let Kind::Conv(Conv {
+                    window,
+                    weights: constants,
+                    epilogue,
+                }) = &mut op.kind
+                {
                     let axis = random.below(2);
                     let (c, weights) = (*constants, constants.weights);
                     match random.below(13) {
@@ -739,17 +747,21 @@ fn programs_with_wild_numbers_are_refused_or_harmless() {
                                 bias: c.bias,
                                 scale: c.scale,
                             };
-                            op.kind = Kind::Depthwise(*window, c, *epilogue);
+                            op.kind = Kind::Depthwise(Depthwise {
+                                window: *window,
+                                weights: c,
+                                epilogue: *epilogue,
+                            });
                         }
-                        _ => op.kind = Kind::MaxPool(*window),
+                        _ => op.kind = Kind::MaxPool(MaxPool { window: *window }),
                     }
                 } else {
                     op.kind = random.of(&[
-                        Kind::Upsample,
-                        Kind::UpsampleLinear,
-                        Kind::Copy,
-                        Kind::Permute(wild),
-                        Kind::AveragePool(0.5),
+                        Kind::Upsample(Upsample),
+                        Kind::UpsampleLinear(UpsampleLinear),
+                        Kind::Copy(CopyPlanes),
+                        Kind::Permute(Permute { map: wild }),
+                        Kind::AveragePool(AveragePool { scale: 0.5 }),
                     ]);
                 }
             }

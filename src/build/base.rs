@@ -9,7 +9,7 @@ use crate::{
     kernels::isa::Isa,
     pack::Pack,
     pipeline::load,
-    prompt::vocabulary::PARAMETERS,
+    prompt::PARAMETERS,
 };
 
 /// A pack that another one is built from.

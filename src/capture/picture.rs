@@ -19,6 +19,9 @@ use crate::{
     geometry::Size,
 };
 
+// where it stood; the loop still names it here
+pub use crate::geometry::Crop;
+
 /// How a picture's bytes are laid out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -91,28 +94,6 @@ impl Form {
 impl fmt::Display for Form {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-/// A rectangle of pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Crop {
-    /// Left edge.
-    pub x: u32,
-    /// Top edge.
-    pub y: u32,
-    /// Columns and rows.
-    pub size: Size,
-}
-
-impl Crop {
-    /// What of the rectangle lies in a frame; none if nothing does.
-    #[must_use]
-    pub fn within(self, frame: Size) -> Option<Self> {
-        let width = frame.width.saturating_sub(self.x).min(self.size.width);
-        let height = frame.height.saturating_sub(self.y).min(self.size.height);
-        let size = Size::new(width, height);
-        (!size.is_empty()).then_some(Self { size, ..self })
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use tarsier::{
     build::{self, BuildError, background::add_background},
-    frame::file::images,
+    frame::folder::images,
     graph::op::{Execution, Graph, hosted_operators},
     pack::{Pack as Opened, PackError},
     prompt::vocabulary::Vocabulary,

@@ -15,7 +15,6 @@ use std::{
 
 use clap::Args;
 use tarsier::{
-    capture::picture::Crop,
     draw,
     frame::{
         Frame, FrameError,
@@ -23,7 +22,7 @@ use tarsier::{
         folder::Walk,
         region::{self, Region},
     },
-    geometry::BBox,
+    geometry::{BBox, Crop},
     labels::LabelMap,
     scene::{Names, Report},
 };

@@ -18,8 +18,9 @@ use tarsier::{
     pipeline::Pipeline,
     prompt::{
         sentence::{SentenceEncoder, SentenceError},
+        tsv,
         vocabulary::{Entry, Vocabulary, normalise},
-        words::{Origin, Space, Word, Words, WordsError, tsv, words_of},
+        words::{Origin, Space, Word, Words, WordsError, words_of},
     },
 };
 

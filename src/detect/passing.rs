@@ -14,7 +14,10 @@
 
 use std::ops::Range;
 
-use crate::kernels::{align::Logits, layout::LANE, team::join};
+use crate::{
+    kernels::{align::Logits, layout::LANE},
+    team::join,
+};
 
 /// Prompts whose logits are computed together: 38 KB for 300 objects.
 const CHUNK: usize = 32;

@@ -16,20 +16,16 @@
 //! fits into a PNG of 1 MB. A frame from a file is captured when the file was last modified: the
 //! nearest thing that every file has. One from standard input is captured when it is read.
 
-use std::ffi::OsStr;
 use std::io::{self, Cursor, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
-use super::{Frame, FrameError, folder::Walk, jpeg, sniff};
+use super::{Frame, FrameError, GREY, jpeg, sniff};
 use crate::geometry::Size;
 use crate::input::{self, InputError, open_regular};
-
-/// The grey of the letterbox's padding and under transparent pixels.
-pub use super::letterbox::GREY;
 
 /// The longest file that is read.
 pub const MAX_FILE_BYTES: u64 = 256 << 20;
@@ -116,42 +112,6 @@ impl ImageFile {
     pub fn frame(&self, sequence: u64) -> Result<Frame<'_>, FrameError> {
         Frame::new(&self.pixels, self.size, sequence, self.captured)
     }
-}
-
-/// The images that a path means: the file itself, or the images of a folder.
-///
-/// A folder is not descended into. Its images come in the order of their names,
-/// byte by byte. A file counts as an image if its first bytes say so, or if its
-/// name ends as those of images do, also of formats that are not read: a photo that
-/// is damaged, of another format or behind a dead link is to be an error when it is
-/// opened, not to be passed over in silence. Names that start with a dot are
-/// passed over (`._photo.jpg` is a Mac's note about a photo).
-///
-/// # Errors
-///
-/// [`FrameError::Read`] if the path or the folder cannot be read;
-/// [`FrameError::Url`] and [`FrameError::Pattern`] if it is one and no file;
-/// [`FrameError::NoImages`] if a folder has none.
-pub fn images(path: &Path) -> Result<Vec<PathBuf>, FrameError> {
-    let listing = Walk::default().list(path)?;
-    if listing.photos.is_empty() {
-        return Err(FrameError::NoImages {
-            path: path.to_owned(),
-        });
-    }
-    Ok(listing.photos)
-}
-
-/// Endings of names that people give to photos, whether they are read or not.
-const ENDINGS: [&str; 21] = [
-    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff", "pnm", "ppm", "pgm",
-    "pbm", "qoi", "avif", "heic", "heif", "jxl", "jp2", "dng",
-];
-
-pub(super) fn is_named_image(path: &Path) -> bool {
-    path.extension()
-        .and_then(OsStr::to_str)
-        .is_some_and(|end| ENDINGS.iter().any(|known| end.eq_ignore_ascii_case(known)))
 }
 
 /// Whether the path is a URL: a scheme of two letters or more, and `://`.
@@ -446,7 +406,7 @@ mod tests {
     use super::*;
     use image::codecs::jpeg::JpegEncoder;
     use image::{ExtendedColorType, ImageEncoder, Luma, LumaA, Rgb, RgbImage, Rgba};
-    use std::fs;
+    use std::{fs, path::PathBuf};
 
     /// A folder of this test's own, removed when the test ends.
     struct Folder(PathBuf);
@@ -721,36 +681,5 @@ mod tests {
                 let _ = decode(&folder.0, &bytes, MAX_PIXELS);
             }
         }
-    }
-
-    #[test]
-    fn a_folder_lists_its_images_by_name_and_not_its_folders() {
-        let folder = Folder::new("list");
-        let jpeg = jpeg_bytes(&picture(8, 8), None);
-        for name in ["b.jpg", "a.JPEG", "no-ending", ".hidden.jpg"] {
-            folder.write(name, &jpeg);
-        }
-        folder.write("damaged.png", b"");
-        folder.write("notes.txt", b"milk");
-        fs::create_dir(folder.0.join("more.jpg")).expect("a folder");
-        let names: Vec<_> = images(&folder.0)
-            .expect("images")
-            .iter()
-            .map(|path| path.file_name().expect("a name").to_owned())
-            .collect();
-        assert_eq!(names, ["a.JPEG", "b.jpg", "damaged.png", "no-ending"]);
-    }
-
-    #[test]
-    fn a_folder_without_images_is_an_error_and_a_file_means_itself() {
-        let folder = Folder::new("none");
-        let notes = folder.write("notes.txt", b"milk");
-        let error = images(&folder.0).expect_err("no images");
-        assert!(matches!(error, FrameError::NoImages { .. }), "{error}");
-        assert_eq!(images(&notes).expect("the file"), [notes]);
-        assert!(matches!(
-            images(&folder.0.join("missing")),
-            Err(FrameError::Read { .. })
-        ));
     }
 }

@@ -11,6 +11,7 @@
 
 use std::{
     collections::HashSet,
+    ffi::OsStr,
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -18,7 +19,7 @@ use std::{
 
 use super::{
     FrameError,
-    file::{format_of, is_named_image, missing},
+    file::{format_of, missing},
     sniff,
 };
 use crate::input::special;
@@ -142,6 +143,42 @@ impl Walk {
     }
 }
 
+/// The images that a path means: the file itself, or the images of a folder.
+///
+/// A folder is not descended into. Its images come in the order of their names,
+/// byte by byte. A file counts as an image if its first bytes say so, or if its
+/// name ends as those of images do, also of formats that are not read: a photo that
+/// is damaged, of another format or behind a dead link is to be an error when it is
+/// opened, not to be passed over in silence. Names that start with a dot are
+/// passed over (`._photo.jpg` is a Mac's note about a photo).
+///
+/// # Errors
+///
+/// [`FrameError::Read`] if the path or the folder cannot be read;
+/// [`FrameError::Url`] and [`FrameError::Pattern`] if it is one and no file;
+/// [`FrameError::NoImages`] if a folder has none.
+pub fn images(path: &Path) -> Result<Vec<PathBuf>, FrameError> {
+    let listing = Walk::default().list(path)?;
+    if listing.photos.is_empty() {
+        return Err(FrameError::NoImages {
+            path: path.to_owned(),
+        });
+    }
+    Ok(listing.photos)
+}
+
+/// Endings of names that people give to photos, whether they are read or not.
+const ENDINGS: [&str; 21] = [
+    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff", "pnm", "ppm", "pgm",
+    "pbm", "qoi", "avif", "heic", "heif", "jxl", "jp2", "dng",
+];
+
+fn is_named_image(path: &Path) -> bool {
+    path.extension()
+        .and_then(OsStr::to_str)
+        .is_some_and(|end| ENDINGS.iter().any(|known| end.eq_ignore_ascii_case(known)))
+}
+
 /// Why a regular file is not taken for a photo; none: it is.
 fn other(file: &Path) -> Option<FrameError> {
     // by its name too: a damaged photo is to be an error when it is opened
@@ -233,5 +270,45 @@ mod tests {
         let walk = Walk { own, ..walk };
         assert_eq!(walk.list(&root).expect("a folder").photos.len(), 2);
         fs::remove_dir_all(&root).expect("ours");
+    }
+
+    /// A folder of this test's own.
+    fn folder(test: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("tarsier-{}-{test}", std::process::id()));
+        fs::create_dir_all(&path).expect("a temporary folder");
+        path
+    }
+
+    #[test]
+    fn a_folder_lists_its_images_by_name_and_not_its_folders() {
+        let folder = folder("list");
+        for name in ["b.jpg", "a.JPEG", "no-ending", ".hidden.jpg"] {
+            fs::write(folder.join(name), b"\xFF\xD8\xFF\xE0\x00\x10JFIF").expect("a file");
+        }
+        fs::write(folder.join("damaged.png"), b"").expect("a file");
+        fs::write(folder.join("notes.txt"), b"milk").expect("a file");
+        fs::create_dir(folder.join("more.jpg")).expect("a folder");
+        let names: Vec<_> = images(&folder)
+            .expect("images")
+            .iter()
+            .map(|path| path.file_name().expect("a name").to_owned())
+            .collect();
+        assert_eq!(names, ["a.JPEG", "b.jpg", "damaged.png", "no-ending"]);
+        fs::remove_dir_all(&folder).expect("ours");
+    }
+
+    #[test]
+    fn a_folder_without_images_is_an_error_and_a_file_means_itself() {
+        let folder = folder("none");
+        let notes = folder.join("notes.txt");
+        fs::write(&notes, b"milk").expect("a file");
+        let error = images(&folder).expect_err("no images");
+        assert!(matches!(error, FrameError::NoImages { .. }), "{error}");
+        assert_eq!(images(&notes).expect("the file"), [notes]);
+        assert!(matches!(
+            images(&folder.join("missing")),
+            Err(FrameError::Read { .. })
+        ));
+        fs::remove_dir_all(&folder).expect("ours");
     }
 }

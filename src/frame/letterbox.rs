@@ -30,12 +30,11 @@
 
 use std::ops::Range;
 
-use super::Frame;
-use crate::geometry::{Fit, Letterbox, Shrink, Size};
-use crate::kernels::team::join;
-
-/// The padding's grey, as in training.
-pub const GREY: u8 = 114;
+use super::{Frame, GREY};
+use crate::{
+    geometry::{Fit, Letterbox, Shrink, Size},
+    team::join,
+};
 
 /// Bytes of one pixel of the plane: red, green, blue and a zero.
 pub const PIXEL_BYTES: usize = 4;
@@ -45,7 +44,7 @@ const WEIGHT_BITS: u32 = 15;
 /// Bits that a row keeps below the pixel's eight, between the two passes.
 const ROW_BITS: u32 = 7;
 
-/// Parts of the picture that threads of a [`team`](crate::kernels::team) may make at once, a power of two.
+/// Parts of the picture that threads of a [`team`](crate::team) may make at once, a power of two.
 const PARTS: usize = 4;
 
 /// The value between two passes: `255 << ROW_BITS` at most, so a sum over

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use super::Frame;
-use crate::{capture::picture::Crop, geometry::Size};
+use crate::geometry::{Crop, Size};
 
 /// A part of a frame, in pixels: everything outside is not reported, and the network looks at the box around it.
 ///

@@ -1,9 +1,10 @@
 //! `Int8Program` as an ONNX node and as a tract operator.
 //!
-//! The node (domain `tarsier`) carries the program in its attribute `program` and names its weights section in `weights`.
-//! tract-onnx parses the graph with a placeholder; [`Graph::load`] then gives every placeholder its mapped weights, because a
-//! builder of tract's is a plain function and cannot know them. The executor, with its arena, is the operator's state: it is
-//! made once per plan and lives as long.
+//! The node (domain `tarsier`) carries the program in its attribute `program` and names its weights
+//! section in `weights`. tract-onnx parses the graph with a placeholder; [`Graph::load`] then gives
+//! every placeholder its mapped weights, because a builder of tract's is a plain function and
+//! cannot know them. The executor, with its arena, is the operator's state: it is made once per
+//! plan and lives as long.
 
 use std::{collections::HashSet, fmt, sync::Arc};
 
@@ -54,7 +55,7 @@ pub enum GraphError {
         /// How much it has.
         found: u64,
         /// How much it may have.
-        most: u64,
+        maximum: u64,
     },
 }
 
@@ -67,8 +68,8 @@ impl fmt::Display for GraphError {
                 graph,
                 what,
                 found,
-                most,
-            } => write!(f, "graph {graph}: {found} {what}; up to {most} are run"),
+                maximum,
+            } => write!(f, "graph {graph}: {found} {what}; up to {maximum} are run"),
             Self::Weights { graph, section } => write!(
                 f,
                 "graph {graph} wants section {section}, which the pack does not have"
@@ -84,7 +85,8 @@ impl std::error::Error for GraphError {}
 pub struct Execution {
     /// The instruction set of all kernels.
     pub isa: Isa,
-    /// Threads that share a layer's rows, those of the [`team`](crate::kernels::team) that the calling one is of.
+    /// Threads that share a layer's rows, those of the [`team`](crate::team) that the calling one
+    /// is of.
     pub threads: usize,
 }
 
@@ -236,6 +238,58 @@ struct Int8Program {
     bound: Option<Arc<Running>>,
 }
 
+impl Int8Program {
+    /// Gives the program its weights: checks it against them and makes all that a plan starts from.
+    ///
+    /// Here and not in the plan, for an error that names the program; tract would wrap it.
+    fn bind(
+        &mut self,
+        graph: &str,
+        weights: &Bytes,
+        execution: Execution,
+    ) -> Result<(), GraphError> {
+        let program = &self.parsed.program;
+        let within = |what, found: u64, maximum: u64| {
+            if found <= maximum {
+                return Ok(());
+            }
+            Err(GraphError::Size {
+                graph: graph.to_owned(),
+                what,
+                found,
+                maximum,
+            })
+        };
+        let operations = program.operations.len() as u64;
+        within("operations", operations, MAX_OPERATIONS as u64)?;
+        let executor = Executor::new((**program).clone(), weights).map_err(|source| {
+            let graph = graph.to_owned();
+            GraphError::Program { graph, source }
+        })?;
+        // of a program that was checked: its sizes are those of its arena
+        let macs = program.operations.iter().map(|o| o.macs());
+        let macs = macs.fold(0_u64, u64::saturating_add);
+        within("multiply-accumulates", macs, MAX_MACS)?;
+        let output = |port: &Port| {
+            let shape = port.view.tensor_shape();
+            Ok(Tensor::zero_dt(u8::datum_type(), &shape)?.into_arc_tensor())
+        };
+        let outputs = program.outputs.iter().map(output);
+        let outputs = outputs.collect::<TractResult<Vec<_>>>();
+        let outputs = outputs.map_err(|source| {
+            let graph = graph.to_owned();
+            GraphError::Tract { graph, source }
+        })?;
+        self.bound = Some(Arc::new(Running {
+            executor,
+            outputs,
+            weights: weights.clone(),
+            execution,
+        }));
+        Ok(())
+    }
+}
+
 impl PartialEq for Int8Program {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.parsed.program, &other.parsed.program)
@@ -317,10 +371,10 @@ impl OpState for Running {
     }
 }
 
-/// Most operations of a program: the largest of our own has some two hundred.
+/// Maximum number of operations of a program: the largest of our own has some two hundred.
 pub const MAX_OPERATIONS: usize = 4096;
 
-/// Most multiply-accumulates of a program: half a minute on the slowest board.
+/// Maximum number of multiply-accumulates of a program: half a minute on the slowest board.
 pub const MAX_MACS: u64 = 20_000_000_000;
 
 /// A graph of the pack in a tract plan, ready to run.
@@ -347,7 +401,8 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// [`GraphError`] naming the graph if tract refuses it, a program in it is invalid or its weights are missing.
+    /// [`GraphError`] naming the graph if tract refuses it, a program in it is invalid or its
+    /// weights are missing.
     pub fn load(
         name: &str,
         onnx: &[u8],
@@ -370,55 +425,14 @@ impl Graph {
             .map_err(tract)?;
         let mut found = None;
         for node in &mut model.nodes {
-            let Some(op) = node.op_as_mut::<Int8Program>() else {
-                continue;
-            };
-            let weights = section(&op.parsed.weights).ok_or_else(|| GraphError::Weights {
-                graph: name.to_owned(),
-                section: op.parsed.weights.clone(),
-            })?;
-            let within = |what, found: u64, most: u64| {
-                if found <= most {
-                    return Ok(());
-                }
-                Err(GraphError::Size {
+            if let Some(op) = node.op_as_mut::<Int8Program>() {
+                let weights = section(&op.parsed.weights).ok_or_else(|| GraphError::Weights {
                     graph: name.to_owned(),
-                    what,
-                    found,
-                    most,
-                })
-            };
-            let operations = op.parsed.program.operations.len() as u64;
-            within("operations", operations, MAX_OPERATIONS as u64)?;
-            // here and not in the plan, for an error that names the program; tract would wrap it
-            let executor =
-                Executor::new((*op.parsed.program).clone(), &weights).map_err(|source| {
-                    GraphError::Program {
-                        graph: name.to_owned(),
-                        source,
-                    }
+                    section: op.parsed.weights.clone(),
                 })?;
-            // of a program that was checked: its sizes are those of its arena
-            let macs = op.parsed.program.operations.iter().map(|o| o.macs());
-            let macs = macs.fold(0_u64, u64::saturating_add);
-            within("multiply-accumulates", macs, MAX_MACS)?;
-            found = Some((Arc::clone(&op.parsed.program), weights.clone()));
-            let ports = op.parsed.program.outputs.iter();
-            let outputs = ports
-                .map(|port| {
-                    Ok(
-                        Tensor::zero_dt(u8::datum_type(), &port.view.tensor_shape())?
-                            .into_arc_tensor(),
-                    )
-                })
-                .collect::<TractResult<Vec<_>>>()
-                .map_err(tract)?;
-            op.bound = Some(Arc::new(Running {
-                executor,
-                outputs,
-                weights,
-                execution,
-            }));
+                op.bind(name, &weights, execution)?;
+                found = Some((Arc::clone(&op.parsed.program), weights));
+            }
         }
         let Some((program, weights)) = found else {
             return Err(tract(format_err!("has no {OP_TYPE} node")));
@@ -462,7 +476,8 @@ impl Graph {
     }
 }
 
-/// Every output of the graph is the value of an input, a constant or a node: tract takes that for granted and panics.
+/// Every output of the graph is the value of an input, a constant or a node: tract takes that for
+/// granted and panics.
 fn outputs_are_made(model: &pb::ModelProto) -> TractResult<()> {
     if let Some(graph) = &model.graph {
         let inputs = graph.input.iter().map(|i| &i.name);
@@ -505,7 +520,8 @@ fn ports_are_the_graphs(model: &TypedModel, program: &Program) -> TractResult<()
     Ok(())
 }
 
-/// Names of the operators of an ONNX model that are not [`lower`](super::lower)ed, for `pack inspect`.
+/// Names of the operators of an ONNX model that are not [`lower`](super::lower)ed, for
+/// `pack inspect`.
 ///
 /// # Errors
 ///

@@ -1,7 +1,8 @@
 //! Where buffers lie in the arena: each as low as those alive at the same time allow.
 //!
-//! Greedy by size (Pisarchyk and Lee, arXiv:2001.03288): the largest buffer first, at the lowest offset that no placed buffer
-//! with an overlapping lifetime occupies. Within a few per cent of the lower bound on networks like ours, and simple.
+//! Greedy by size (Pisarchyk and Lee, arXiv:2001.03288): the largest buffer first, at the lowest
+//! offset that no placed buffer with an overlapping lifetime occupies. Within a few per cent of the
+//! lower bound on networks like ours, and simple.
 
 /// A buffer to be placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,13 @@
-//! Reads a QDQ ONNX graph: constants, and what `QuantizeLinear` and `DequantizeLinear` say about each tensor.
+//! Reads a QDQ ONNX graph: constants, and what `QuantizeLinear` and `DequantizeLinear` say about
+//! each tensor.
 //!
 //! Nothing is computed here beyond following `Identity` from a constant to its user.
 
 use std::{collections::HashMap, fmt};
 
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto, tensor_proto::DataType};
+
+use crate::quant::Quant;
 
 /// Why a graph cannot be lowered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +45,25 @@ pub(super) struct Parameters {
     pub(super) scales: Vec<f32>,
     /// As many as scales; empty if the node has none (all zero).
     pub(super) zero_points: Vec<i32>,
+}
+
+/// The real numbers that an activation's signed bytes stand for, as ONNX states them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct SignedQuant {
+    pub(super) scale: f32,
+    pub(super) zero_point: i8,
+}
+
+impl SignedQuant {
+    /// The unsigned byte that stands for zero in a program's planes.
+    pub(super) const fn unsigned_zero(self) -> u8 {
+        Quant::from_signed(self.scale, self.zero_point).zero_point
+    }
+
+    /// The real number of a signed byte.
+    pub(super) fn dequantise(self, q: i8) -> f32 {
+        Quant::from_signed(self.scale, self.zero_point).dequantise(q.cast_unsigned() ^ 0x80)
+    }
 }
 
 impl<'a> Qdq<'a> {
@@ -128,7 +150,7 @@ impl<'a> Qdq<'a> {
     }
 
     /// Scale and zero point of an activation: one of each, signed 8 bits.
-    pub(super) fn activation(&self, node: &NodeProto) -> Result<(f32, i8), LowerError> {
+    pub(super) fn activation(&self, node: &NodeProto) -> Result<SignedQuant, LowerError> {
         let p = self.parameters(node)?;
         if let Some(name) = node.input.get(2).filter(|n| !n.is_empty()) {
             let kind = self.constant(name)?.data_type;
@@ -143,9 +165,12 @@ impl<'a> Qdq<'a> {
             }
         }
         match (p.scales.as_slice(), p.zero_points.as_slice()) {
-            (&[scale], &[]) => Ok((scale, 0)),
+            (&[scale], &[]) => Ok(SignedQuant {
+                scale,
+                zero_point: 0,
+            }),
             (&[scale], &[zero]) => match i8::try_from(zero) {
-                Ok(zero) => Ok((scale, zero)),
+                Ok(zero_point) => Ok(SignedQuant { scale, zero_point }),
                 Err(_) => refuse(&node.name, format!("zero point {zero}")),
             },
             (s, z) => refuse(

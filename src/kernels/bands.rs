@@ -2,10 +2,8 @@
 
 use std::ops::Range;
 
-use super::{
-    layout::{LANE, Planes},
-    team::join,
-};
+use super::layout::{LANE, Planes};
+use crate::team::join;
 
 /// Enough for a thread that was interrupted, or whose core is slower, to be helped out by the others. A task that nobody
 /// takes costs next to nothing.

@@ -27,9 +27,9 @@ use super::{
     epilogue::Epilogue,
     isa::{Isa, Level},
     layout::{GROUP, LANE, Magnitude, Planes},
-    team::join,
     tile::{Operands, Tiles, tiles_of_level},
 };
+use crate::team::join;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -81,7 +81,7 @@ pub struct Conv<'a> {
 /// | `y` | `out_blocks` planes of shape `op.out` | u8 |
 ///
 /// With `threads > 1` the work is split for that many, of the calling thread's
-/// [`team`](super::team). The result does not depend on it, nor
+/// [`team`](crate::team). The result does not depend on it, nor
 /// on `isa`.
 ///
 /// # Panics

@@ -65,7 +65,7 @@ pub struct Depthwise<'a> {
 /// | `y` | as many planes of shape `op.out` | u8 |
 ///
 /// With `threads > 1` the work is split for that many, of the calling thread's
-/// [`team`](super::team). The result does not depend on it, nor
+/// [`team`](crate::team). The result does not depend on it, nor
 /// on `isa`.
 ///
 /// # Panics

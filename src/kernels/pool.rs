@@ -47,7 +47,7 @@ pub struct MaxPool {
 /// | `y` | as many planes of shape `op.out` | u8 |
 ///
 /// With `threads > 1` the work is split for that many, of the calling thread's
-/// [`team`](super::team). The result does not depend on it.
+/// [`team`](crate::team). The result does not depend on it.
 ///
 /// # Panics
 ///

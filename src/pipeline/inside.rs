@@ -7,9 +7,8 @@
 
 use super::{Pipeline, PipelineError};
 use crate::{
-    capture::picture::Crop,
     frame::{Frame, region::cut},
-    geometry::{BBox, Size},
+    geometry::{BBox, Crop, Size},
     mask::Mask,
     prompt::PromptSet,
     scene::{Detection, Report},

@@ -18,7 +18,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::sentence::UnitRow;
+use super::UnitRow;
 use crate::{files::replace, pack::Pack};
 
 /// Most sentences that are kept; with vectors of 128 bytes 600 kB.

@@ -11,7 +11,7 @@ use std::fmt;
 
 use tract_onnx::prelude::{IntoTValue, IntoTensor, Tensor, tvec};
 
-use super::{Row, cache::SentenceCache};
+use super::{Row, UnitRow, cache::SentenceCache};
 use crate::{
     graph::op::{Execution, Graph, GraphError},
     kernels::layout::LANE,
@@ -54,15 +54,6 @@ pub struct SentenceEncoder {
     bias: f32,
     threshold: f32,
     cache: Option<SentenceCache>,
-}
-
-/// A text's vector: `factor · values` has unit length.
-#[derive(Clone, Debug, PartialEq)]
-pub struct UnitRow {
-    /// `[D]`, none of them -128.
-    pub values: Vec<i8>,
-    /// What makes it a unit vector.
-    pub factor: f32,
 }
 
 /// How the encoder reads a text: what [`SentenceEncoder::spell`] says.

@@ -3,16 +3,13 @@
 use std::collections::HashMap;
 
 use super::{
-    Row,
+    PARAMETERS, Row,
     sentence::{SentenceEncoder, SentenceError},
     words::{Origin, Space, Word, Words, WordsError},
 };
 use crate::pack::{Pack, PackError, map::Bytes};
 
 pub use crate::text::normalise;
-
-/// Floats per row in `vocabulary.parameters`: scale, bias, threshold.
-pub const PARAMETERS: usize = 3;
 
 /// Names and rows; the pack's rows stay in the map.
 #[derive(Clone, Debug)]

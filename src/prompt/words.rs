@@ -60,18 +60,18 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    MAX_PROMPTS, Row,
+    MAX_PROMPTS, PARAMETERS, Row,
     sentence::{SentenceEncoder, SentenceError},
-    vocabulary::{PARAMETERS, normalise},
 };
-use crate::files::Replacement;
-use crate::pack::{
-    Pack, PackError,
-    container::{self, Sections},
-    hex,
+use crate::{
+    files::Replacement,
+    pack::{
+        Pack, PackError,
+        container::{self, Sections},
+        hex,
+    },
+    text::normalise,
 };
-
-pub mod tsv;
 
 /// The version of the layout that this crate reads and writes.
 pub const FORMAT: u32 = 1;

@@ -1,55 +1,26 @@
-//! Activation functions: those that an operation does before it rounds, and tables.
+//! Functions of one quantised tensor, as tables: the value for each of 256 bytes.
 //!
-//! ReLU and leaky ReLU right behind a convolution or an addition, with no quantisation between, belong to its requantisation
-//! ([`Fused`]): nothing is rounded before them.
-//!
-//! A function of one quantised tensor is a table: its value for each of 256 bytes.
-//!
-//! Whatever chain of operators stands between a `DequantizeLinear` and the next `QuantizeLinear`, if all of it depends on one
-//! tensor, the chain is evaluated here for every byte, and the operation that makes the tensor stores the results instead of its own. So
-//! SiLU, hard-swish and leaky ReLU cost the same, and nothing is approximated: dequantise, compute, quantise is what the graph says.
+//! Whatever chain of operators stands between a `DequantizeLinear` and the next `QuantizeLinear`,
+//! if all of it depends on one tensor, the chain is evaluated here for every byte, and the
+//! operation that makes the tensor stores the results instead of its own. So SiLU, hard-swish and
+//! leaky ReLU cost the same, and nothing is approximated: dequantise, compute, quantise is what the
+//! graph says.
 
 use tract_onnx::pb::NodeProto;
 
-use super::{Activation, Kind, Lowering, Value};
-use crate::graph::qdq::{LowerError, attribute_float, floats, refuse};
+use super::{Lowering, Site, Value, fused::DEFAULT_SLOPE};
+use crate::graph::{
+    program::{Activation, Add, Conv, Depthwise, Kind},
+    qdq::{LowerError, SignedQuant, attribute_float, floats, refuse},
+};
 
-/// Whether an operator can be part of such a function.
+/// Whether an operator of one input can be part of such a function; `Mul` can besides.
 pub(super) fn is_function(op_type: &str) -> bool {
-    op_type == "Mul" || function(op_type).is_some()
-}
-
-/// What an operation does to its sums before it rounds them.
-#[derive(Clone, Copy)]
-pub(super) enum Fused {
-    /// Nothing.
-    Nothing,
-    /// ReLU.
-    Relu,
-    /// Leaky ReLU with this slope.
-    Leaky(f32),
-}
-
-impl Fused {
-    /// Refuses what no epilogue does.
-    pub(super) fn check(self, node: &NodeProto) -> Result<(), LowerError> {
-        match self {
-            Self::Leaky(slope) if !(slope > 0.0 && slope <= 1.0) => refuse(
-                &node.name,
-                format!(
-                    "a slope of {slope}; 0 to 1 is lowered, others where the input is quantised"
-                ),
-            ),
-            _ => Ok(()),
-        }
-    }
+    function(op_type).is_some()
 }
 
 /// Of one variable, given the attributes `alpha` and `beta`.
 type Function = fn(f64, Option<f64>, Option<f64>) -> f64;
-
-/// The slope of a `LeakyRelu` that states none.
-const LEAKY: f32 = 0.01;
 
 /// What an operator of one variable computes.
 fn function(op_type: &str) -> Option<Function> {
@@ -57,7 +28,7 @@ fn function(op_type: &str) -> Option<Function> {
         "Relu" => |x, _, _| x.max(0.0),
         "LeakyRelu" => |x, alpha, _| {
             if x < 0.0 {
-                alpha.unwrap_or(f64::from(LEAKY)) * x
+                alpha.unwrap_or(f64::from(DEFAULT_SLOPE)) * x
             } else {
                 x
             }
@@ -72,7 +43,8 @@ fn function(op_type: &str) -> Option<Function> {
     })
 }
 
-/// A function of one tensor: its values for the bytes -128..=127, and how often its expression reads the tensor.
+/// A function of one tensor: its values for the bytes -128..=127, and how often its expression
+/// reads the tensor.
 struct Expression<'a> {
     /// Name of the tensor's quantised form.
     source: &'a str,
@@ -81,77 +53,37 @@ struct Expression<'a> {
 }
 
 impl<'a> Lowering<'a> {
-    /// What `node` is to the operation before it, if there is no quantisation between.
-    pub(super) fn fused(&self, node: &NodeProto) -> Result<Fused, LowerError> {
-        let slope = match node.op_type.as_str() {
-            "Relu" => return Ok(Fused::Relu),
-            "LeakyRelu" => attribute_float(node, "alpha").map_or(LEAKY, |alpha| alpha as f32),
-            "PRelu" => match node.input.get(1).map(|slope| self.qdq.constant(slope)) {
-                Some(slope) => match floats(slope?)?.as_slice() {
-                    &[slope] => slope,
-                    slopes => {
-                        return refuse(
-                            &node.name,
-                            format!("{} slopes; one is lowered", slopes.len()),
-                        );
-                    }
-                },
-                None => return refuse(&node.name, "has no slope"),
-            },
-            _ => return Ok(Fused::Nothing),
-        };
-        Ok(if slope == 0.0 {
-            Fused::Relu
-        } else {
-            Fused::Leaky(slope)
-        })
-    }
-
-    /// The function whose last node is `node` becomes the table of the operation behind it.
-    pub(super) fn activation(
-        &mut self,
-        node: &'a NodeProto,
-        key: &'a str,
-        (scale, zero_point): (f32, i8),
-    ) -> Result<(), LowerError> {
+    /// The function whose last node is the site's becomes the table of the operation before it.
+    pub(super) fn activation(&mut self, site: Site<'a>) -> Result<(), LowerError> {
         let Expression {
             source,
             values,
             reads,
-        } = self.expression(node)?;
+        } = self.expression(site.node)?;
         let value: Value = self.by_name[source].clone();
         let only_here = reads == self.readers(source);
-        let draft = self
-            .drafts
-            .iter_mut()
-            .rev()
-            .find(|d| d.output == value.tensor);
+        let mut latest_first = self.drafts.iter_mut().rev();
+        let draft = latest_first.find(|d| d.output == value.tensor);
         let table = draft.and_then(|d| match &mut d.kind {
-            Kind::Conv(_, _, e) | Kind::Depthwise(_, _, e) | Kind::Add(_, _, e) => {
-                Some(&mut e.activation)
-            }
+            Kind::Conv(Conv { epilogue, .. })
+            | Kind::Depthwise(Depthwise { epilogue, .. })
+            | Kind::Add(Add { epilogue, .. }) => Some(&mut epilogue.activation),
             _ => None,
         });
         let Some(table @ Activation::None) = table.filter(|_| only_here) else {
-            return refuse(
-                &node.name,
-                format!(
-                    "is a function of {source}, which is read elsewhere too or not made by a convolution or addition"
-                ),
-            );
+            return site.refuse(format!(
+                "is a function of {source}, which is read elsewhere too or not made by a \
+                 convolution or addition"
+            ));
         };
-        let byte = |v: &f64| {
-            let q = (v / f64::from(scale)).round_ties_even() + f64::from(zero_point);
-            (q.clamp(-128.0, 127.0) as i8).cast_unsigned() ^ 0x80
-        };
-        *table = Activation::Table(
-            self.weights
-                .put(&values.iter().map(byte).collect::<Vec<u8>>()),
-        );
-        let t = &mut self.tensors[value.tensor];
-        (t.scale, t.zero_point) = (scale, zero_point);
+        let bytes: Vec<u8> = values
+            .iter()
+            .map(|&v| nearest_byte(v, site.quant))
+            .collect();
+        *table = Activation::Table(self.weights.put(&bytes));
+        self.tensors[value.tensor].quant = site.quant;
         self.by_name.remove(source);
-        self.by_name.insert(key, value);
+        self.by_name.insert(site.key, value);
         Ok(())
     }
 
@@ -226,11 +158,11 @@ impl<'a> Lowering<'a> {
                 format!("reads {source}, which is not made yet or already replaced"),
             );
         };
-        let t = &self.tensors[value.tensor];
-        let real = |q: i32| f64::from((q - i32::from(t.zero_point)) as f32 * t.scale);
+        let quant = self.tensor(value).quant;
+        let real = |q: i8| f64::from(quant.dequantise(q));
         Ok(Expression {
             source,
-            values: (-128..128).map(real).collect(),
+            values: (i8::MIN..=i8::MAX).map(real).collect(),
             reads: 1,
         })
     }
@@ -252,4 +184,13 @@ impl<'a> Lowering<'a> {
                 .filter(|o| o.name == tensor)
                 .count()
     }
+}
+
+/// The unsigned byte that stands for a value most closely; saturates, ties to even.
+///
+/// In `f64`, unlike [`Quant::quantise`](crate::quant::Quant::quantise): the table is what the graph
+/// says, not what a kernel would compute.
+fn nearest_byte(value: f64, quant: SignedQuant) -> u8 {
+    let q = (value / f64::from(quant.scale)).round_ties_even() + f64::from(quant.zero_point);
+    (q.clamp(-128.0, 127.0) as i8).cast_unsigned() ^ 0x80
 }

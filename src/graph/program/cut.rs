@@ -1,16 +1,16 @@
 //! One output of a program by itself, and only a part of its picture.
 
-use super::{Kind, Operation, Place, Port, Program, View};
-
-/// Offsets in the arena are multiples of this.
-const ALIGN: u32 = 64;
+use super::{Conv, Kind, Operation, Place, Port, Program, View};
+use crate::graph::plan::ALIGN;
 
 impl Program {
-    /// What leads to one output, as a program of one input and one output, over a picture of another size.
+    /// What leads to one output, as a program of one input and one output, over a picture of
+    /// another size.
     ///
-    /// Only for a chain of convolutions from one input that keep the size, of which none but the first looks at neighbours: then a part
-    /// of the picture, given with what lies around it as its border, comes to the same bytes as in the whole. For anything else there
-    /// is none. Also returned: the input that the chain begins at.
+    /// Only for a chain of convolutions from one input that keep the size, of which none but the
+    /// first looks at neighbours: then a part of the picture, given with what lies around it as its
+    /// border, comes to the same bytes as in the whole. For anything else there is none. Also
+    /// returned: the input that the chain begins at.
     #[must_use]
     pub fn alone(&self, output: usize, height: u32, width: u32) -> Option<(Self, usize)> {
         let port = self.outputs.get(output)?;
@@ -65,7 +65,7 @@ impl Program {
                 .iter()
                 .rposition(|op| op.output.place == wanted.place)?;
             let op = &self.operations[at];
-            let Kind::Conv(window, ..) = &op.kind else {
+            let Kind::Conv(Conv { window, .. }) = &op.kind else {
                 return None;
             };
             let keeps = (op.input.height, op.input.width) == (op.output.height, op.output.width)
@@ -75,7 +75,7 @@ impl Program {
             let reads = chain
                 .last()
                 .is_some_and(|next: &&Operation| match &next.kind {
-                    Kind::Conv(window, ..) => window.kernel != [1, 1],
+                    Kind::Conv(Conv { window, .. }) => window.kernel != [1, 1],
                     _ => true,
                 });
             if op.output != wanted || !keeps || reads || op.input.image {

@@ -1,11 +1,11 @@
 //! Scalar against the formula; every level against scalar.
 
 use super::*;
-use crate::kernels::team;
 use crate::kernels::{
     epilogue::Activation,
     tests::{Function, Random, THREADS, widths},
 };
+use crate::team;
 
 /// Planes of one picture's size with any border.
 fn planes(random: &mut Random, size: [usize; 2]) -> Planes {

@@ -1,12 +1,12 @@
 //! Scalar against a convolution written from its definition; every level against scalar.
 
 use super::*;
-use crate::kernels::team;
 use crate::kernels::{
     epilogue::Activation,
     layout::{CALM, KernelShape, Magnitude, NARROW, bias_s8, pack_weights},
     tests::{Function, Random, THREADS, widths},
 };
+use crate::team;
 
 /// A convolution by its plain parameters.
 #[derive(Clone, Debug)]

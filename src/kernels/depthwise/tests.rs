@@ -1,12 +1,12 @@
 //! Scalar against the definition; every level against scalar.
 
 use super::*;
-use crate::kernels::team;
 use crate::kernels::{
     epilogue::Activation,
     layout::{DepthwiseShape, pack_depthwise},
     tests::{Function, Random, THREADS, widths},
 };
+use crate::team;
 
 /// A depthwise convolution by its plain parameters and numbers.
 #[derive(Clone, Debug)]

@@ -1,8 +1,8 @@
 //! Every level against the definition.
 
 use super::*;
-use crate::kernels::team;
 use crate::kernels::tests::{Random, THREADS, widths};
+use crate::team;
 
 /// The map itself, byte by byte.
 fn naive(op: &Permute<'_>, map: &[u16], x: &[u8]) -> Vec<u8> {

@@ -1,8 +1,8 @@
 //! Both poolings against their definitions.
 
 use super::*;
-use crate::kernels::team;
 use crate::kernels::tests::Random;
+use crate::team;
 
 #[test]
 fn max_is_the_greatest_byte_inside_the_picture() {

@@ -1,27 +1,30 @@
-//! A few threads that share the rows of an operation, and hand work over in a fraction of a microsecond.
+//! A few threads that share the rows of an operation, and hand work over in a fraction of a
+//! microsecond.
 //!
-//! A frame is some sixty operations of 5 to 200 µs, each of which waits for the one before. A pool that puts threads to sleep in
-//! between, or asks a queue for them, costs as much as the smaller ones. Here a thread that has run out of work looks for more,
-//! without sleeping, for `PATIENCE`: longer than between two operations, shorter than between two frames.
+//! A frame is some sixty operations of 5 to 200 µs, each of which waits for the one before. A pool
+//! that puts threads to sleep in between, or asks a queue for them, costs as much as the smaller
+//! ones. Here a thread that has run out of work looks for more, without sleeping, for `PATIENCE`:
+//! longer than between two operations, shorter than between two frames.
 //!
 //! ```text
 //! join(a, b):  offer b ── run a ──┬─ nobody took b ─▶ take it back, run it
 //!                                 └─ b was taken ───▶ take what others offer, until b is done
 //! ```
 //!
-//! So nobody waits for a thread that has not begun: one that sleeps, or that the system gave to another program, costs nothing
-//! but its help. A thread offers one thing at a time; what it splits while its offer stands, it does itself. Which thread
-//! did what leaves no trace in a result.
+//! So nobody waits for a thread that has not begun: one that sleeps, or that the system gave to
+//! another program, costs nothing but its help. A thread offers one thing at a time; what it splits
+//! while its offer stands, it does itself. Which thread did what leaves no trace in a result.
 //!
-//! A member that has waited for `PATIENCE` sleeps until something is offered: between frames, nobody computes.
+//! A member that has waited for `PATIENCE` sleeps until something is offered: between frames,
+//! nobody computes.
 //!
 //! `rayon` was here before: `tests/bench/NOTES.md` has what is known of both.
 //!
 //! # Safety
 //!
-//! An offer is a pointer to what lies on the stack of the thread that makes it, because nothing is allocated in a frame. It holds as
-//! long as that thread stays in `Seat::join`, and it does not leave before it has its offer back or the taker has said that it
-//! is done with it.
+//! An offer is a pointer to what lies on the stack of the thread that makes it, because nothing is
+//! allocated in a frame. It holds as long as that thread stays in `Seat::join`, and it does not
+//! leave before it has its offer back or the taker has said that it is done with it.
 
 use std::{
     any::Any,
@@ -43,7 +46,8 @@ const PATIENCE: Duration = Duration::from_micros(200);
 /// For how much of that it does not offer its processor to other programs.
 const EAGER: Duration = Duration::from_micros(100);
 
-/// Runs `work` with a team of `threads`, the calling one among them: what it [`join`]s is shared with the others.
+/// Runs `work` with a team of `threads`, the calling one among them: what it [`join`]s is shared
+/// with the others.
 ///
 /// They end with it.
 ///
@@ -106,7 +110,8 @@ struct Team {
     ended: AtomicBool,
 }
 
-/// One thread's part of that; a cache line of its own, and of the next which processors fetch along.
+/// One thread's part of that; a cache line of its own, and of the next which processors fetch
+/// along.
 #[derive(Default)]
 #[repr(align(128))]
 struct Member {
@@ -237,8 +242,9 @@ impl Seat {
                     )
                     .is_ok();
             if taken {
-                // SAFETY: the exchange made this thread the only one that has the pointer, and whoever offered it stays in
-                // `join`, where the job lies, until `done` is set: see the module's header.
+                // SAFETY: the exchange made this thread the only one that has the pointer, and
+                // whoever offered it stays in `join`, where the job lies, until `done` is set: see
+                // the module's header.
                 let job = unsafe { &*pointer };
                 job.work.run();
                 job.done.store(true, Ordering::Release);

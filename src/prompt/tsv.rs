@@ -12,8 +12,13 @@
 //! the first line names the space of the pack; else sentences are encoded again, and exemplars are refused. What is written is read
 //! back to the last bit.
 
-use super::{Origin, Space, Word, Words};
-use crate::prompt::{Row, sentence::SentenceEncoder, vocabulary::Vocabulary};
+use super::{
+    Row,
+    sentence::SentenceEncoder,
+    vocabulary::Vocabulary,
+    words::{FORMAT, Origin, Space, Word, Words},
+};
+use crate::text::normalise;
 
 const COLUMNS: [&str; 13] = [
     "name",
@@ -40,7 +45,7 @@ pub fn export(words: &Words) -> String {
     let space = words.space();
     let mut text = format!(
         "# tarsier words {}\tsentences={}\tobjects={}\n{}\n",
-        super::FORMAT,
+        FORMAT,
         space.sentences,
         space.objects,
         COLUMNS.join("\t")
@@ -178,7 +183,7 @@ impl Line<'_> {
     ) -> Result<Word, String> {
         let value = self.value;
         let name = value("name");
-        if super::normalise(name).is_empty() {
+        if normalise(name).is_empty() {
             return Err(format!("the name {name:?} has no letter or digit"));
         }
         let of = value("of");
