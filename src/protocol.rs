@@ -11,6 +11,7 @@
 //! |---|---|
 //! | [`message`] | – (the values that go out) |
 //! | [`extras`] | – (what a report may hold beside detections) |
+//! | [`happening`] | – (what happened in the scene: the event of all that sees something appear or go) |
 //! | [`command`] | – (the values that come in, and the answers to them) |
 //! | [`json`] | a line of JSON |
 //! | [`binary`] | the payload of a frame |
@@ -24,6 +25,7 @@ pub mod binary;
 pub mod command;
 pub mod extras;
 pub mod frame;
+pub mod happening;
 pub mod json;
 pub mod message;
 pub mod sentence;
@@ -33,6 +35,7 @@ mod wire;
 
 pub use command::{Answer, Command, ErrorCode, PromptSpec, Reply, Request};
 pub use extras::Extras;
+pub use happening::Happening;
 pub use message::{Drops, Envelope, Event, LinkHealth, Outgoing, SharedNames, State, Telemetry};
 
 /// The version of the wire that this program speaks.

@@ -16,6 +16,7 @@
 //! | `run/prepare.rs` | prompt sets, tasks and packs, made beside the loop |
 //! | `run/prompts.rs`, `run/enrol.rs` | the prompt set in use, with its groups and rejects; what is shown becomes one |
 //! | `run/task.rs` | what is made of a frame beside boxes: segments, sentences' objects, all objects |
+//! | `run/presence.rs` | whether names are in the picture at all, and what changed |
 //! | `run/follow.rs` | tracks, and where things lie as seen from the camera |
 //! | `run/obey.rs` | what commands do |
 //! | `run/barren.rs` | a source whose bytes are no pictures |
@@ -50,6 +51,7 @@ use self::{
     heat::Governor,
     notify::Manager,
     prepare::{For, Made, Preparation, Renewal},
+    presence::Watcher,
     print::Printer,
     prompts::{Change, Draft, Prompts},
     recover::Strikes,
@@ -90,6 +92,7 @@ pub mod memory;
 mod notify;
 mod obey;
 mod prepare;
+mod presence;
 mod print;
 mod prompts;
 mod recover;
@@ -101,6 +104,7 @@ mod telemetry;
 
 pub use engine::EngineError;
 pub use follow::TrackConfig;
+pub use presence::PresenceConfig;
 
 /// The longest that the loop sleeps: how late a command or a signal can be noticed when no frame comes.
 const STEP: Duration = Duration::from_millis(20);
@@ -229,6 +233,7 @@ struct Runner {
     prompts: Prompts,
     task: Task,
     follower: Follower,
+    watcher: Watcher,
     capture: Capture,
     links: Links,
     printer: Option<Printer>,
@@ -358,6 +363,7 @@ impl Runner {
         let limit = config.limits.pixels_of(&source);
         let capture = Capture::start(source, limit).map_err(RunError::System)?;
         let now = Instant::now();
+        let watcher = Watcher::new(&config.presence, engine.pipeline.presence_threshold());
         let mut runner = Self {
             path,
             execution,
@@ -366,6 +372,7 @@ impl Runner {
             prompts,
             task,
             follower: Follower::new(&config),
+            watcher,
             capture,
             links,
             printer,
@@ -548,10 +555,12 @@ impl Runner {
         self.report.size = size;
         self.prompts.rules().apply(&mut self.report);
         self.follow(picture, part);
+        self.watch(picture.captured_ns);
         self.make_masks(part);
         let inference = began.elapsed();
         (self.frame, self.part) = (Some(size), Some(part));
         let latency_us = self.emit(picture);
+        self.tell_changes(picture.captured_ns);
         self.meter.frame(latency_us, micros(inference));
         self.once = self.once.saturating_sub(1);
         self.condition.started();
@@ -575,6 +584,11 @@ impl Runner {
                     self.dropped.failed += 1;
                     self.fault("inference", e.to_string());
                     return None;
+                }
+                if self.task.spec().presence
+                    && let Err(e) = self.engine.pipeline.sense(set, &mut self.report)
+                {
+                    self.fault("presence", e.to_string());
                 }
                 let at = (part.x as f32, part.y as f32);
                 let (task, engine) = (&mut self.task, &mut self.engine);
@@ -996,6 +1010,8 @@ impl Runner {
             self.region = crop(&new);
         }
         self.follower.configure(&new);
+        let threshold = self.engine.pipeline.presence_threshold();
+        self.watcher.configure(&new.presence, threshold);
         self.next.telemetry = Instant::now() + seconds(new.telemetry.period_s);
         let (was, is) = (&self.config.engine, &new.engine);
         if (&was.isa, was.threads) != (&is.isa, is.threads)

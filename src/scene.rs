@@ -6,6 +6,8 @@
 
 use std::time::SystemTime;
 
+use serde::{Deserialize, Serialize};
+
 use crate::geometry::{
     BBox, Size,
     camera::{Camera, Sight},
@@ -50,8 +52,11 @@ pub struct Report {
     pub sights: heapless::Vec<Sight, MAX_DETECTIONS>,
     /// A mask for each detection, in their order; none where none were asked for.
     pub masks: Vec<Mask>,
-    /// Whether each prompt is in the picture at all, in their order; none where that was not asked.
+    /// Whether prompts are in the picture at all; none where that was not asked. Of a single picture all prompts, in their order; in
+    /// `run` those that matter most, first.
     pub presences: Vec<Presence>,
+    /// How many names are in each state, those that are not among `presences` included.
+    pub presence_counts: PresenceCounts,
 }
 
 /// Names of one object, nearest first: an index into the prompt set, and the cosine between the name and the object.
@@ -66,8 +71,67 @@ pub struct Presence {
     pub score: f32,
     /// The score of its best object, however low.
     pub best: f32,
-    /// Whether it counts as there.
-    pub there: bool,
+    /// What that comes to: of a single picture as it is read, in `run` as it has held for a while.
+    pub state: PresenceState,
+    /// What became of it in this frame.
+    pub change: Option<Change>,
+}
+
+/// Whether something is there: what it comes to in three words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PresenceState {
+    /// It is in the picture.
+    There,
+    /// Nothing that was seen says so, nor the contrary.
+    #[default]
+    Unsure,
+    /// It is nowhere in the picture.
+    NotThere,
+}
+
+impl PresenceState {
+    /// As reports write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::There => "there",
+            Self::Unsure => "unsure",
+            Self::NotThere => "not_there",
+        }
+    }
+}
+
+/// What happened to a thing: of presence the first two; others come with other sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// It is there now, and was not, or was not known.
+    Appeared,
+    /// It was there, and is not any more.
+    Gone,
+}
+
+impl Change {
+    /// As reports write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Appeared => "appeared",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// How many names are in each state of presence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PresenceCounts {
+    /// That are there.
+    pub there: u32,
+    /// Of which it is not known.
+    pub unsure: u32,
+    /// That are not.
+    pub not_there: u32,
 }
 
 impl Report {
@@ -83,6 +147,7 @@ impl Report {
             sights: heapless::Vec::new(),
             masks: Vec::new(),
             presences: Vec::new(),
+            presence_counts: PresenceCounts::default(),
         }
     }
 

@@ -14,6 +14,7 @@
 //! | `look` | embeddings, and how alike they are |
 //! | `pairs` | who goes with whom |
 //! | `names` | what a track is called, and how surely |
+//! | [`presence`] | beside tracks: whether names are in the picture at all |
 //!
 //! The rounds are those of ByteTrack (Zhang et al., arXiv:2110.06864): first what was found surely, then, for tracks that found nothing,
 //! what scored low. The low ones are not detections below another threshold: they are the places that the head proposed, scored for
@@ -38,6 +39,7 @@ mod look;
 mod motion;
 mod names;
 mod pairs;
+pub mod presence;
 
 use associate::completed;
 pub use evidence::{Evidence, Place};

@@ -27,7 +27,10 @@ use tarsier::{
     pipeline::Pipeline,
     prompt::{PromptSet, Request, sentence::SentenceEncoder, vocabulary::Vocabulary},
     scene::Report,
-    track::{self, Meaning, Tracker},
+    track::{
+        self, Meaning, Tracker,
+        presence::{self, Bounds, Roll},
+    },
 };
 use tract_onnx::prelude::{TValue, Tensor};
 
@@ -79,8 +82,8 @@ fn a_frame_allocates_what_tract_does_and_nothing_else() {
         isa: Isa::best(),
         threads: 1,
     };
-    let mut of_graphs = 0;
-    for name in ["backbone", "head"] {
+    let (mut of_graphs, mut of_presence) = (0, 0);
+    for name in ["backbone", "head", "presence"] {
         let onnx = pack.section(&format!("{name}.onnx")).expect("a graph");
         let mut graph = Graph::load(name, &onnx, |s| pack.find(s), execution).expect("it loads");
         let inputs = zeros(&graph);
@@ -91,7 +94,10 @@ fn a_frame_allocates_what_tract_does_and_nothing_else() {
         // not only a constant number: none of its bytes grow with the picture
         assert!(counts.iter().all(|&c| c == counts[0]), "{name}: {counts:?}");
         println!("{name}: {} allocations by tract", counts[0]);
-        of_graphs += counts[0];
+        match name {
+            "presence" => of_presence = counts[0],
+            _ => of_graphs += counts[0],
+        }
     }
     assert!(of_graphs < 64, "{of_graphs} allocations by tract");
 
@@ -101,15 +107,19 @@ fn a_frame_allocates_what_tract_does_and_nothing_else() {
             ..execution
         };
         let counts = team::with(threads, || whole_frame(root, &pack, execution));
-        let [counts, followed] = counts.expect("a thread");
+        let [counts, followed, sensed] = counts.expect("a thread");
         println!("whole frame on {threads} thread(s): {counts:?}, followed: {followed:?}");
+        println!("with presence: {sensed:?}");
         assert_eq!(counts, vec![of_graphs; 10], "our stages allocate");
         assert_eq!(followed, vec![of_graphs; 10], "following allocates");
+        let all = of_graphs + of_presence;
+        assert_eq!(sensed, vec![all; 10], "watching presence allocates");
     }
 }
 
-/// Allocations of each of some frames with 300 prompts; then of frames that are followed and seen through a camera.
-fn whole_frame(root: &Path, pack: &Pack, execution: Execution) -> [Vec<usize>; 2] {
+/// Allocations of each of some frames with 300 prompts; then of frames that are followed and seen through a camera;
+/// then of frames whose presence is watched.
+fn whole_frame(root: &Path, pack: &Pack, execution: Execution) -> [Vec<usize>; 3] {
     let mut pipeline = Pipeline::open(pack, execution, Settings::default()).expect("a pipeline");
     let vocabulary = Vocabulary::open(pack).expect("names");
     let names = vocabulary.entries().iter().map(|e| e.name.clone());
@@ -158,5 +168,22 @@ fn whole_frame(root: &Path, pack: &Pack, execution: Execution) -> [Vec<usize>; 2
         report.tracks.iter().any(|id| *id != 0),
         "nothing is followed"
     );
-    [counts, followed]
+    let mut roll = Roll::new(presence::Settings {
+        bounds: Bounds::from_enter(0.5),
+        frames: 3,
+        dwell_s: 0.0,
+        hold_s: 5.0,
+    });
+    roll.renumber(prompts.prompts().iter().map(|_| None));
+    let boxed = vec![false; prompts.prompts().len()];
+    let sensed = counted(|| {
+        pipeline
+            .detect(&frame, &prompts, &mut report)
+            .expect("a report");
+        pipeline.sense(&prompts, &mut report).expect("presences");
+        ns += 50_000_000;
+        report.presence_counts = roll.update(ns, &mut report.presences, &boxed);
+    });
+    assert!(report.presence_counts.not_there > 0, "nothing is settled");
+    [counts, followed, sensed]
 }

@@ -36,6 +36,8 @@ mod clients;
 mod feed;
 #[path = "links/place.rs"]
 mod place;
+#[path = "links/presence.rs"]
+mod presence;
 #[path = "links/report.rs"]
 mod report;
 #[path = "links/watch.rs"]

@@ -21,6 +21,8 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 #[path = "run/clock.rs"]
 mod clock;
+#[path = "run/presence.rs"]
+mod presence;
 mod program;
 
 use program::{Client, Folder, PATIENCE, Program, command, command_on, root};

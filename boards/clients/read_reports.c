@@ -19,6 +19,8 @@ int main(int argc, char **argv) {
         tarsier_frame frame;
         tarsier_report report;
         tarsier_sights sights;
+        tarsier_presence presence;
+        tarsier_happening happening;
         tarsier_heartbeat heartbeat;
         tarsier_message message;
         if (!tarsier_push(&decoder, (uint8_t)c, &frame)) continue;
@@ -40,6 +42,18 @@ int main(int argc, char **argv) {
                 if (s.range_m >= 0) printf(" range %.2f m, sd %.2f", (double)s.range_m, (double)s.range_sd_m);
                 printf("\n");
             }
+        } else if (tarsier_read_presence(&frame, &presence)) {
+            printf("presence of report %" PRIu64 " of run %" PRIu32 ": %" PRIu32 " there, %" PRIu32 " unsure, %" PRIu32 " not there\n",
+                   presence.sequence, presence.run, presence.there, presence.unsure, presence.not_there);
+            for (uint16_t i = 0; i < presence.count; i++) {
+                static const char *const words[] = {"?", "there", "unsure", "not there"};
+                const tarsier_name_presence n = tarsier_presence_at(&presence, i);
+                printf("  prompt %u %s %.3f\n", n.prompt, words[n.state & 3u], (double)n.score);
+            }
+        } else if (tarsier_read_happening(&frame, &happening)) {
+            const char *what = happening.kind == TARSIER_APPEARED ? "appeared" : happening.kind == TARSIER_GONE ? "gone" : "?";
+            printf("prompt %u %s %.3f in report %" PRIu64 ", captured %" PRIu64 " ns: %.*s\n", happening.prompt, what,
+                   (double)happening.score, happening.sequence, happening.captured_ns, (int)happening.length, happening.json);
         } else if (tarsier_read_heartbeat(&frame, &heartbeat)) {
             printf("heartbeat: state %u, sent %" PRIu32 ", lost %" PRIu32 "\n", heartbeat.state, heartbeat.sent, heartbeat.lost);
         } else if (tarsier_read_message(&frame, &message)) {

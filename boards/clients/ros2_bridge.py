@@ -7,7 +7,8 @@
 | topic | type | |
 |---|---|---|
 | `~/detections` (published) | `vision_msgs/Detection2DArray` | a message per report, also where nothing was found |
-| `~/events` (published) | `std_msgs/String` | events, lost reports among them, as JSON |
+| `~/events` (published) | `std_msgs/String` | events as JSON: what appeared and is gone (`"event":"scene"`), lost reports, states |
+| `~/presence` (published) | `std_msgs/String` | whether names are in the picture at all, as JSON with the stamp of the detections; where the task has `presence` |
 | `~/prompts` (subscribed) | `std_msgs/String` | what to look for: a JSON list of texts, or texts separated by commas |
 
 | parameter | default | |
@@ -68,6 +69,18 @@ def fill(array, report, frame_id, now, new_detection, new_hypothesis):
     return array
 
 
+def presence(message, stamped):
+    """The presence that a message has, as JSON, or None: one of ROS's own messages for it there is not. `stamped`: the last report's
+    number and stamp, for over a tty it comes behind its report."""
+    if "presence" not in message:
+        return None
+    seq, (sec, nanosec) = stamped
+    if message["header"]["seq"] != seq:
+        return None
+    fields = {key: message[key] for key in ("run", "presence", "presence_counts")}
+    return json.dumps({"header": {"seq": seq, "stamp": {"sec": sec, "nanosec": nanosec}}, **fields}, ensure_ascii=False)
+
+
 def main():
     try:
         import rclpy
@@ -89,6 +102,7 @@ def main():
             self.frame_id = self.declare_parameter("frame_id", "camera").value
             self.detections = self.create_publisher(Detection2DArray, "~/detections", 10)
             self.events = self.create_publisher(String, "~/events", 10)
+            self.presence, self.stamped = self.create_publisher(String, "~/presence", 10), None
             self.create_subscription(String, "~/prompts", self.set_prompts, 10)
             self.link, self.prompts = None, None
             threading.Thread(target=self.read, daemon=True).start()
@@ -120,12 +134,16 @@ def main():
 
         def publish(self, message):
             if message["type"] == "report":
+                self.stamped = message["header"]["seq"], stamp(message, time.time())
                 array = fill(Detection2DArray(), message, self.frame_id, time.time(), Detection2D, ObjectHypothesisWithPose)
                 self.detections.publish(array)
             elif message["type"] == "event":
                 self.events.publish(String(data=json.dumps(message, ensure_ascii=False)))
             elif message["type"] == "reply" and not message["ok"]:
                 self.get_logger().error(message["error"]["text"])
+            said = self.stamped and presence(message, self.stamped)
+            if said:
+                self.presence.publish(String(data=said))
 
     rclpy.init()
     node = Bridge()

@@ -14,10 +14,12 @@ In a program:
             if message["type"] == "report":
                 for detection in message["detections"]:
                     print(detection["results"][0]["class_id"], detection["bbox"]["center"])
+            elif message.get("event") == "scene":  # with `presence` in the task
+                print(message["class_id"], message["kind"])  # person appeared
 
 Messages are dictionaries as on the socket (WIRE.md), whichever link they came over: a binary report of a serial line is given the same
 fields, with names once `get_prompts` was answered (this module asks by itself). Directions come in the report over the socket and, over
-a serial line with binary reports, as a message `sights` right behind it. A track's `id` of a binary report is the short one of two bytes.
+a serial line with binary reports, as a message `sights` right behind it; presence likewise, as a message `presence`. A track's `id` of a binary report is the short one of two bytes.
 """
 
 import argparse
@@ -34,7 +36,8 @@ import tty
 import zlib
 
 VERSION = 1
-REPORT, HEARTBEAT, REPLY, EVENT, JSON_REPORT, SIGHTS, COMMAND = 1, 2, 3, 4, 5, 6, 16
+REPORT, HEARTBEAT, REPLY, EVENT, JSON_REPORT, SIGHTS, PRESENCE, HAPPENING, COMMAND = 1, 2, 3, 4, 5, 6, 7, 8, 16
+PRESENCES, CHANGES = (None, "there", "unsure", "not_there"), (None, "appeared", "gone")
 STATES = (None, "starting", "running", "paused", "degraded", "stopping")
 LONGEST = 66_200  # bytes of a frame between its zero bytes
 
@@ -132,6 +135,21 @@ def read_sights(payload):
             sight.update(range_m=metres / 100, range_sd_m=sd / 100)
         sights.append(sight)
     return {"type": "sights", "header": {"seq": seq}, "run": run, "sights": sights}
+
+
+def read_presence(payload, names=()):
+    """Whether names are in the picture of the report before it at all, with the fields of a report on the socket (but `best`)."""
+    run, seq, there, unsure, not_there, n = struct.unpack_from("<IQ3IH", payload)
+    if len(payload) != 26 + 6 * n:
+        raise ValueError(f"presence of {26 + 6 * n} bytes came in {len(payload)}")
+    presence = []
+    for prompt, state, change, score in struct.iter_unpack("<HBBH", payload[26:]):
+        name = names[prompt] if prompt < len(names) else str(prompt)
+        presence.append({"class_id": name, "state": PRESENCES[state], "score": score / 65535})
+        if change:
+            presence[-1]["change"] = CHANGES[change]
+    counts = {"there": there, "unsure": unsure, "not_there": not_there}
+    return {"type": "presence", "header": {"seq": seq}, "run": run, "presence": presence, "presence_counts": counts}
 
 
 class Link:
@@ -276,6 +294,10 @@ class SerialLink(Link):
             return self._report(payload)
         if kind == SIGHTS:
             return read_sights(payload)
+        if kind == PRESENCE:
+            return read_presence(payload, self._names)
+        if kind == HAPPENING:
+            return json.loads(payload[36:])
         if kind == HEARTBEAT:
             run, state, sent, lost = struct.unpack("<IBII", payload)
             return {"type": "heartbeat", "run": run, "state": STATES[state], "sent": sent, "lost": lost}

@@ -38,6 +38,8 @@ enum {
     TARSIER_EVENT = 4,
     TARSIER_JSON_REPORT = 5,
     TARSIER_SIGHTS = 6,
+    TARSIER_PRESENCE = 7,
+    TARSIER_HAPPENING = 8,
     TARSIER_COMMAND = 16
 };
 
@@ -216,6 +218,84 @@ static inline tarsier_sight tarsier_sight_at(const tarsier_sights *sights, uint1
     s.range_m = range == 65535u ? -1.0f : (float)range / 100.0f;
     s.range_sd_m = range == 65535u ? -1.0f : (float)tarsier_u16(p + 6) / 100.0f;
     return s;
+}
+
+enum { TARSIER_THERE = 1, TARSIER_UNSURE = 2, TARSIER_NOT_THERE = 3 };
+enum { TARSIER_APPEARED = 1, TARSIER_GONE = 2 };
+
+typedef struct {
+    uint32_t run;
+    uint64_t sequence;                /* of the report before it */
+    uint32_t there, unsure, not_there; /* how many names are so; those that matter most follow */
+    uint16_t count;
+    const uint8_t *names;
+} tarsier_presence;
+
+typedef struct {
+    uint16_t prompt; /* index into the prompt set: of prompts that share a name, the first */
+    uint8_t state;   /* TARSIER_THERE, _UNSURE, _NOT_THERE */
+    uint8_t change;  /* in this frame: 0 none, TARSIER_APPEARED, TARSIER_GONE */
+    float score;     /* how likely it is there, 0 to 1 */
+} tarsier_name_presence;
+
+/* Returns 1 and fills `presence` if the frame says which names are in the picture at all, else 0. */
+static inline int tarsier_read_presence(const tarsier_frame *frame, tarsier_presence *presence) {
+    const uint8_t *p = frame->payload;
+    if (frame->kind != TARSIER_PRESENCE || frame->length < 26) return 0;
+    presence->run = tarsier_u32(p);
+    presence->sequence = tarsier_u64(p + 4);
+    presence->there = tarsier_u32(p + 12);
+    presence->unsure = tarsier_u32(p + 16);
+    presence->not_there = tarsier_u32(p + 20);
+    presence->count = tarsier_u16(p + 24);
+    presence->names = p + 26;
+    return frame->length == 26u + 6u * (size_t)presence->count;
+}
+
+/* The name with a number below `presence->count`. */
+static inline tarsier_name_presence tarsier_presence_at(const tarsier_presence *presence, uint16_t i) {
+    const uint8_t *p = presence->names + 6u * (size_t)i;
+    tarsier_name_presence n;
+    n.prompt = tarsier_u16(p);
+    n.state = p[2];
+    n.change = p[3];
+    n.score = (float)tarsier_u16(p + 4) / 65535.0f;
+    return n;
+}
+
+/* Something that happened in the scene; each comes once. */
+typedef struct {
+    uint32_t run;
+    uint64_t sequence;    /* of the report that it came right behind */
+    uint64_t captured_ns; /* the board's monotonic clock */
+    uint32_t prompts_version;
+    uint8_t kind;    /* TARSIER_APPEARED, TARSIER_GONE; pass over others */
+    uint8_t source;  /* what saw it: 1 presence; pass over others */
+    uint16_t prompt; /* index into the prompt set */
+    float score;     /* how likely it is there, 0 to 1 */
+    uint32_t track;  /* 0: none */
+    uint16_t place;  /* zone or line; 0: none */
+    const char *json; /* `length` bytes, no zero at the end */
+    size_t length;
+} tarsier_happening;
+
+/* Returns 1 and fills `happening` if the frame carries one, else 0. */
+static inline int tarsier_read_happening(const tarsier_frame *frame, tarsier_happening *happening) {
+    const uint8_t *p = frame->payload;
+    if (frame->kind != TARSIER_HAPPENING || frame->length < 36) return 0;
+    happening->run = tarsier_u32(p);
+    happening->sequence = tarsier_u64(p + 4);
+    happening->captured_ns = tarsier_u64(p + 12);
+    happening->prompts_version = tarsier_u32(p + 20);
+    happening->kind = p[24];
+    happening->source = p[25];
+    happening->prompt = tarsier_u16(p + 26);
+    happening->score = (float)tarsier_u16(p + 28) / 65535.0f;
+    happening->track = tarsier_u32(p + 30);
+    happening->place = tarsier_u16(p + 34);
+    happening->json = (const char *)(p + 36);
+    happening->length = frame->length - 36;
+    return 1;
 }
 
 typedef struct {

@@ -66,7 +66,7 @@ def presences(a, files):
     command = [a.tarsier, "detect", "--pack", a.pack, "--absent", "--format", "json", "--threads", str(a.threads)]
     done = subprocess.run([*map(str, command), *map(str, files)], stdout=subprocess.PIPE, check=True)
     frames = [json.loads(line) for line in done.stdout.splitlines()]
-    return {(Path(f["file_name"]).name, p["class_id"]): p["there"] for f in frames for p in f["presence"]}
+    return {(Path(f["file_name"]).name, p["class_id"]): p["state"] == "there" for f in frames for p in f["presence"]}
 
 
 def nms(boxes, scores, limit):

@@ -54,6 +54,11 @@ impl Rules {
         self.of.iter().any(|rule| rule.reject)
     }
 
+    /// Whether what a prompt finds is not reported.
+    pub(crate) fn rejects(&self, prompt: u32) -> bool {
+        self.of.get(prompt as usize).is_some_and(|rule| rule.reject)
+    }
+
     /// Applies them to a report, whose detections come best first.
     pub fn apply(&self, report: &mut Report) {
         if self.of.is_empty() {

@@ -6,7 +6,7 @@ use super::{
     queue::Item,
 };
 use crate::protocol::{
-    ErrorCode, Reply, Request, binary,
+    ErrorCode, Event, Reply, Request, binary,
     frame::{Deframer, FrameError, Framer, Kind, MAX_PAYLOAD},
     json,
 };
@@ -42,13 +42,24 @@ impl Dialect for Frames {
                         // shorter than the report; both are one item and are sent or lost together
                         let _ = framer.frame(Kind::Sights, sights, out);
                     }
+                    if written.is_ok() && !envelope.report.presences.is_empty() {
+                        let presence = |p: &mut Vec<u8>| binary::write_presence(envelope, p);
+                        // `[limits] presences` keeps it as short
+                        let _ = framer.frame(Kind::Presence, presence, out);
+                    }
                     written
                 }
                 Payload::Json => {
                     framer.frame(Kind::JsonReport, |p| json::write_report(envelope, p), out)
                 }
             },
-            Item::Event(event) => framer.frame(Kind::Event, |p| binary::write_event(event, p), out),
+            Item::Event(event) => match &**event {
+                Event::Scene(happening) => {
+                    let payload = |p: &mut Vec<u8>| binary::write_happening(event, happening, p);
+                    framer.frame(Kind::Happening, payload, out)
+                }
+                event => framer.frame(Kind::Event, |p| binary::write_event(event, p), out),
+            },
             Item::Reply(_, reply) => {
                 framer.frame(Kind::Reply, |p| binary::write_reply(reply, p), out)
             }

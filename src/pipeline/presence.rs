@@ -14,7 +14,11 @@ use crate::{
     prompt::PromptSet,
     quant::Quant,
     scene::{Presence, Report},
+    track::presence::Bounds,
 };
+
+/// Objects that are compared with all prompts at once: logits of 16,384 prompts take a megabyte then, not twenty.
+const AT_ONCE: usize = 16;
 
 /// The presence network of a pack, and its buffers.
 #[derive(Debug)]
@@ -28,6 +32,7 @@ pub(super) struct Senser {
     bias: Vec<f32>,
     whole: Vec<f32>,
     objects: Vec<f32>,
+    best: Vec<f32>,
     unread: Unread,
 }
 
@@ -103,6 +108,7 @@ impl Senser {
             bias: Vec::new(),
             whole: Vec::new(),
             objects: Vec::new(),
+            best: Vec::new(),
             unread: Unread::default(),
         }))
     }
@@ -115,8 +121,14 @@ impl Pipeline {
         self.senser.is_some()
     }
 
-    /// Says of each prompt whether it is in the frame at all. The report is the one that the last [`detect`](Self::detect) filled,
-    /// with the same prompts.
+    /// The least probability of what is there, as the pack was calibrated; none if it cannot tell.
+    #[must_use]
+    pub fn presence_threshold(&self) -> Option<f32> {
+        self.senser.as_ref().map(|senser| senser.form.threshold)
+    }
+
+    /// Says of each prompt whether it is in the frame at all; a detection of it in the report is evidence. The report is the one that
+    /// the last [`detect`](Self::detect) filled, with the same prompts.
     ///
     /// # Errors
     ///
@@ -145,19 +157,33 @@ impl Pipeline {
         // every pair, however low: selection looks at those above their thresholds only
         let objects = self.detector.embeddings();
         let table = prompts.align();
-        senser
-            .unread
-            .align(isa, &table, objects, &mut senser.objects);
-        for prompt in 0..prompts.prompts().len() {
-            let logits = senser.objects.iter().skip(prompt).step_by(units.len());
-            let best = logits.copied().fold(f32::MIN, f32::max);
-            let score = odds::score(senser.whole[prompt] + senser.form.object * best);
+        senser.best.clear();
+        senser.best.resize(units.len(), f32::MIN);
+        for some in objects.chunks(AT_ONCE * table.embedding) {
+            senser.unread.align(isa, &table, some, &mut senser.objects);
+            for logits in senser.objects.chunks_exact(units.len()) {
+                for (best, logit) in senser.best.iter_mut().zip(logits) {
+                    *best = best.max(*logit);
+                }
+            }
+        }
+        let bounds = Bounds::from_enter(senser.form.threshold);
+        let logits = senser.whole.iter().zip(&senser.best);
+        let logits = logits.take(prompts.prompts().len());
+        for (prompt, (whole, &best)) in (0..).zip(logits) {
+            let score = odds::score(whole + senser.form.object * best);
             report.presences.push(Presence {
-                prompt: prompt as u32,
+                prompt,
                 score,
                 best: odds::score(best),
-                there: score >= senser.form.threshold,
+                state: bounds.reading(score, false),
+                change: None,
             });
+        }
+        for detection in &report.detections {
+            if let Some(boxed) = report.presences.get_mut(detection.prompt as usize) {
+                boxed.state = bounds.reading(boxed.score, true);
+            }
         }
         Ok(())
     }

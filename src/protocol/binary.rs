@@ -7,12 +7,13 @@ use std::fmt;
 
 use super::{
     command::{ErrorCode, Reply},
+    happening::{Happening, Source},
     json,
     message::{Drops, Envelope, Event, State},
 };
 use crate::{
     geometry::{BBox, Size},
-    scene::MAX_DETECTIONS,
+    scene::{Change, MAX_DETECTIONS, PresenceCounts, PresenceState},
 };
 
 /// Bytes of a report before its detections.
@@ -55,8 +56,7 @@ pub fn write_report(envelope: &Envelope, out: &mut Vec<u8>) {
         let (width, height) = (detection.bbox.width(), detection.bbox.height());
         out.extend(saturated(detection.prompt).to_le_bytes());
         out.extend(report.track(i).map_or(0, short_track).to_le_bytes());
-        // `as` saturates and takes what is not a number for 0
-        out.extend(((detection.score * 65_535.0).round_ties_even() as u16).to_le_bytes());
+        out.extend(share(detection.score).to_le_bytes());
         for length in [x, y, width, height] {
             out.extend(((length * unit).round_ties_even() as u16).to_le_bytes());
         }
@@ -95,6 +95,70 @@ pub fn write_sights(envelope: &Envelope, out: &mut Vec<u8>) {
     }
 }
 
+/// Bytes of presence before the first name.
+pub const PRESENCE_HEADER: usize = 26;
+
+/// Bytes of one name's presence.
+pub const PRESENCE: usize = 6;
+
+/// Appends whether names are in the picture of a report at all. A report of which that was not asked has none.
+pub fn write_presence(envelope: &Envelope, out: &mut Vec<u8>) {
+    let report = &envelope.report;
+    out.extend(envelope.run.to_le_bytes());
+    out.extend(envelope.sequence.to_le_bytes());
+    let PresenceCounts {
+        there,
+        unsure,
+        not_there,
+    } = report.presence_counts;
+    for count in [there, unsure, not_there] {
+        out.extend(count.to_le_bytes());
+    }
+    out.extend((report.presences.len() as u16).to_le_bytes());
+    for presence in &report.presences {
+        out.extend(saturated(presence.prompt).to_le_bytes());
+        out.push(match presence.state {
+            PresenceState::There => 1,
+            PresenceState::Unsure => 2,
+            PresenceState::NotThere => 3,
+        });
+        out.push(presence.change.map_or(0, change_number));
+        out.extend(share(presence.score).to_le_bytes());
+    }
+}
+
+/// Bytes of a happening before its JSON.
+pub const HAPPENING: usize = 36;
+
+/// Appends something that happened: its fixed fields, then its JSON. The track, and the zone or line, are 0 where there is none.
+pub fn write_happening(event: &Event, happening: &Happening, out: &mut Vec<u8>) {
+    out.extend(happening.run.to_le_bytes());
+    out.extend(happening.seq.to_le_bytes());
+    out.extend(happening.captured_ns.to_le_bytes());
+    out.extend(happening.prompts_version.to_le_bytes());
+    out.push(change_number(happening.kind));
+    out.push(match happening.source {
+        Source::Presence => 1,
+    });
+    out.extend(saturated(happening.prompt).to_le_bytes());
+    out.extend(share(happening.score).to_le_bytes());
+    out.extend([0; 6]);
+    json::write_event(event, out);
+}
+
+/// What happened, from 1.
+const fn change_number(change: Change) -> u8 {
+    match change {
+        Change::Appeared => 1,
+        Change::Gone => 2,
+    }
+}
+
+/// A probability in two bytes; `as` saturates and takes what is not a number for 0.
+fn share(score: f32) -> u16 {
+    (score * 65_535.0).round_ties_even() as u16
+}
+
 fn saturated(value: u32) -> u16 {
     u16::try_from(value).unwrap_or(u16::MAX)
 }
@@ -131,6 +195,8 @@ pub fn write_event(event: &Event, out: &mut Vec<u8>) {
         Event::Fault { .. } => (4, 0),
         Event::Telemetry(_) => (5, 0),
         Event::Lost { count, .. } => (6, u32::try_from(*count).unwrap_or(u32::MAX)),
+        // a frame of its own kind has more numbers
+        Event::Scene(happening) => (7, happening.prompt),
     };
     out.push(number);
     out.extend(value.to_le_bytes());
@@ -292,7 +358,7 @@ pub fn error_from_number(number: u8) -> Option<ErrorCode> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::message::tests::{envelope, full, tracked};
+    use crate::protocol::message::tests::{appeared, envelope, full, present, tracked};
 
     fn payload(envelope: &Envelope) -> Vec<u8> {
         let mut out = Vec::new();
@@ -349,6 +415,28 @@ mod tests {
         let fields = [14, 16, 18, 20, 22, 24, 26, 28].map(short);
         let (down, left) = (-425_i16 as u16, -2850_i16 as u16);
         assert_eq!(fields, [0, down, 250, 25, left, 3075, 65_534, 0]);
+    }
+
+    #[test]
+    fn presence_has_fixed_fields_whatever_it_is_asked_of() {
+        let mut asked = present();
+        asked.report.presences[1].prompt = 70_000;
+        asked.report.presences[1].score = f32::NAN;
+        let mut out = Vec::new();
+        write_presence(&asked, &mut out);
+        assert_eq!(out.len(), PRESENCE_HEADER + 2 * PRESENCE);
+        assert_eq!(out[12..26], [1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0]);
+        assert_eq!(out[26..], [0, 0, 1, 1, 255, 239, 255, 255, 2, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_happening_has_its_json_behind_its_numbers() {
+        let event = Event::Scene(appeared());
+        let (mut out, mut line) = (Vec::new(), Vec::new());
+        write_happening(&event, &appeared(), &mut out);
+        json::write_event(&event, &mut line);
+        assert_eq!(out[HAPPENING..], line);
+        assert_eq!(out[24..HAPPENING], [1, 1, 0, 0, 255, 239, 0, 0, 0, 0, 0, 0]);
     }
 
     #[test]

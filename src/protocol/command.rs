@@ -8,7 +8,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize, de};
 
 use super::message::Telemetry;
-use crate::{input, prompt::MAX_PROMPTS};
+use crate::{
+    input,
+    prompt::MAX_PROMPTS,
+    scene::{PresenceCounts, PresenceState},
+};
 
 /// A command and the number by which its answer is told from others; 0 if the sender gave none.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,6 +104,16 @@ pub enum Command {
     },
     /// How are you: answered with [`Answer::Telemetry`].
     Telemetry {},
+    /// The presence of names in use as of the last report, `count` of them beginning with number `from`: answered with
+    /// [`Answer::Presence`].
+    GetPresence {
+        /// First number.
+        #[serde(default)]
+        from: u32,
+        /// How many at most.
+        #[serde(default = "page")]
+        count: u32,
+    },
     /// Run the golden frame and compare: answered with [`Answer::Text`].
     SelfTest {},
     /// Open the pack's file and the words beside it again.
@@ -112,7 +126,7 @@ const fn page() -> u32 {
 
 impl Command {
     /// Every command's name on the wire.
-    pub const NAMES: [&'static str; 17] = [
+    pub const NAMES: [&'static str; 18] = [
         "hello",
         "get_prompts",
         "set_prompts",
@@ -128,6 +142,7 @@ impl Command {
         "set_task",
         "enrol",
         "telemetry",
+        "get_presence",
         "self_test",
         "reload_pack",
     ];
@@ -137,7 +152,10 @@ impl Command {
     pub const fn only_asks(&self) -> bool {
         matches!(
             self,
-            Self::Hello {} | Self::GetPrompts { .. } | Self::Telemetry {}
+            Self::Hello {}
+                | Self::GetPrompts { .. }
+                | Self::GetPresence { .. }
+                | Self::Telemetry {}
         )
     }
 
@@ -249,7 +267,8 @@ impl Region {
     }
 }
 
-/// What is made of each frame beside boxes; of `[task]` and of [`Command::SetTask`]. Only reports in JSON have a place for it.
+/// What is made of each frame beside boxes; of `[task]` and of [`Command::SetTask`]. Only reports in JSON have a place for it, but for
+/// `presence`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TaskSpec {
@@ -267,6 +286,8 @@ pub struct TaskSpec {
     pub ground: Vec<String>,
     /// All objects, whatever they are, each with the nearest names of the whole vocabulary.
     pub everything: bool,
+    /// Whether each prompt is in the picture at all, over time; and events where that changes.
+    pub presence: bool,
 }
 
 impl TaskSpec {
@@ -477,6 +498,19 @@ impl Reply {
     }
 }
 
+/// Whether a name is in the picture at all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NamePresence {
+    /// The prompt, or the first one of the group.
+    pub prompt: u32,
+    /// The prompt's name, or its group's.
+    pub class_id: String,
+    /// What holds.
+    pub state: PresenceState,
+    /// How likely it was there in the last report, `0..=1`.
+    pub score: f32,
+}
+
 /// What a command asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -513,6 +547,19 @@ pub enum Answer {
     },
     /// How the program is doing.
     Telemetry(Box<Telemetry>),
+    /// A page of the names in use and their presence.
+    Presence {
+        /// Their prompts' set.
+        prompts_version: u32,
+        /// The report that it is of.
+        seq: u64,
+        /// How many names there are in each state.
+        counts: PresenceCounts,
+        /// Number of the first name here.
+        from: u32,
+        /// The names, in the order of the set.
+        names: Vec<NamePresence>,
+    },
     /// Words, as of the self-test.
     Text(String),
     /// The pixels of a detection.

@@ -39,19 +39,25 @@ pub enum Kind {
     JsonReport = 5,
     /// Where the detections of the report before it lie as seen from the camera.
     Sights = 6,
+    /// Whether names are in the picture of the report before it at all.
+    Presence = 7,
+    /// Something that happened in the scene.
+    Happening = 8,
     /// A command as a line of JSON.
     Command = 16,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Report,
         Self::Heartbeat,
         Self::Reply,
         Self::Event,
         Self::JsonReport,
         Self::Sights,
+        Self::Presence,
+        Self::Happening,
         Self::Command,
     ];
 

@@ -14,7 +14,10 @@ use super::{
     extras::{Groundings, Objects, Segments},
     message::{Drops, Envelope, Event, Outgoing},
 };
-use crate::report::json::{Detections, Header};
+use crate::{
+    report::json::{Detections, Header, Presences},
+    scene::PresenceCounts,
+};
 
 /// Longest line that is read, in bytes, the line feed left out.
 pub const MAX_LINE: usize = 1 << 20;
@@ -44,6 +47,10 @@ pub fn write_report(envelope: &Envelope, out: &mut Vec<u8>) {
         crowded: u32,
         detections: Detections<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
+        presence: Option<Presences<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        presence_counts: Option<PresenceCounts>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         segments: Option<Segments<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         groundings: Option<Groundings<'a>>,
@@ -52,6 +59,7 @@ pub fn write_report(envelope: &Envelope, out: &mut Vec<u8>) {
     }
     let extras = &envelope.extras;
     let report = &envelope.report;
+    let presence = Presences::new(&*envelope.names, report);
     append(
         out,
         &Line {
@@ -65,6 +73,8 @@ pub fn write_report(envelope: &Envelope, out: &mut Vec<u8>) {
             dropped: &envelope.dropped,
             crowded: report.dropped,
             detections: Detections::new(&*envelope.names, report),
+            presence_counts: presence.is_some().then_some(report.presence_counts),
+            presence,
             segments: (extras.segments.as_deref()).map(|all| Segments(all, report.size)),
             groundings: extras.groundings.as_deref().map(Groundings),
             objects: extras.objects.as_deref().map(Objects),
@@ -186,7 +196,7 @@ mod tests {
         command::{PromptKind, PromptSpec, Region, TaskSpec},
         message::{
             State, Telemetry,
-            tests::{envelope, full},
+            tests::{appeared, envelope, full},
         },
     };
     use serde_json::json;
@@ -246,6 +256,7 @@ mod tests {
                 links: vec![Default::default()],
                 ..Telemetry::default()
             }),
+            Event::Scene(appeared()),
             Event::Lost {
                 count: u64::MAX,
                 others: 1,
@@ -328,6 +339,7 @@ mod tests {
                 region,
             },
             Command::Telemetry {},
+            Command::GetPresence { from: 5, count: 6 },
             Command::SelfTest {},
             Command::ReloadPack {},
         ];

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{command::Reply, extras::Extras};
+use super::{command::Reply, extras::Extras, happening::Happening};
 use crate::scene::Report;
 
 /// The names of a prompt set, in the order of [`Detection::prompt`](crate::scene::Detection::prompt).
@@ -123,6 +123,8 @@ pub enum Event {
     },
     /// How the program is doing.
     Telemetry(Telemetry),
+    /// Something happened in what is looked at; each once.
+    Scene(Happening),
     /// What was not sent over this link (to this client) since the last such event, because it was full or away.
     Lost {
         /// Reports.
@@ -210,8 +212,12 @@ pub(crate) mod tests {
             camera::{Range, Sight},
         },
         mask::Mask,
-        protocol::extras::{Grounded, Object, Segment},
-        scene::{Detection, MAX_DETECTIONS},
+        protocol::{
+            extras::{Grounded, Object, Segment},
+            happening::Source,
+        },
+        report::json::Stamp,
+        scene::{Change, Detection, MAX_DETECTIONS, Presence, PresenceCounts, PresenceState},
     };
     use std::time::{Duration, SystemTime};
 
@@ -298,6 +304,47 @@ pub(crate) mod tests {
             }]),
         };
         envelope
+    }
+
+    /// The report of WIRE.md with presence: the one person has just been settled, the oil is doubtful.
+    pub(crate) fn present() -> Envelope {
+        let mut envelope = envelope();
+        envelope.report.detections.truncate(1);
+        let presence = |prompt, score, best, state, change| Presence {
+            prompt,
+            score,
+            best,
+            state,
+            change,
+        };
+        let (there, unsure) = (PresenceState::There, PresenceState::Unsure);
+        envelope.report.presences = vec![
+            presence(0, 0.9375, 0.875, there, Some(Change::Appeared)),
+            presence(1, 0.25, 0.125, unsure, None),
+        ];
+        envelope.report.presence_counts = PresenceCounts {
+            there: 1,
+            unsure: 1,
+            not_there: 0,
+        };
+        envelope
+    }
+
+    /// The event of that report.
+    pub(crate) fn appeared() -> Happening {
+        let envelope = present();
+        Happening {
+            kind: Change::Appeared,
+            source: Source::Presence,
+            run: envelope.run,
+            seq: envelope.sequence,
+            stamp: Stamp::new(envelope.report.captured),
+            captured_ns: envelope.captured_ns,
+            prompts_version: envelope.prompts_version,
+            prompt: 0,
+            class_id: "person".into(),
+            score: 0.9375,
+        }
     }
 
     /// As many detections as a report holds.

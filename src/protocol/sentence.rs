@@ -9,10 +9,14 @@ use std::{fmt::Write as _, io::Write as _};
 
 use super::{
     command::{Answer, Command, ErrorCode, PromptSpec, Region, Reply, Request, TaskSpec},
+    happening::Happening,
     json::{checked, unknown_command},
     message::{Envelope, Event, State},
 };
-use crate::geometry::camera::Range;
+use crate::{
+    geometry::camera::Range,
+    scene::{Change, PresenceCounts},
+};
 
 /// Longest sentence that is sent, `$` and line end included, as in NMEA 0183.
 pub const MAX_SENTENCE: usize = 82;
@@ -85,6 +89,7 @@ pub fn write_report(envelope: &Envelope, most: usize, out: &mut Vec<u8>) {
         );
     }
     let shown = found.min(most);
+    write_presence(envelope, most, out);
     write_tracks(envelope, shown, out);
     for (i, sight) in report.sights.iter().take(shown).enumerate() {
         let (bearing, elevation) = (sight.bearing_deg, sight.elevation_deg);
@@ -100,6 +105,35 @@ pub fn write_report(envelope: &Envelope, most: usize, out: &mut Vec<u8>) {
                 None,
             ),
         }
+    }
+}
+
+/// How many names are in each state, and the names that matter most.
+fn write_presence(envelope: &Envelope, most: usize, out: &mut Vec<u8>) {
+    let (report, sequence) = (&envelope.report, envelope.sequence);
+    if report.presences.is_empty() {
+        return;
+    }
+    let PresenceCounts {
+        there,
+        unsure,
+        not_there,
+    } = report.presence_counts;
+    sentence(
+        out,
+        format_args!("PRC,{sequence},{there},{unsure},{not_there}"),
+        None,
+    );
+    for (i, presence) in report.presences.iter().take(most).enumerate() {
+        let (prompt, score) = (presence.prompt, presence.score);
+        let (state, change) = (presence.state.name(), presence.change);
+        let change = change.map_or("", Change::name);
+        let name = envelope.names.get(prompt as usize).map_or("", |n| n);
+        sentence(
+            out,
+            format_args!("PRE,{sequence},{i},{prompt},{state},{score:.3},{change}"),
+            Some(name),
+        );
     }
 }
 
@@ -153,7 +187,22 @@ pub fn write_event(event: &Event, out: &mut Vec<u8>) {
         }
         Event::Telemetry(telemetry) => write_telemetry(telemetry, out),
         Event::Lost { count, others } => sentence(out, format_args!("LST,{count},{others}"), None),
+        Event::Scene(happening) => write_happening(happening, out),
     }
+}
+
+/// The empty field is the track's, of what is seen by one.
+fn write_happening(happening: &Happening, out: &mut Vec<u8>) {
+    let Happening {
+        seq, prompt, score, ..
+    } = happening;
+    let captured_ms = happening.captured_ns / 1_000_000;
+    let (kind, source) = (happening.kind.name(), happening.source.name());
+    sentence(
+        out,
+        format_args!("EVT,{seq},{captured_ms},{kind},{source},{prompt},{score:.3},"),
+        Some(&happening.class_id),
+    );
 }
 
 fn write_telemetry(telemetry: &super::Telemetry, out: &mut Vec<u8>) {
@@ -191,6 +240,17 @@ pub fn write_reply(reply: &Reply, out: &mut Vec<u8>) {
                 Answer::Telemetry(telemetry) => {
                     write_telemetry(telemetry, out);
                     None
+                }
+                Answer::Presence { counts, names, .. } => {
+                    for name in names.iter().take(MAX_NAMES) {
+                        let (prompt, state, score) = (name.prompt, name.state.name(), name.score);
+                        sentence(
+                            out,
+                            format_args!("PRA,{id},{prompt},{state},{score:.3}"),
+                            Some(&name.class_id),
+                        );
+                    }
+                    Some((counts.there + counts.unsure + counts.not_there).to_string())
                 }
                 Answer::Prompts {
                     count, from, names, ..
@@ -306,6 +366,11 @@ fn command(name: &str, values: &[&str]) -> Result<Command, String> {
             from: number(from)?,
             count: number(count)?,
         },
+        ("get_presence", []) => Command::GetPresence { from: 0, count: 20 },
+        ("get_presence", [from, count]) => Command::GetPresence {
+            from: number(from)?,
+            count: number(count)?,
+        },
         ("set_threshold", [threshold]) => Command::SetThreshold {
             threshold: optional(threshold)?,
             prompt: None,
@@ -353,6 +418,7 @@ fn task(parts: &[&str]) -> Result<TaskSpec, String> {
             "panoptic" => task.panoptic = true,
             "separate_stuff" => task.separate_stuff = true,
             "everything" => task.everything = true,
+            "presence" => task.presence = true,
             other => {
                 return Err(format!(
                     "{other:?} is no part of a task that can be set here"

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use super::{
     Answer, Command, Drops, ErrorCode, Event, LinkHealth, Reply, Request, State, Telemetry,
     WIRE_VERSION, binary,
+    command::NamePresence,
     frame::{Deframer, Framer, Kind},
     json,
-    message::tests::{envelope, tasked, tracked},
+    message::tests::{appeared, envelope, present, tasked, tracked},
     sentence::{self, SentenceReader},
 };
 
@@ -138,6 +139,24 @@ fn who() -> Reply {
     ack(1, answer)
 }
 
+fn names() -> Reply {
+    let envelope = present();
+    let names = envelope.report.presences.iter().map(|p| NamePresence {
+        prompt: p.prompt,
+        class_id: envelope.names[p.prompt as usize].clone(),
+        state: p.state,
+        score: p.score,
+    });
+    let answer = Answer::Presence {
+        prompts_version: envelope.prompts_version,
+        seq: envelope.sequence,
+        counts: envelope.report.presence_counts,
+        from: 0,
+        names: names.collect(),
+    };
+    ack(24, answer)
+}
+
 fn error() -> Reply {
     Reply::error(
         4,
@@ -192,6 +211,12 @@ fn every_block_of_the_wires_page_is_what_is_written() {
         ("prompts_changed.json", event(prompts_changed())),
         ("fault.json", event(fault())),
         ("telemetry.json", event(telemetry())),
+        (
+            "presence.json",
+            written(|out| write_report(&present(), out)),
+        ),
+        ("scene.json", event(Event::Scene(appeared()))),
+        ("names.json", reply(names())),
         ("lost.json", event(LOST)),
         ("done.json", reply(Reply::done(11))),
         ("version.json", reply(ack(4, Answer::PromptsVersion(5)))),
@@ -206,6 +231,28 @@ fn every_block_of_the_wires_page_is_what_is_written() {
                 8,
                 &written(|out| binary::write_sights(&tracked(), out)),
             ),
+        ),
+        (
+            "presence.frame",
+            framed(
+                Kind::Presence,
+                8,
+                &written(|out| binary::write_presence(&present(), out)),
+            ),
+        ),
+        (
+            "scene.frame",
+            framed(
+                Kind::Happening,
+                9,
+                &written(|out| {
+                    binary::write_happening(&Event::Scene(appeared()), &appeared(), out);
+                }),
+            ),
+        ),
+        (
+            "presence.text",
+            written(|out| sentence::write_report(&present(), 16, out)),
         ),
         (
             "tracked.text",
@@ -241,6 +288,7 @@ fn every_block_of_the_wires_page_is_what_is_written() {
                     prompts_changed(),
                     fault(),
                     telemetry(),
+                    Event::Scene(appeared()),
                     LOST,
                 ] {
                     sentence::write_event(&event, out);
@@ -251,7 +299,7 @@ fn every_block_of_the_wires_page_is_what_is_written() {
         (
             "replies.text",
             written(|out| {
-                for reply in [Reply::done(11), page_of_prompts(), who(), error()] {
+                for reply in [Reply::done(11), page_of_prompts(), names(), who(), error()] {
                     sentence::write_reply(&reply, out);
                 }
             }),

@@ -13,20 +13,20 @@
 //! `"sight":{"bearing_deg":12.7,"elevation_deg":-4.2,"range_m":1.52,"range_sd_m":0.2}` ([`geometry::camera`](crate::geometry::camera)), the range only
 //! where it can be told. With masks, a detection also has `"mask":{"size":[480,640],"counts":"…"}`, COCO's compressed run lengths, or
 //! `"mask":[[x,y,x,y,…],…]`, its polygons, or `"mask":{"size":[128,128],"bits":"…"}`, its box as bits in base64; where
-//! presence is asked, the frame has `"presence":[{"class_id":"cup","score":0.93,"best":0.87123,"there":true}]`: how likely it is in
-//! the picture at all, and the score of its best object. `file_name` is absent for a stream. Pixels of the frame, two decimals.
+//! presence is asked, the frame has `"presence":[{"class_id":"cup","state":"there","score":0.93,"best":0.87123}]`: whether it is in
+//! the picture at all (`there`, `not_there`, `unsure`), how likely that is, and the score of its best object. `file_name` is absent for a stream. Pixels of the frame, two decimals.
 
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Json, MaskForm, pixels::Pixels, px, rounded, score};
 use crate::geometry::{
     BBox,
     camera::{Range, Sight},
 };
-use crate::scene::{Names, Report};
+use crate::scene::{Change, Names, PresenceState, Report};
 
 /// Writes a line of JSON per frame.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ impl<'a> Frame<'a> {
             height: report.size.height,
             dropped: report.dropped,
             detections: Detections::new(names, report),
-            presence: (!report.presences.is_empty()).then_some(Presences { names, report }),
+            presence: Presences::new(names, report),
         }
     }
 }
@@ -117,14 +117,16 @@ impl Header {
 }
 
 /// Seconds since 1970, and nanoseconds that always count forward, as in ROS.
-#[derive(Serialize)]
-struct Stamp {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
     sec: i64,
     nanosec: u32,
 }
 
 impl Stamp {
-    fn new(time: SystemTime) -> Self {
+    /// That of a time.
+    #[must_use]
+    pub fn new(time: SystemTime) -> Self {
         match time.duration_since(SystemTime::UNIX_EPOCH) {
             Ok(since) => Self {
                 sec: since.as_secs() as i64,
@@ -225,27 +227,37 @@ impl SightFields {
     }
 }
 
-/// Whether each prompt is in the picture at all.
-struct Presences<'a> {
+/// Whether prompts are in the picture at all; on the wire as well.
+pub(crate) struct Presences<'a> {
     names: &'a dyn Names,
     report: &'a Report,
+}
+
+impl<'a> Presences<'a> {
+    /// None where that was not asked.
+    pub(crate) fn new(names: &'a dyn Names, report: &'a Report) -> Option<Self> {
+        (!report.presences.is_empty()).then_some(Self { names, report })
+    }
 }
 
 #[derive(Serialize)]
 struct Answer<'a> {
     class_id: &'a str,
+    state: PresenceState,
     score: f32,
     best: f32,
-    there: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    change: Option<Change>,
 }
 
 impl Serialize for Presences<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.report.presences.iter().map(|p| Answer {
             class_id: self.names.name(p.prompt),
+            state: p.state,
             score: score(p.score),
             best: score(p.best),
-            there: p.there,
+            change: p.change,
         }))
     }
 }

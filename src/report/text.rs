@@ -1,14 +1,15 @@
 //! Reports for people: `desk.jpg: cup 0.87 at 12,34 56x78`.
 //!
 //! A track is a number behind the name (`cup #7 0.87`); with a camera, `, bearing 12.7, elevation -4.2, 1.52 m ± 0.20` follows, degrees to
-//! the right and up, and the range where it can be told. With masks, the pixels of each follow; where presence is asked, `desk.jpg: cat is not there (0.02)`. Box: left,top widthxheight in whole pixels. A frame without detections gets a line too,
+//! the right and up, and the range where it can be told. With masks, the pixels of each follow; where presence is asked, `desk.jpg: cat is not there (0.02)`,
+//! or `is there`, or `unsure whether cat is there`. Box: left,top widthxheight in whole pixels. A frame without detections gets a line too,
 //! so that silence always means that nothing was looked at. Control characters in names
 //! are shown escaped: one detection is one line, whatever it is called.
 
 use std::fmt;
 use std::io::{self, Write};
 
-use crate::scene::{Names, Report};
+use crate::scene::{Names, PresenceState, Report};
 
 /// Writes a line per detection.
 #[derive(Debug)]
@@ -69,10 +70,14 @@ impl<W: Write> TextWriter<W> {
         for presence in &report.presences {
             let name = OneLine(names.name(presence.prompt));
             let score = presence.score;
-            if presence.there {
-                writeln!(out, "{frame}: {name} is there ({score:.2})")?;
-            } else {
-                writeln!(out, "{frame}: {name} is not there ({score:.2})")?;
+            match presence.state {
+                PresenceState::There => writeln!(out, "{frame}: {name} is there ({score:.2})")?,
+                PresenceState::Unsure => {
+                    writeln!(out, "{frame}: unsure whether {name} is there ({score:.2})")?;
+                }
+                PresenceState::NotThere => {
+                    writeln!(out, "{frame}: {name} is not there ({score:.2})")?;
+                }
             }
         }
         if report.dropped > 0 {
@@ -150,6 +155,33 @@ mod tests {
             "a.png: nothing found\n\
              frame 3: coffee cup 0.50 at 10,20 100x40\n\
              frame 3: 7 more found, no room\n"
+        );
+    }
+
+    #[test]
+    fn presence_is_said_in_three_ways() {
+        use crate::scene::{Presence, PresenceState};
+        let mut asked = report(&[]);
+        for (prompt, state) in [
+            (0, PresenceState::There),
+            (2, PresenceState::Unsure),
+            (1, PresenceState::NotThere),
+        ] {
+            asked.presences.push(Presence {
+                prompt,
+                score: 0.25,
+                best: 0.5,
+                state,
+                change: None,
+            });
+        }
+        let text = written(Format::Text, &[Some("a.png")], &[asked]);
+        assert_eq!(
+            text,
+            "a.png: nothing found\n\
+             a.png: coffee cup is there (0.25)\n\
+             a.png: unsure whether Öl, 猫 🐈\\u{2028} is there (0.25)\n\
+             a.png: a \"quoted\" \\ name is not there (0.25)\n"
         );
     }
 

@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use toml::de::{DeTable, DeValue};
 
-use super::{follow::TrackConfig, limits::Limits};
+use super::{follow::TrackConfig, limits::Limits, presence::PresenceConfig};
 use crate::{
     capture::config::{FPS, SourceConfig},
     detect::Settings,
@@ -41,6 +41,8 @@ pub struct Config {
     pub region: Option<Region>,
     /// Ids that stay from frame to frame.
     pub track: TrackConfig,
+    /// When something counts as being in the picture at all.
+    pub presence: PresenceConfig,
     /// The camera and how it is mounted; none: no directions and ranges.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub camera: Option<CameraConfig>,
@@ -389,6 +391,7 @@ impl Config {
         self.track
             .check()
             .map_err(|(key, why)| (vec!["track", key], why.to_owned()))?;
+        (self.presence.check()).map_err(|(key, why)| (vec!["presence", key], why))?;
         if let Some(camera) = &self.camera {
             camera
                 .check()
@@ -564,6 +567,12 @@ mod tests {
             ("[prompts]\nwords = 3", 2, "a path or a list of paths"),
             ("[track]\nhits = 0", 2, "track.hits"),
             ("[track]\nlost_s = -1.0", 2, "track.lost_s"),
+            ("[presence]\nenter = nan", 2, "presence.enter is NaN"),
+            (
+                "[presence]\nenter = 0.3\nleave = 0.4",
+                3,
+                "presence.leave is 0.4, above presence.enter, which is 0.3",
+            ),
             ("\n[camera]\nheight_m = 0.3", 2, "camera.fov_deg"),
             (
                 "[camera]\nfov_deg = 60.0\npitch_deg = 100.0",

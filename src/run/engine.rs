@@ -65,6 +65,8 @@ pub(super) struct Kit {
     pub(super) segments: bool,
     pub(super) covers: bool,
     pub(super) grounds: bool,
+    /// And for whether something is in the picture at all.
+    pub(super) senses: bool,
 }
 
 impl Kit {
@@ -386,6 +388,7 @@ impl Engine {
             segments: self.pipeline.segments(),
             covers: self.pipeline.covers(),
             grounds: self.pipeline.grounds(),
+            senses: self.pipeline.senses(),
         }
     }
 

@@ -8,6 +8,7 @@
 //! | `sentences` | 4,096 | new texts of one command; a minute of encoding beside the loop, and what the cache keeps |
 //! | `task_texts` | 64 | of `ground`, and of `stuff`; each text of `ground` costs time in every frame |
 //! | `enrolled` | 256 | names that were shown since the start |
+//! | `presences` | 64 | names of a report whose presence it says, those that matter most; of the others it says how many, and `get_presence` which |
 //! | `report_bytes` | 1,048,576 | a report of 300 detections with masks has a fifth of that |
 //! | `clients` | 64 | of one socket; each may hold a line and a report |
 //! | `commands` | 16 | of one client that are read and not yet answered |
@@ -33,9 +34,15 @@ use crate::{
     prompt::{MAX_PROMPTS, words::MAX_TEXT},
     protocol::{
         Command,
+        binary::{MAX_REPORT_BYTES, PRESENCE, PRESENCE_HEADER},
         command::{PromptSpec, TaskSpec},
     },
 };
+
+/// The most that `presences` can be: a frame of them is shorter than the longest report then, for which readers have room.
+const MAX_PRESENCES: u32 = 512;
+
+const _: () = assert!(PRESENCE_HEADER + MAX_PRESENCES as usize * PRESENCE <= MAX_REPORT_BYTES);
 
 /// `[limits]`: see the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +60,8 @@ pub struct Limits {
     pub task_texts: u32,
     /// Names that were shown since the start.
     pub enrolled: u32,
+    /// Names of a report whose presence it says.
+    pub presences: u32,
     /// Bytes of a report in JSON.
     pub report_bytes: u32,
     /// Clients of one socket.
@@ -87,6 +96,7 @@ impl Default for Limits {
             sentences: 4096,
             task_texts: 64,
             enrolled: 256,
+            presences: 64,
             report_bytes: report_bytes as u32,
             clients: 64,
             commands: commands as u16,
@@ -147,6 +157,7 @@ impl Limits {
             ("sentences", self.sentences, MAX_PROMPTS as u32),
             ("task_texts", self.task_texts, 4096),
             ("enrolled", self.enrolled, MAX_PROMPTS as u32),
+            ("presences", self.presences, MAX_PRESENCES),
             ("report_bytes", self.report_bytes, 64 << 20),
             ("clients", self.clients.into(), 1024),
             ("commands", self.commands.into(), 1024),

@@ -31,6 +31,9 @@ const PICTURES: u64 = 4;
 /// What is made of each prompt beside its row: requests, rules, thresholds, and places in tables.
 const PROMPT: u64 = 640;
 
+/// What is kept of each prompt for its presence: its state, its place, its logit with each object that is compared at once.
+const PRESENCE: u64 = 256;
+
 /// How often a text is kept: as asked for, as a request, in normal form, as a name, in two tables.
 const COPIES: u64 = 6;
 
@@ -90,7 +93,11 @@ impl Need {
             // names, synonyms and their index
             part("vocabulary", 2 * (4 * table + 160 * names)),
             part("prompt sets", 2 * set),
-            part("task", 2 * everything),
+            // names of a set by their states, twice while a set changes
+            part(
+                "task",
+                2 * everything + 2 * PRESENCE * u64::from(limits.prompts),
+            ),
             // as they came, decoded, the part that is looked at, label maps
             part("frames", (3 * PICTURES + 3 + 3 + 2) * pixels),
             part("reports", (REPORTS + clients) * report),

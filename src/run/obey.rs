@@ -120,6 +120,7 @@ impl Runner {
                 self.enrol(asked, (name, region))?;
                 return Ok(None);
             }
+            Command::GetPresence { from, count } => self.presence(from, count)?,
             Command::Telemetry {} => Answer::Telemetry(Box::new(self.telemetry())),
             Command::SelfTest {} => self.self_test()?,
             Command::ReloadPack {} => {

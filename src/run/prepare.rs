@@ -286,6 +286,8 @@ impl Runner {
         if let Some((engine, path)) = engine {
             (self.engine, self.path) = (engine, path);
             self.follower.forget_looks();
+            let threshold = self.engine.pipeline.presence_threshold();
+            self.watcher.configure(&self.config.presence, threshold);
             self.lift("pack");
             self.pack_file_as_read();
             self.tell_words();

@@ -28,7 +28,7 @@ pub(super) type Refusal = (ErrorCode, String);
 const QUICK: usize = 512;
 
 /// Bytes of the names in one answer to `get_prompts`.
-const PAGE_BYTES: usize = 32 * 1024;
+pub(super) const PAGE_BYTES: usize = 32 * 1024;
 
 /// Rows of sentences, by their normal form.
 type Rows = HashMap<String, Row>;

@@ -56,6 +56,7 @@ impl Task {
         let needs = [
             (spec.masks || maps, kit.segments, "masks"),
             (maps, kit.covers, "stuff"),
+            (spec.presence, kit.senses, "presence"),
             (
                 !spec.ground.is_empty(),
                 kit.grounds,

@@ -17,14 +17,14 @@ use super::{
     report::NAMES,
 };
 
-fn client(name: &str) -> PathBuf {
+pub(crate) fn client(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("boards/clients")
         .join(name)
 }
 
 /// Python, where there is one. CI sets `TARSIER_REQUIRE_CLIENTS`, so that nothing is skipped there.
-fn python() -> Option<Process> {
+pub(crate) fn python() -> Option<Process> {
     available("python3")
 }
 
@@ -216,7 +216,7 @@ for part in r.randbytes(1_000_000).split(b"\0"):
 }
 
 /// The example of the C header, built with warnings as errors and, where the compiler has them, sanitizers.
-fn read_reports(folder: &Folder) -> Option<PathBuf> {
+pub(crate) fn read_reports(folder: &Folder) -> Option<PathBuf> {
     available("cc")?;
     let program = folder.path("read_reports");
     let build = |extra: &[&str]| {

@@ -35,6 +35,11 @@ struct Message {
     dropped: Dropped,
     crowded: u32,
     detections: Vec<Detection>,
+    presence: Vec<Presence>,
+    presence_counts: Counts,
+    kind: String,
+    class_id: String,
+    score: f32,
     to: String,
     why: String,
     count: u64,
@@ -72,6 +77,22 @@ struct Detection {
     bbox: Bbox,
     results: Vec<Hypothesis>,
     sight: Option<Sight>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Presence {
+    class_id: String,
+    state: String,
+    score: f32,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Counts {
+    there: u32,
+    unsure: u32,
+    not_there: u32,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -157,6 +178,10 @@ impl View {
                 self.said = format!("prompts version {}: {}", message.version, message.count);
             }
             ("event", "fault") => self.said = format!("{}: {}", message.part, message.text),
+            ("event", "scene") => {
+                let (what, score) = (&message.class_id, message.score);
+                self.said = format!("{what} {}: {score:.2}", message.kind);
+            }
             ("event", "telemetry") => self.temperature = message.temperature_c,
             ("event", "lost") => self.lost += message.count,
             ("reply", _) => self.said = message.error.map_or_else(String::new, |e| e.text),
@@ -203,6 +228,7 @@ impl View {
             lines.push("no report yet".into());
         }
         lines.push(printable(&self.said));
+        lines.extend(self.report.as_ref().and_then(presence));
         if let Some(report) = &self.report {
             let sights = report.detections.iter().any(|d| d.sight.is_some());
             let numbers = NUMBERS + if sights { SIGHTS } else { 0 };
@@ -242,6 +268,37 @@ impl View {
         }
         (self.came.len() - 1) as f64 / first.max(1e-3)
     }
+}
+
+/// One line of which names are there, which are doubtful, and how many of each are not named.
+fn presence(report: &Message) -> Option<String> {
+    let Counts {
+        there,
+        unsure,
+        not_there,
+    } = report.presence_counts;
+    if there + unsure + not_there == 0 {
+        return None;
+    }
+    let mut parts = Vec::new();
+    for (state, words, count) in [
+        ("there", "there", there),
+        ("unsure", "unsure", unsure),
+        ("not_there", "not there", not_there),
+    ] {
+        let named = report.presence.iter().filter(|p| p.state == state);
+        let mut named: Vec<String> = named
+            .map(|p| format!("{} {:.2}", printable(&p.class_id), p.score))
+            .collect();
+        let more = (count as usize).saturating_sub(named.len());
+        if more > 0 {
+            named.push(format!("{more} more"));
+        }
+        if !named.is_empty() {
+            parts.push(format!("{words}: {}", named.join(", ")));
+        }
+    }
+    Some(parts.join("; "))
 }
 
 fn row(detection: &Detection, name: usize) -> String {
@@ -408,6 +465,23 @@ mod tests {
             "{lines:?}"
         );
         assert!(lines[5].starts_with("·[2Jcleared···0m·"), "{lines:?}");
+    }
+
+    #[test]
+    fn presence_is_a_line_and_a_change_is_said() {
+        let report = json!({"type":"report","presence":[
+            {"class_id":"person","state":"there","score":0.93,"change":"appeared"},
+            {"class_id":"cup\u{1b}","state":"unsure","score":0.3}],
+            "presence_counts":{"there":1,"unsure":1,"not_there":78}});
+        let event = br#"{"type":"event","event":"scene","kind":"appeared","class_id":"person","score":0.93}"#;
+        let mut view = view(&[report.to_string().as_bytes(), event]);
+        let lines = view.lines(80, 24);
+        assert_eq!(lines[3], "person appeared: 0.93");
+        assert_eq!(
+            lines[4],
+            "there: person 0.93; unsure: cup· 0.30; not there: 78 more"
+        );
+        assert!(lines[5].starts_with("what "), "{lines:?}");
     }
 
     #[test]
