@@ -87,6 +87,7 @@ pub mod graph;
 pub mod ground;
 pub mod head;
 pub mod input;
+pub mod kept;
 pub mod kernels;
 pub mod labels;
 pub mod link;

@@ -13,7 +13,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
     (
         "values",
         &[
-            "files", "geometry", "head", "labels", "mask", "odds", "quant", "scene",
+            "files", "geometry", "head", "kept", "labels", "mask", "odds", "quant", "scene",
         ],
     ),
     ("kernels", &["kernels"]),

@@ -22,6 +22,7 @@ use super::{
     Origin,
     config::Role,
     queue::{Gauge, Inbox, Losses, Outbox, count},
+    reading::{LONG, Reading},
 };
 use crate::protocol::{ErrorCode, Event, Reply, Request, json};
 
@@ -56,6 +57,8 @@ pub(super) struct Client {
     input: Vec<u8>,
     /// How much of it has no line feed in it.
     searched: usize,
+    /// A long line of it that is being read.
+    reading: Option<Reading>,
     /// A line is too long; all of it up to the line feed is passed over.
     overflown: bool,
     /// Its lines wait for room in the loop's queue, or until it was paused long enough.
@@ -92,7 +95,7 @@ pub(super) enum Kind {
 #[derive(Clone, Copy)]
 pub(super) struct Way<'a> {
     pub(super) link: u16,
-    pub(super) outbox: &'a Outbox,
+    pub(super) outbox: &'a Arc<Outbox>,
     pub(super) inbox: &'a Inbox,
 }
 
@@ -115,6 +118,7 @@ impl Client {
             unsaid: Losses::default(),
             input: Vec::new(),
             searched: 0,
+            reading: None,
             overflown: false,
             held: false,
             paused: None,
@@ -143,7 +147,7 @@ impl Client {
 
     /// Whether nothing is left to do for it.
     pub(super) fn is_over(&self) -> bool {
-        self.ended && self.owed == 0 && self.is_idle()
+        self.ended && self.owed == 0 && self.reading.is_none() && self.is_idle()
     }
 
     /// For how long it has taken nothing of what waits for it.
@@ -273,6 +277,15 @@ impl Client {
     /// Hands on the commands that have come, as far as there is room for them.
     pub(super) fn take_lines(&mut self, way: Way<'_>) {
         self.held = false;
+        if let Some(reading) = self.reading.take() {
+            if !reading.is_over() {
+                self.reading = Some(reading);
+                self.held = true;
+                return;
+            }
+            way.inbox.release(reading.bytes);
+            self.read(reading.bytes, reading.end(), way);
+        }
         while self.owed < self.most {
             if self.refused >= self.most {
                 self.refused = 0;
@@ -304,6 +317,10 @@ impl Client {
                 return;
             }
             self.overflown = false;
+            if !too_long && end >= LONG {
+                self.begin_reading(end, way);
+                return;
+            }
             self.command(end, too_long, way);
             self.input.drain(..=end);
             self.input.shrink_to(TURN);
@@ -325,8 +342,32 @@ impl Client {
         if line.trim_ascii().is_empty() {
             return;
         }
+        let read = json::read_request(line);
+        self.read(end, read, way);
+    }
+
+    /// Has the long line that ends here read on a thread of its own.
+    fn begin_reading(&mut self, end: usize, way: Way<'_>) {
+        let rest = self.input.split_off(end + 1);
+        let mut line = std::mem::replace(&mut self.input, rest);
+        line.truncate(end);
+        self.searched = 0;
+        match Reading::start(line, way.outbox) {
+            Ok(reading) => {
+                way.inbox.hold(reading.bytes);
+                self.reading = Some(reading);
+            }
+            Err(reply) => self.answer(&reply, &way.outbox.gauge),
+        }
+        // what is behind it is looked at when it is read
+        self.held = true;
+    }
+
+    /// Hands on a command that was read, or says why it is none.
+    fn read(&mut self, bytes: usize, read: Result<Request, Reply>, way: Way<'_>) {
+        let gauge = &way.outbox.gauge;
         self.spoke = Instant::now();
-        let request = match json::read_request(line) {
+        let request = match read {
             Ok(request) => request,
             Err(reply) => {
                 count(&gauge.garbled, 1);
@@ -342,7 +383,7 @@ impl Client {
             link: way.link,
             client: self.number,
         };
-        way.inbox.push(origin, request, end);
+        way.inbox.push(origin, request, bytes);
     }
 
     fn may(&self, request: &Request) -> Result<(), Reply> {

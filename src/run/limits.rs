@@ -28,7 +28,7 @@ use crate::{
     },
     frame::file::MAX_PIXELS,
     graph::op::{MAX_MACS, MAX_OPERATIONS},
-    link::LinkLimits,
+    link::{LinkLimits, MAX_CLIENTS},
     pack::container::MAX_SECTIONS,
     prompt::{MAX_PROMPTS, words::MAX_TEXT},
     protocol::{
@@ -148,7 +148,7 @@ impl Limits {
             ("task_texts", self.task_texts, 4096),
             ("enrolled", self.enrolled, MAX_PROMPTS as u32),
             ("report_bytes", self.report_bytes, 64 << 20),
-            ("clients", self.clients.into(), 1024),
+            ("clients", self.clients.into(), MAX_CLIENTS as u32),
             ("commands", self.commands.into(), 1024),
             ("sections", self.sections, MAX_SECTIONS as u32),
             ("operations", self.operations, MAX_OPERATIONS as u32),
