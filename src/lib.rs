@@ -15,7 +15,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | values | [`files`] (whole or not at all), [`geometry`], [`head`], [`labels`], [`mask`], [`odds`], [`quant`], [`scene`] |
+//! | values | [`files`] (whole or not at all), [`geometry`], [`head`], [`kept`], [`labels`], [`mask`], [`odds`], [`quant`], [`scene`] |
 //! | arithmetic | [`kernels`]: one file per operation and instruction set, bit-equal to `scalar` |
 //! | sources | [`pack`] (the mapped model), [`frame`] (photos), [`input`] (texts of people), [`text`] (subwords) |
 //! | graphs | [`graph`]: QDQ ONNX to an int8 program, run as an operator in a tract plan |

@@ -414,7 +414,7 @@ fn a_hostile_stream_costs_no_more_than_what_is_damaged_and_memory_stays_bounded(
     let (socket, fifo) = (folder.text("sock"), folder.fifo("camera"));
     let config = folder.file(
         "c.toml",
-        format!("prompts.list = [\"bowl\"]\ntask = {{ masks = true, panoptic = true }}\n[source]\nkind = \"mjpeg\"\npath = \"{fifo}\"\nwidth = 600\nheight = 400\n"),
+        format!("limits.pixels = 960000\nprompts.list = [\"bowl\"]\ntask = {{ masks = true, panoptic = true }}\n[source]\nkind = \"mjpeg\"\npath = \"{fifo}\"\n"),
     );
     let mut program = Program::start(&["--config", &config, "--socket", &socket]);
     let mut client = Client::connect(&socket);

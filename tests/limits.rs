@@ -2,7 +2,9 @@
 
 use std::{
     fs,
-    os::unix::net::UnixListener,
+    io::{BufRead, BufReader, Write},
+    net::Shutdown,
+    os::unix::net::{UnixListener, UnixStream},
     process::Command as Process,
     time::{Duration, Instant},
 };
@@ -305,6 +307,37 @@ fn a_word_of_ones_own_means_the_same_in_every_task() {
         (&got["score"], &got["bbox"]),
         (&wanted["score"], &wanted["bbox"]),
         "{report}"
+    );
+}
+
+#[test]
+fn a_long_line_is_answered_in_its_turn_and_after_it_was_half_closed() {
+    let folder = Folder::new();
+    let socket = folder.text("sock");
+    let config = looping(&folder, "");
+    let _program = Program::start(&["--config", &config, "--socket", &socket]);
+    Client::connect(&socket).report();
+    let many: Vec<String> = (0..65_536).map(|i| format!("{i:x}")).collect();
+    let long = json!({"id": 1, "command": "set_prompts", "prompts": many});
+    let broken = format!("{{\"id\": 2, \"command\": [{}", "0, ".repeat(10_000));
+    let last = json!({"id": 3, "command": "hello"});
+    let mut stream = UnixStream::connect(&socket).expect("a socket");
+    // all of it at once, and no more will come
+    let lines = format!("{long}\n{broken}\n{last}\n");
+    stream.write_all(lines.as_bytes()).expect("it reads");
+    stream.shutdown(Shutdown::Write).expect("half closed");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let lines = BufReader::new(stream).lines().map_while(Result::ok);
+    let messages = lines.map(|line| serde_json::from_str::<Value>(&line).expect("JSON"));
+    let replies: Vec<Value> = messages.filter(|m| m["type"] == "reply").collect();
+    let names: Vec<&Value> = replies.iter().map(|r| &r["error"]["name"]).collect();
+    assert_eq!(
+        names,
+        [&json!("invalid"), &json!("malformed"), &Value::Null]
+    );
+    assert_eq!(
+        (&replies[0]["id"], &replies[2]["id"]),
+        (&json!(1), &json!(3))
     );
 }
 

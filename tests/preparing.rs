@@ -17,10 +17,11 @@ use program::{Client, Folder, Program, root};
 /// Most that the middle one of the reports may be later than without a preparation.
 const COST: Duration = Duration::from_millis(5);
 
-/// From a frame's last byte to its report, and whether a reply came before that.
+/// From a frame's first byte to its report, and whether a reply came before that.
 fn latency(client: &mut Client, camera: &mut impl Write, frame: &[u8]) -> (Duration, bool) {
-    camera.write_all(frame).expect("it reads");
+    // before it is written: who writes may lose the processor to who reads
     let began = Instant::now();
+    camera.write_all(frame).expect("it reads");
     let mut replied = false;
     loop {
         let message = client.message(program::PATIENCE).expect("reports go on");

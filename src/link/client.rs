@@ -51,6 +51,8 @@ pub(super) struct Client {
     waiting: VecDeque<(Kind, Arc<Vec<u8>>)>,
     writing: Option<(Kind, Arc<Vec<u8>>)>,
     written: usize,
+    /// The kernel takes nothing for it at the moment: `poll` tells when it does again.
+    pub(super) full: bool,
     /// Lost and not yet told.
     unsaid: Losses,
     /// What has come and was not yet taken: part of a line, or lines that wait for room.
@@ -115,6 +117,7 @@ impl Client {
             waiting: VecDeque::with_capacity(MAX_REPORTS + MAX_EVENTS),
             writing: None,
             written: 0,
+            full: false,
             unsaid: Losses::default(),
             input: Vec::new(),
             searched: 0,
@@ -196,7 +199,7 @@ impl Client {
 
     /// Writes as much as the client takes. What is meant for one that is gone vanishes.
     pub(super) fn pump(&mut self, gauge: &Gauge) {
-        while !self.deaf {
+        while !self.deaf && !self.full {
             let Some((kind, line)) = &self.writing else {
                 self.writing = self.next();
                 self.written = 0;
@@ -217,7 +220,7 @@ impl Client {
                         self.writing = None;
                     }
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.full = true,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => {
                     log::debug!("client {}: {e}", self.number);

@@ -309,11 +309,15 @@ impl<'a> Server<'a> {
                     Item::Event(_) => client.push(Kind::Event, Arc::clone(&line), gauge),
                     Item::Reply(to, _) if *to == client.number => {
                         client.push(Kind::Reply, Arc::clone(&line), gauge);
+                        client.pump(gauge);
                     }
                     Item::Reply(..) => {}
                 }
             }
-            self.pump();
+            if !matches!(item, Item::Reply(..)) {
+                // before the next one comes and pushes an older one out
+                self.clients.iter_mut().for_each(|c| c.pump(gauge));
+            }
         }
         self.pump();
     }
@@ -442,7 +446,13 @@ impl<'a> Server<'a> {
         let readable = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
         let way = self.way();
         for (i, flags) in polled.into_iter().zip(happened.iter().skip(2)) {
-            if let (true, Some(client)) = (flags.intersects(readable), self.clients.get_mut(i)) {
+            let Some(client) = self.clients.get_mut(i) else {
+                continue;
+            };
+            if flags.intersects(PollFlags::OUT | PollFlags::HUP | PollFlags::ERR) {
+                client.full = false;
+            }
+            if flags.intersects(readable) {
                 client.receive(way);
             }
         }

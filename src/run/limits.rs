@@ -14,7 +14,7 @@
 //! | `sections` | 64 | of a pack: three times what one has |
 //! | `operations` | 4,096 | of one network: twenty times what one has |
 //! | `mmacs` | 20,000 | millions of multiply-accumulates of one network: half a minute on the slowest board |
-//! | `pixels` | by the source | of a frame, before it is decoded: of photos 64 Mi, of cameras four times the frame that is asked for, 3840x2160 where none is; a larger one is damaged |
+//! | `pixels` | by the source | of a frame, before it is decoded: of photos 64 Mi, of cameras four times the frame that is asked for, 3840x2160 where none is; a larger one is damaged, and so is a JPEG of more than 4 bytes for each of them |
 //! | `memory` | none | the most that may be needed, such as `"96M"`: see [`memory`](super::memory) |
 //!
 //! What goes over a limit is refused whole, with both numbers, and nothing has changed.
