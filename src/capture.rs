@@ -117,7 +117,7 @@ pub trait FrameSource: Send {
 /// For a fuzz target: how many bytes of a stream of JPEGs, which comes in pieces, are in its pictures.
 #[cfg(fuzzing)]
 pub fn cut(stream: &[u8], piece: usize) -> usize {
-    let (mut cutter, mut bytes) = (mjpeg::Cutter::new(), 0);
+    let (mut cutter, mut bytes) = (mjpeg::Cutter::new(picture::MAX_JPEG_BYTES), 0);
     for piece in stream.chunks(piece) {
         cutter.push(piece);
         while let Some(picture) = cutter.next() {
@@ -128,7 +128,8 @@ pub fn cut(stream: &[u8], piece: usize) -> usize {
     bytes - 2 * usize::try_from(cutter.endless()).expect("no more pictures than bytes")
 }
 
-/// Opens what a configuration asks for; a photo of more than `limit` pixels counts as damaged.
+/// Opens what a configuration asks for; a photo of more than `limit` pixels counts as damaged, and a stream of frames that have more is
+/// none.
 ///
 /// # Errors
 ///
@@ -136,9 +137,9 @@ pub fn cut(stream: &[u8], piece: usize) -> usize {
 pub fn open(config: &SourceConfig, limit: u64) -> Result<Box<dyn FrameSource>, CaptureError> {
     Ok(match config.kind {
         config::Kind::Files => Box::new(files::Files::open(config, limit)?),
-        config::Kind::Mjpeg => Box::new(pipe::Mjpeg::open(config)?),
+        config::Kind::Mjpeg => Box::new(pipe::Mjpeg::open(config, limit)?),
         config::Kind::Raw => Box::new(pipe::Raw::open(config)?),
-        config::Kind::Y4m => Box::new(pipe::Y4m::open(config)?),
-        config::Kind::V4l2 => Box::new(v4l2::Camera::open(config)?),
+        config::Kind::Y4m => Box::new(pipe::Y4m::open(config, limit)?),
+        config::Kind::V4l2 => Box::new(v4l2::Camera::open(config, limit)?),
     })
 }

@@ -210,9 +210,17 @@ impl Scene {
 /// The row of a sentence as real numbers of unit length.
 #[must_use]
 pub fn unit(values: &[i8]) -> Vec<f32> {
+    let mut unit = Vec::new();
+    unit_into(values, &mut unit);
+    unit
+}
+
+/// The same, into memory that is used again.
+pub fn unit_into(values: &[i8], unit: &mut Vec<f32>) {
     let sum: i32 = values.iter().map(|&v| i32::from(v) * i32::from(v)).sum();
     let length = (sum.max(1) as f32).sqrt();
-    values.iter().map(|&v| f32::from(v) / length).collect()
+    unit.clear();
+    unit.extend(values.iter().map(|&v| f32::from(v) / length));
 }
 
 /// Mean red, green and blue of a box's inner half, `0..=1`.

@@ -3,7 +3,7 @@
 //! A [`LabelMap`] lies in memory as masks count pixels: down the columns. So a mask is painted run by run, and the run lengths of
 //! every prompt come out of one pass. Pictures of it are written row by row ([`LabelMap::rows`]).
 
-use crate::{geometry::Size, mask::Mask};
+use crate::{geometry::Size, kept::Kept, mask::Mask};
 
 /// The label of a pixel that no prompt names.
 pub const NOTHING: u16 = u16::MAX;
@@ -107,7 +107,15 @@ impl LabelMap {
     /// The pixels of each of so many prompts.
     #[must_use]
     pub fn masks(&self, prompts: usize) -> Vec<Mask> {
-        let mut masks = vec![Mask::default(); prompts];
+        let mut masks = Kept::new();
+        self.masks_into(prompts, &mut masks);
+        masks.into()
+    }
+
+    /// The same, into masks whose memory is used again.
+    pub fn masks_into(&self, prompts: usize, masks: &mut Kept<Mask>) {
+        masks.clear();
+        (0..prompts).for_each(|_| masks.next().clear());
         let mut first = 0;
         for run in self.labels.chunk_by(|a, b| a == b) {
             if let Some(mask) = masks.get_mut(usize::from(run[0])) {
@@ -115,10 +123,9 @@ impl LabelMap {
             }
             first += run.len();
         }
-        for mask in &mut masks {
+        for mask in masks {
             mask.finish(self.size());
         }
-        masks
     }
 
     /// The map of a part of a frame, laid into the whole; `keep` says of a pixel of the whole whether it counts.
@@ -127,13 +134,29 @@ impl LabelMap {
     ///
     /// If the part reaches beyond the frame.
     #[must_use]
-    pub fn placed(&self, (x, y): (u32, u32), frame: Size, keep: impl Fn(u32, u32) -> bool) -> Self {
+    pub fn placed(&self, at: (u32, u32), frame: Size, keep: impl Fn(u32, u32) -> bool) -> Self {
+        let mut whole = Self::default();
+        self.place_into(at, frame, keep, &mut whole);
+        whole
+    }
+
+    /// The same, into a map whose memory is used again.
+    ///
+    /// # Panics
+    ///
+    /// If the part reaches beyond the frame.
+    pub fn place_into(
+        &self,
+        (x, y): (u32, u32),
+        frame: Size,
+        keep: impl Fn(u32, u32) -> bool,
+        whole: &mut Self,
+    ) {
         assert!(
             x + self.width <= frame.width && y + self.height <= frame.height,
             "a part of {} at {x},{y} of {frame}",
             self.size()
         );
-        let mut whole = Self::default();
         whole.reset(frame);
         for column in 0..self.width {
             for row in 0..self.height {
@@ -145,7 +168,6 @@ impl LabelMap {
                 }
             }
         }
-        whole
     }
 }
 

@@ -21,6 +21,7 @@
 //! | module | may name | does |
 //! |---|---|---|
 //! | [`files`] | – | writing files whole or not at all |
+//! | [`kept`] | – | lists that keep the memory of their items from frame to frame |
 //! | [`geometry`] | – | sizes, boxes, crops, [cameras](geometry::camera); [`geometry::Letterbox`] is where boxes change space |
 //! | [`odds`] | – | scores, odds and their logarithms, the same bits everywhere |
 //! | [`quant`] | – | what a byte means, and the one rule from sums to bytes |
@@ -29,8 +30,8 @@
 //! | [`head`] | – | what kind of detection head a network has |
 //! | [`input`] | – | texts of people: configurations, lists, names |
 //! | [`mask`] | `geometry` | masks as run lengths, and their outlines |
-//! | [`labels`] | `geometry`, `mask` | maps of one label per pixel |
-//! | [`scene`] | `geometry`, `mask` | [`scene::Report`]: what was found in a frame |
+//! | [`labels`] | `geometry`, `kept`, `mask` | maps of one label per pixel |
+//! | [`scene`] | `geometry`, `kept`, `mask` | [`scene::Report`]: what was found in a frame |
 //! | [`kernels`] | `quant`, `team` | arithmetic: one file per operation and instruction set, bit-equal to `scalar` |
 //! | [`text`] | `input` | names normalised, sentences as subwords |
 //! | [`frame`] | `geometry`, `input`, `team` | photos, and a frame as the planes of a network |
@@ -42,15 +43,15 @@
 //! | [`ground`] | `detect`, `frame`, `geometry`, `kernels`, `quant` | which object a sentence means |
 //! | [`segment`] | `detect`, `geometry`, `kernels`, `mask` | masks of detections |
 //! | [`semantic`] | `geometry`, `labels`, `scene`, `segment` | the pixels of stuff |
-//! | [`panoptic`] | `geometry`, `labels`, `mask`, `odds`, `scene` | masks and stuff in one map |
+//! | [`panoptic`] | `geometry`, `kept`, `labels`, `mask`, `odds`, `scene` | masks and stuff in one map |
 //! | [`track`] | `geometry`, `odds`, `scene` | ids that stay from frame to frame |
 //! | [`draw`] | `files`, `frame`, `geometry`, `labels`, `mask`, `panoptic`, `scene` | pictures of what was found |
 //! | [`report`] | `draw`, `geometry`, `ground`, `labels`, `mask`, `odds`, `panoptic`, `scene` | text, JSON, COCO |
-//! | [`protocol`] | `geometry`, `input`, `mask`, `prompt`, `report`, `scene` | messages as values and bytes |
+//! | [`protocol`] | `geometry`, `input`, `kept`, `mask`, `prompt`, `report`, `scene` | messages as values and bytes |
 //! | [`link`] | `protocol`, `supervise` | threads that send and receive them |
-//! | [`pipeline`] | `detect`, `frame`, `geometry`, `graph`, `ground`, `head`, `kernels`, `labels`, `mask`, `odds`, `pack`, `prompt`, `quant`, `scene`, `segment`, `semantic`, `track` | every network of a pack, and every buffer |
+//! | [`pipeline`] | `detect`, `frame`, `geometry`, `graph`, `ground`, `head`, `kept`, `kernels`, `labels`, `mask`, `odds`, `pack`, `prompt`, `quant`, `scene`, `segment`, `semantic`, `track` | every network of a pack, and every buffer |
 //! | [`build`] | `detect`, `files`, `frame`, `graph`, `kernels`, `pack`, `pipeline`, `prompt` | packs, made on the host |
-//! | [`run`] | `capture`, `detect`, `frame`, `geometry`, `graph`, `input`, `labels`, `link`, `mask`, `pack`, `panoptic`, `pipeline`, `prompt`, `protocol`, `quant`, `report`, `scene`, `semantic`, `supervise`, `track` | the loop of a robot: frames in, reports out, commands between |
+//! | [`run`] | `capture`, `detect`, `frame`, `geometry`, `graph`, `input`, `kept`, `labels`, `link`, `mask`, `pack`, `panoptic`, `pipeline`, `prompt`, `protocol`, `quant`, `report`, `scene`, `semantic`, `supervise`, `track` | the loop of a robot: frames in, reports out, commands between |
 //!
 //! # Example
 //!
@@ -112,6 +113,7 @@ pub mod graph;
 pub mod ground;
 pub mod head;
 pub mod input;
+pub mod kept;
 pub mod kernels;
 pub mod labels;
 pub mod link;

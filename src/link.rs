@@ -12,6 +12,7 @@
 //! | one thread per link, asleep in `poll` | a slow line delays nobody else |
 //! | the loop never waits: a full queue gives up its oldest report, and counts it | the camera sets the pace, not the reader |
 //! | a report is sent whole or not at all | what is cut cannot be told from what is damaged |
+//! | what takes long to read is read elsewhere | one client's megabyte is nobody else's delay |
 //! | clients are served in turn, and one that sends faster than it is served is not read from | one client's flood is nobody else's delay, and no reply is lost |
 //! | losses are told to the one who lost, before the next report | a robot may act on "nothing seen" only if it knows that nothing is missing |
 //!
@@ -44,6 +45,7 @@ mod client;
 pub mod config;
 mod line;
 mod queue;
+mod reading;
 mod serial;
 mod socket;
 mod text;
@@ -56,6 +58,9 @@ pub const MAX_CLIENT_BYTES: u64 = 32 * queue::BIG as u64 + (64 << 10);
 
 /// Memory for a command that is as long as a line can be while it is read: its JSON, then its texts.
 pub const MAX_COMMAND_BYTES: u64 = 40 << 20;
+
+/// Clients of one socket, whatever is configured.
+pub const MAX_CLIENTS: usize = 1024;
 
 /// What one client, and one message, may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -306,6 +311,13 @@ impl Links {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.links.is_empty()
+    }
+
+    /// Whether all of them can send.
+    #[must_use]
+    pub fn are_up(&self) -> bool {
+        let up = |link: &Link| link.outbox.gauge.up.load(Relaxed);
+        self.links.iter().all(up)
     }
 
     /// How each link is doing, in the order of the configuration as far as links were not changed since.

@@ -3,7 +3,7 @@
 //! A [`Mask`] is a run-length code, column by column, as COCO has it: it is what comes out of decoding, what is written, and what is
 //! drawn; no bitmap is ever made. [`Mask::compressed`] is the string that `pycocotools` reads and writes.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use crate::geometry::{BBox, Size};
 
@@ -15,13 +15,28 @@ pub const BITS_SIDE: usize = 128;
 pub const BITS_BYTES: usize = BITS_SIDE * BITS_SIDE / 8;
 
 /// The pixels of one object.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Mask {
     /// Runs of pixels, from the top of the first column downwards, then the next column: first outside, then inside, and so on. They
     /// add up to the frame's pixels; only the first may be 0.
     counts: Vec<u32>,
     /// Pixels before the run that is being written.
     end: u32,
+}
+
+impl Clone for Mask {
+    fn clone(&self) -> Self {
+        Self {
+            counts: self.counts.clone(),
+            end: self.end,
+        }
+    }
+
+    /// Into the memory that is there.
+    fn clone_from(&mut self, source: &Self) {
+        self.counts.clone_from(&source.counts);
+        self.end = source.end;
+    }
 }
 
 impl Mask {
@@ -101,14 +116,20 @@ impl Mask {
 
     /// The mask of a part of a frame, in the whole frame; the part has `height` rows and lies at `x`, `y`.
     #[must_use]
-    pub fn placed(&self, height: u32, (x, y): (u32, u32), frame: Size) -> Self {
+    pub fn placed(&self, height: u32, at: (u32, u32), frame: Size) -> Self {
         let mut whole = Self::default();
+        self.place_into(height, at, frame, &mut whole);
+        whole
+    }
+
+    /// The same, into a mask whose memory is used again.
+    pub fn place_into(&self, height: u32, (x, y): (u32, u32), frame: Size, whole: &mut Self) {
+        whole.clear();
         for (column, rows) in self.column_runs(height) {
             let first = (column + x) * frame.height + y + rows.start;
             whole.push(first, rows.end - rows.start);
         }
         whole.finish(frame);
-        whole
     }
 
     /// What lies in a box, as 128 × 128 bits: 2 KiB for a slow link, whatever the size of the object.
@@ -141,9 +162,13 @@ impl Mask {
 
     /// COCO's compressed `counts`, appended to `text`.
     ///
+    /// # Errors
+    ///
+    /// Those of `text`; a `String` has none.
+    ///
     /// Each run, from the third on as its difference from the one two before, in groups of five bits, lowest first, each a printable
     /// character (P. Dollár's `rleToString`, <https://github.com/cocodataset/cocoapi>).
-    pub fn compressed(&self, text: &mut String) {
+    pub fn compressed(&self, text: &mut impl fmt::Write) -> fmt::Result {
         for (i, &count) in self.counts.iter().enumerate() {
             let before = if i > 2 { self.counts[i - 2] } else { 0 };
             let mut x = i64::from(count) - i64::from(before);
@@ -152,12 +177,13 @@ impl Mask {
                 x >>= 5;
                 // the rest says nothing more than the sign of these five bits
                 let last = x == if low & 0x10 != 0 { -1 } else { 0 };
-                text.push(char::from(48 + if last { low } else { low | 0x20 }));
+                text.write_char(char::from(48 + if last { low } else { low | 0x20 }))?;
                 if last {
                     break;
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -246,7 +272,8 @@ mod tests {
             ),
         ] {
             let mut text = String::new();
-            mask(Size::new(size.0, size.1), runs).compressed(&mut text);
+            let mask = mask(Size::new(size.0, size.1), runs);
+            mask.compressed(&mut text).expect("a string");
             assert_eq!(text, expected);
         }
     }

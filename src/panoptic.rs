@@ -6,8 +6,11 @@
 //! Stuff smaller than a two-hundredth of the frame ([`Rules::least`]) goes, and things that are left with no pixel. Pixels of what goes
 //! belong to nothing.
 
+use std::{cmp::Reverse, collections::HashMap};
+
 use crate::{
     geometry::Size,
+    kept::Kept,
     labels::{LabelMap, NOTHING},
     mask::Mask,
     odds,
@@ -50,8 +53,8 @@ pub struct Segment {
     pub bbox: [u32; 4],
 }
 
-/// The segments of a frame.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// The segments of a frame; made again, they take the memory that is there.
+#[derive(Clone, Debug, Default)]
 pub struct Segments {
     width: u32,
     height: u32,
@@ -59,6 +62,19 @@ pub struct Segments {
     segments: Vec<Segment>,
     /// Down the columns: 0, or a segment's place from 1.
     owners: Vec<u16>,
+    /// What is needed only while they are made.
+    scratch: Scratch,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Scratch {
+    runs: Vec<Run>,
+    /// By the first run of a region.
+    regions: Vec<Growing>,
+    kept: Vec<usize>,
+    owner_of: Vec<u16>,
+    /// The first run of each label.
+    first: HashMap<u16, usize>,
 }
 
 /// Something of a segment that is being made.
@@ -114,20 +130,36 @@ impl Segments {
         is_stuff: impl Fn(u32) -> bool,
         rules: Rules,
     ) -> Self {
+        let mut all = Self::default();
+        all.make(stuff, report, is_stuff, rules);
+        all
+    }
+
+    /// The same, in the place of those that were there.
+    ///
+    /// # Panics
+    ///
+    /// As [`new`](Self::new).
+    pub fn make(
+        &mut self,
+        stuff: &LabelMap,
+        report: &Report,
+        is_stuff: impl Fn(u32) -> bool,
+        rules: Rules,
+    ) {
         let Size { width, height } = stuff.size();
-        let mut all = Self {
-            width,
-            height,
-            segments: Vec::new(),
-            owners: vec![0; stuff.labels().len()],
-        };
+        (self.width, self.height) = (width, height);
+        self.segments.clear();
+        self.owners.clear();
+        self.owners.resize(stuff.labels().len(), 0);
         for (detection, mask) in report.detections.iter().zip(&report.masks) {
             if !is_stuff(detection.prompt) {
-                all.thing(detection.prompt, detection.score, mask, rules);
+                self.thing(detection.prompt, detection.score, mask, rules);
             }
         }
-        all.stuff(stuff, rules);
-        all
+        let mut scratch = std::mem::take(&mut self.scratch);
+        self.stuff(stuff, rules, &mut scratch);
+        self.scratch = scratch;
     }
 
     fn thing(&mut self, prompt: u32, score: f32, mask: &Mask, rules: Rules) {
@@ -160,18 +192,26 @@ impl Segments {
         });
     }
 
-    fn stuff(&mut self, map: &LabelMap, rules: Rules) {
-        let mut runs = self.free_runs(map);
+    fn stuff(&mut self, map: &LabelMap, rules: Rules, scratch: &mut Scratch) {
+        let Scratch {
+            runs,
+            regions,
+            kept,
+            owner_of,
+            first,
+        } = scratch;
+        self.free_runs(map, runs);
         if rules.separate {
-            connect(&mut runs);
+            connect(runs);
         } else {
-            let mut first = std::collections::HashMap::new();
+            first.clear();
             for (i, run) in runs.iter_mut().enumerate() {
                 run.region = *first.entry(run.label).or_insert(i);
             }
         }
-        let mut regions = vec![Growing::EMPTY; runs.len()];
-        for run in &runs {
+        regions.clear();
+        regions.resize(runs.len(), Growing::EMPTY);
+        for run in &*runs {
             let region = &mut regions[run.region];
             region.add(run.column, &run.rows);
             for row in run.rows.clone() {
@@ -179,12 +219,13 @@ impl Segments {
             }
         }
         let least = f64::from(rules.least) * map.labels().len() as f64;
-        let mut kept: Vec<usize> = (0..runs.len())
-            .filter(|&i| runs[i].region == i && regions[i].area as f64 >= least)
-            .collect();
-        kept.sort_by_key(|&i| (runs[i].label, std::cmp::Reverse(regions[i].area), i));
-        let mut owner_of = vec![0; runs.len()];
-        for i in kept {
+        let large = |&i: &usize| runs[i].region == i && regions[i].area as f64 >= least;
+        kept.clear();
+        kept.extend((0..runs.len()).filter(large));
+        kept.sort_unstable_by_key(|&i| (runs[i].label, Reverse(regions[i].area), i));
+        owner_of.clear();
+        owner_of.resize(runs.len(), 0);
+        for &i in &*kept {
             let Ok(own) = u16::try_from(self.segments.len() + 1) else {
                 break;
             };
@@ -198,15 +239,15 @@ impl Segments {
                 bbox: region.bbox(),
             });
         }
-        for run in &runs {
+        for run in &*runs {
             let rows = self.pixel(run.column, run.rows.start)..self.pixel(run.column, run.rows.end);
             self.owners[rows].fill(owner_of[run.region]);
         }
     }
 
     /// The runs of stuff that no thing lies on, column by column.
-    fn free_runs(&self, map: &LabelMap) -> Vec<Run> {
-        let mut runs: Vec<Run> = Vec::new();
+    fn free_runs(&self, map: &LabelMap, runs: &mut Vec<Run>) {
+        runs.clear();
         let height = self.height.max(1) as usize;
         let columns = map
             .labels()
@@ -237,7 +278,6 @@ impl Segments {
                 }
             }
         }
-        runs
     }
 
     const fn pixel(&self, column: u32, row: u32) -> usize {
@@ -259,7 +299,15 @@ impl Segments {
     /// The pixels of each segment.
     #[must_use]
     pub fn masks(&self) -> Vec<Mask> {
-        let mut masks = vec![Mask::default(); self.segments.len()];
+        let mut masks = Kept::new();
+        self.masks_into(&mut masks);
+        masks.into()
+    }
+
+    /// The same, into masks whose memory is used again.
+    pub fn masks_into(&self, masks: &mut Kept<Mask>) {
+        masks.clear();
+        (0..self.segments.len()).for_each(|_| masks.next().clear());
         let mut first = 0;
         for run in self.owners.chunk_by(|a, b| a == b) {
             if let Some(own) = usize::from(run[0]).checked_sub(1) {
@@ -267,10 +315,9 @@ impl Segments {
             }
             first += run.len();
         }
-        for mask in &mut masks {
+        for mask in masks {
             mask.finish(self.size());
         }
-        masks
     }
 
     /// For every row, of every pixel the place of its segment, if it has one.

@@ -109,6 +109,7 @@ pub struct Pipeline {
     masker: Option<masks::Masker>,
     senser: Option<presence::Senser>,
     coverer: Option<stuff::Coverer>,
+    namer: everything::Namer,
     /// What the backbone and the head made of the last frame, and how that frame lay in the input.
     features: TVec<TValue>,
     outputs: TVec<TValue>,
@@ -198,6 +199,7 @@ impl Pipeline {
         let coverer = stuff::Coverer::open(pack, execution, features, quant(embedding))?;
         Ok(Self {
             coverer,
+            namer: everything::Namer::default(),
             grounder,
             masker,
             senser,

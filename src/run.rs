@@ -593,6 +593,8 @@ impl Runner {
                 let at = (part.x as f32, part.y as f32);
                 let (task, engine) = (&mut self.task, &mut self.engine);
                 if let Err(e) = task.look(&frame, at, engine, &mut self.extras) {
+                    // nothing of the frame before
+                    self.extras = Extras::default();
                     self.fault("task", e.to_string());
                 }
                 Some((size, part))
@@ -771,19 +773,20 @@ impl Runner {
     }
 
     fn check_links(&mut self) {
-        let down: Vec<String> = (self.links.health().into_iter())
-            .chain(self.printer.as_ref().map(Printer::health))
-            .filter(|link| !link.up)
-            .map(|link| link.name)
-            .collect();
+        let printer = (self.printer.as_ref()).is_none_or(Printer::is_up);
         // a link that was just made, or blinks, is no news
         self.links_down = match self.links_down {
-            _ if down.is_empty() => None,
+            _ if printer && self.links.are_up() => None,
             None => Some(Instant::now()),
             since => since,
         };
         let lost = |since: Instant| since.elapsed() >= LINK_GRACE;
-        let why = self.links_down.is_some_and(lost).then(|| down.join(", "));
+        let why = self.links_down.is_some_and(lost).then(|| {
+            let all =
+                (self.links.health().into_iter()).chain(self.printer.as_ref().map(Printer::health));
+            let down: Vec<String> = all.filter(|link| !link.up).map(|link| link.name).collect();
+            down.join(", ")
+        });
         self.condition.set(Cause::LinkLost, why);
     }
 

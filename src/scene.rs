@@ -12,7 +12,7 @@ use crate::geometry::{
     BBox, Size,
     camera::{Camera, Sight},
 };
-use crate::mask::Mask;
+use crate::{kept::Kept, mask::Mask};
 
 /// How many detections one report can hold.
 pub const MAX_DETECTIONS: usize = 300;
@@ -34,7 +34,7 @@ pub struct Detection {
 }
 
 /// Everything that one frame yielded.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub struct Report {
     /// The frame's sequence number.
     pub sequence: u64,
@@ -51,7 +51,7 @@ pub struct Report {
     /// Where each detection lies as seen from the camera, in their order; empty where no camera is described.
     pub sights: heapless::Vec<Sight, MAX_DETECTIONS>,
     /// A mask for each detection, in their order; none where none were asked for.
-    pub masks: Vec<Mask>,
+    pub masks: Kept<Mask>,
     /// Whether prompts are in the picture at all; none where that was not asked. Of a single picture all prompts, in their order; in
     /// `run` those that matter most, first.
     pub presences: Vec<Presence>,
@@ -134,6 +134,38 @@ pub struct PresenceCounts {
     pub not_there: u32,
 }
 
+impl Clone for Report {
+    fn clone(&self) -> Self {
+        let mut own = Self::new(self.sequence, self.captured, self.size);
+        own.clone_from(self);
+        own
+    }
+
+    /// Into the memory that is there.
+    fn clone_from(&mut self, source: &Self) {
+        let Self {
+            sequence,
+            captured,
+            size,
+            detections,
+            dropped,
+            tracks,
+            sights,
+            masks,
+            presences,
+            presence_counts,
+        } = source;
+        (self.sequence, self.captured, self.size) = (*sequence, *captured, *size);
+        self.dropped = *dropped;
+        self.presence_counts = *presence_counts;
+        self.detections.clone_from(detections);
+        self.tracks.clone_from(tracks);
+        self.sights.clone_from(sights);
+        self.masks.clone_from(masks);
+        self.presences.clone_from(presences);
+    }
+}
+
 impl Report {
     /// A report of a frame in which nothing has been found yet.
     pub fn new(sequence: u64, captured: SystemTime, size: Size) -> Self {
@@ -145,7 +177,7 @@ impl Report {
             dropped: 0,
             tracks: heapless::Vec::new(),
             sights: heapless::Vec::new(),
-            masks: Vec::new(),
+            masks: Kept::new(),
             presences: Vec::new(),
             presence_counts: PresenceCounts::default(),
         }
@@ -158,8 +190,16 @@ impl Report {
         for detection in &mut self.detections {
             detection.bbox = detection.bbox.moved(x as f32, y as f32);
         }
-        for mask in &mut self.masks {
-            *mask = mask.placed(part.height, (x, y), frame);
+        if (x, y) != (0, 0) || part != frame {
+            // each into the memory of the one before it
+            let count = self.masks.len();
+            self.masks.next();
+            let (masks, spare) = self.masks.split_at_mut(count);
+            for mask in masks {
+                mask.place_into(part.height, (x, y), frame, &mut spare[0]);
+                std::mem::swap(mask, &mut spare[0]);
+            }
+            self.masks.truncate(count);
         }
         self.retain(|detection| {
             let (cx, cy) = detection.bbox.center();

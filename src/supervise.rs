@@ -38,6 +38,16 @@ const WELL: Duration = Duration::from_secs(30);
 /// How soon a pause ends when the thread is to stop.
 const STEP: Duration = Duration::from_millis(20);
 
+/// How far a thread steps back that prepares something: beside a loop that never sleeps it has a tenth of a core.
+const NICENESS: i32 = 10;
+
+/// Lets every other thread of the program go first: on Linux each thread has a niceness of its own.
+pub fn step_back() {
+    if let Err(e) = rustix::process::nice(NICENESS) {
+        log::debug!("a preparing thread runs as the others do: {e}");
+    }
+}
+
 /// What a kept thread and whoever looks after it share.
 #[derive(Debug, Default)]
 pub struct Watch {

@@ -109,6 +109,40 @@ fn every_boards_unit_has_the_walls_that_are_promised() {
     }
 }
 
+/// A size such as `240M`.
+fn megabytes(text: &str) -> f64 {
+    let number = text.trim_end_matches('M').parse();
+    number.unwrap_or_else(|_| panic!("{text}: megabytes are expected"))
+}
+
+/// What the kernel keeps for a program beside its own memory: a pipe, sockets, page tables.
+const KERNEL: f64 = 16.0;
+
+#[test]
+fn every_boards_unit_leaves_as_much_memory_as_may_be_needed() {
+    for board in boards() {
+        let file = board.join("board.toml");
+        let pack = root().join("models/tarsier-s.tarsier");
+        let [path, pack] = [&file, &pack].map(|p| p.to_str().expect("UTF-8"));
+        let check = run(&["--config", path, "--pack", pack, "--check-config"]);
+        let words = String::from_utf8_lossy(&check.stderr);
+        assert!(check.status.success(), "{path}: {words}");
+        let said = String::from_utf8_lossy(&check.stdout).into_owned();
+        let need = said.lines().find_map(|l| l.strip_prefix("memory: up to "));
+        let need = megabytes(need.unwrap_or_else(|| panic!("{path}: {said}")));
+        let table: toml::Table = toml::from_str(&read(&file)).expect("TOML");
+        let limit = table["limits"]["memory"].as_str().expect("a limit");
+        let limit = megabytes(limit);
+        let service = read(&board.join("tarsier.service"));
+        let most = service.lines().find_map(|l| l.strip_prefix("MemoryMax="));
+        let most = megabytes(most.expect("a limit"));
+        assert!(
+            need <= limit && limit + KERNEL <= most,
+            "{path}: {need}M may be needed, limits.memory is {limit}M, MemoryMax {most}M"
+        );
+    }
+}
+
 /// Units as `systemd-analyze verify` reads them, where there is one: unknown keys, wrong values, wrong sections.
 #[test]
 fn every_boards_units_are_what_systemd_takes() {

@@ -22,9 +22,6 @@
 
 use crate::frame::slim;
 
-/// The longest picture that is put together; 1080p at the best quality stays below 4 MB.
-const MAX_PICTURE_BYTES: usize = 32 << 20;
-
 /// How many bytes are looked at again, at most, for each that comes: a stream of a camera needs
 /// none.
 const CREDIT: usize = 8;
@@ -58,11 +55,15 @@ pub(super) struct Cutter {
     endless: u64,
     /// The one that is handed out, with its end.
     ended: Vec<u8>,
+    /// The longest picture that is put together.
+    most: usize,
 }
 
 impl Cutter {
-    pub(super) const fn new() -> Self {
+    /// Cuts out pictures of up to so many bytes.
+    pub(super) const fn new(most: usize) -> Self {
         Self {
+            most,
             held: Vec::new(),
             start: 0,
             at: 0,
@@ -87,9 +88,17 @@ impl Cutter {
             let wanted = self.held.len() + bytes.len();
             slim(&mut self.held, wanted);
         }
+        let wanted = self.held.len() + bytes.len();
+        if wanted > self.held.capacity() {
+            // twice as much, as a Vec would, but no more than a picture and what comes at once
+            let room = (2 * self.held.len())
+                .min(self.most + bytes.len())
+                .max(wanted);
+            self.held.reserve_exact(room - self.held.len());
+        }
         self.held.extend_from_slice(bytes);
         // a long good stream saves up for one picture, not for all times
-        let most = (CREDIT * MAX_PICTURE_BYTES).cast_signed();
+        let most = (CREDIT * self.most).cast_signed();
         let earned = (CREDIT * bytes.len()).cast_signed();
         self.credit = self.credit.saturating_add(earned).min(most);
     }
@@ -194,7 +203,7 @@ impl Cutter {
 
     /// More is needed, unless there is too much already.
     fn wait(&mut self) -> Option<&[u8]> {
-        if self.held.len() - self.start > MAX_PICTURE_BYTES {
+        if self.held.len() - self.start > self.most {
             self.give_up();
         }
         None
@@ -234,6 +243,7 @@ impl Cutter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::picture::MAX_JPEG_BYTES as MAX_PICTURE_BYTES;
 
     /// A small JPEG-like picture with every trap: a thumbnail with its own start and end, stuffed bytes, restarts, two scans.
     fn picture(tag: u8) -> Vec<u8> {
@@ -250,7 +260,7 @@ mod tests {
     }
 
     fn cut(bytes: &[u8], piece: usize) -> (Vec<Vec<u8>>, u64) {
-        let mut cutter = Cutter::new();
+        let mut cutter = Cutter::new(MAX_PICTURE_BYTES);
         let mut found = Vec::new();
         for piece in bytes.chunks(piece) {
             cutter.push(piece);
@@ -329,7 +339,7 @@ mod tests {
         for bit in 0..a.len() * 8 {
             let mut damaged = a.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            let mut cutter = Cutter::new();
+            let mut cutter = Cutter::new(MAX_PICTURE_BYTES);
             cutter.push(&damaged);
             // a picture of a camera is longer than what a wrong length can reach in this one
             for _ in 0..3000 {
@@ -343,7 +353,7 @@ mod tests {
 
     #[test]
     fn an_interruption_forgets_what_was_begun_and_counts_it() {
-        let mut cutter = Cutter::new();
+        let mut cutter = Cutter::new(MAX_PICTURE_BYTES);
         cutter.push(&picture(1)[..20]);
         assert_eq!(cutter.next(), None);
         cutter.interrupt();
@@ -362,7 +372,7 @@ mod tests {
         let stream = [bare(1), bare(2), picture(3), bare(4)].concat();
         let ended = |tag| [bare(tag), vec![0xFF, 0xD9]].concat();
         for piece in 1..stream.len() {
-            let mut cutter = Cutter::new();
+            let mut cutter = Cutter::new(MAX_PICTURE_BYTES);
             let mut found = Vec::new();
             for piece in stream.chunks(piece) {
                 cutter.push(piece);
@@ -385,7 +395,7 @@ mod tests {
         scan.extend(vec![7; 8 << 20]);
         let bad = b"\xFF\x01\x00\x00";
         for head in [starts, [b"\xFF\xD8".as_slice(), &chained].concat()] {
-            let mut cutter = Cutter::new();
+            let mut cutter = Cutter::new(MAX_PICTURE_BYTES);
             let mut received = 0;
             for _ in 0..2 {
                 for part in [&head, &scan, &bad.to_vec()] {
@@ -412,7 +422,7 @@ mod tests {
 
     #[test]
     fn a_picture_without_end_is_given_up() {
-        let mut cutter = Cutter::new();
+        let mut cutter = Cutter::new(MAX_PICTURE_BYTES);
         cutter.push(&[0xFF, 0xD8, 0xFF, 0xDA, 0, 2]);
         let zeros = vec![0; 1 << 20];
         for _ in 0..=MAX_PICTURE_BYTES >> 20 {

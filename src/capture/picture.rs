@@ -205,6 +205,16 @@ impl From<FrameError> for PictureError {
 /// The pixels of a JPEG that are decoded where no limit is set: four times a frame of full HD.
 pub const DEFAULT_LIMIT: u64 = 4 * 1920 * 1080;
 
+/// The longest JPEG that is taken, whatever its limit of pixels; 1080p at the best quality stays below 4 MB.
+pub const MAX_JPEG_BYTES: usize = 32 << 20;
+
+/// The longest JPEG of up to so many pixels that is taken: noise at the best quality has fewer than 4 bytes a pixel.
+#[must_use]
+pub fn jpeg_bytes(pixels: u64) -> usize {
+    let bytes = pixels.saturating_mul(4).saturating_add(256 << 10);
+    usize::try_from(bytes).map_or(MAX_JPEG_BYTES, |bytes| bytes.min(MAX_JPEG_BYTES))
+}
+
 /// After how many pictures of another size in a row that is the size.
 const BELIEVED: u32 = 3;
 

@@ -23,7 +23,7 @@ use super::{
     clock::Stamps,
     config::SourceConfig,
     mjpeg::Cutter,
-    picture::{Form, Picture},
+    picture::{Form, Picture, jpeg_bytes},
     rows,
     sniff::{self, Known},
     y4m::{self, Header},
@@ -362,6 +362,8 @@ impl FrameSource for Raw {
 pub(super) struct Y4m {
     stream: Stream,
     config: SourceConfig,
+    /// The most pixels of a frame.
+    limit: u64,
     header: Option<Header>,
     /// What came and is not used yet, and how much of it is.
     held: Vec<u8>,
@@ -374,10 +376,11 @@ pub(super) struct Y4m {
 }
 
 impl Y4m {
-    pub(super) fn open(config: &SourceConfig) -> Result<Self, CaptureError> {
+    pub(super) fn open(config: &SourceConfig, limit: u64) -> Result<Self, CaptureError> {
         Ok(Self {
             stream: Stream::open(config)?,
             config: config.clone(),
+            limit,
             header: None,
             held: Vec::new(),
             used: 0,
@@ -425,6 +428,14 @@ impl Y4m {
                     return Ok(false);
                 };
                 let header = Header::read(line).map_err(|why| self.wrong(why))?;
+                if header.size.pixels() > self.limit {
+                    return Err(self.stream.refused(format!(
+                        "its frames are {}: {} pixels where at most {} are taken (limits.pixels)",
+                        header.size,
+                        header.size.pixels(),
+                        self.limit
+                    )));
+                }
                 self.stamps = Stamps::of(&self.config, header.fps);
                 *self.header.insert(header)
             }
@@ -507,10 +518,10 @@ pub(super) struct Mjpeg {
 }
 
 impl Mjpeg {
-    pub(super) fn open(config: &SourceConfig) -> Result<Self, CaptureError> {
+    pub(super) fn open(config: &SourceConfig, limit: u64) -> Result<Self, CaptureError> {
         Ok(Self {
             stream: Stream::open(config)?,
-            cutter: Cutter::new(),
+            cutter: Cutter::new(jpeg_bytes(limit)),
             buffer: vec![0; 1 << 17],
             head: Vec::new(),
             told: false,

@@ -25,7 +25,7 @@ use super::{
     CaptureError, FrameSource, Next,
     clock::monotonic_ns,
     config::SourceConfig,
-    picture::{Form, Picture},
+    picture::{Form, Picture, jpeg_bytes},
     rows::{row_bytes, unpad},
 };
 use crate::geometry::Size;
@@ -52,6 +52,8 @@ pub(super) struct Camera {
     row_bytes: usize,
     sequence: u64,
     damaged: u64,
+    /// The longest JPEG that is taken.
+    longest: usize,
     /// Without a picture for this long it is lost.
     timeout: Duration,
     /// When the last picture came, or the stream began.
@@ -59,7 +61,7 @@ pub(super) struct Camera {
 }
 
 impl Camera {
-    pub(super) fn open(config: &SourceConfig) -> Result<Self, CaptureError> {
+    pub(super) fn open(config: &SourceConfig, limit: u64) -> Result<Self, CaptureError> {
         let name = config.name();
         let lost = |error| CaptureError::Lost {
             source: config.name(),
@@ -112,8 +114,14 @@ impl Camera {
                 log::info!("{name}: does not take a rate: {e}");
             }
         }
-        let buffers = stream(&device).map_err(lost)?;
         let size = Size::new(pix.width, pix.height);
+        if size.pixels() > limit {
+            return Err(unusable(format!(
+                "delivers {size}: {} pixels where at most {limit} are taken (limits.pixels)",
+                size.pixels()
+            )));
+        }
+        let buffers = stream(&device).map_err(lost)?;
         let card = String::from_utf8_lossy(&about.card);
         log::info!(
             "{name}: {}, {form} of {size}, {} buffers",
@@ -129,6 +137,7 @@ impl Camera {
             row_bytes: pix.bytesperline as usize,
             sequence: 0,
             damaged: 0,
+            longest: jpeg_bytes(limit),
             timeout: Duration::from_millis(config.timeout_ms.into()),
             heard: Instant::now(),
         })
@@ -183,6 +192,9 @@ impl Camera {
         };
         picture.bytes.clear();
         if self.form == Form::Jpeg {
+            if bytes.len() > self.longest {
+                return false;
+            }
             picture.bytes.extend_from_slice(bytes);
             return !bytes.is_empty();
         }

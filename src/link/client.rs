@@ -22,6 +22,7 @@ use super::{
     Origin,
     config::Role,
     queue::{Gauge, Inbox, Losses, Outbox, count},
+    reading::{LONG, Reading},
 };
 use crate::protocol::{ErrorCode, Event, Reply, Request, json};
 
@@ -50,12 +51,16 @@ pub(super) struct Client {
     waiting: VecDeque<(Kind, Arc<Vec<u8>>)>,
     writing: Option<(Kind, Arc<Vec<u8>>)>,
     written: usize,
+    /// The kernel takes nothing for it at the moment: `poll` tells when it does again.
+    pub(super) full: bool,
     /// Lost and not yet told.
     unsaid: Losses,
     /// What has come and was not yet taken: part of a line, or lines that wait for room.
     input: Vec<u8>,
     /// How much of it has no line feed in it.
     searched: usize,
+    /// A long line of it that is being read.
+    reading: Option<Reading>,
     /// A line is too long; all of it up to the line feed is passed over.
     overflown: bool,
     /// Its lines wait for room in the loop's queue, or until it was paused long enough.
@@ -92,7 +97,7 @@ pub(super) enum Kind {
 #[derive(Clone, Copy)]
 pub(super) struct Way<'a> {
     pub(super) link: u16,
-    pub(super) outbox: &'a Outbox,
+    pub(super) outbox: &'a Arc<Outbox>,
     pub(super) inbox: &'a Inbox,
 }
 
@@ -112,9 +117,11 @@ impl Client {
             waiting: VecDeque::with_capacity(MAX_REPORTS + MAX_EVENTS),
             writing: None,
             written: 0,
+            full: false,
             unsaid: Losses::default(),
             input: Vec::new(),
             searched: 0,
+            reading: None,
             overflown: false,
             held: false,
             paused: None,
@@ -143,7 +150,7 @@ impl Client {
 
     /// Whether nothing is left to do for it.
     pub(super) fn is_over(&self) -> bool {
-        self.ended && self.owed == 0 && self.is_idle()
+        self.ended && self.owed == 0 && self.reading.is_none() && self.is_idle()
     }
 
     /// For how long it has taken nothing of what waits for it.
@@ -192,7 +199,7 @@ impl Client {
 
     /// Writes as much as the client takes. What is meant for one that is gone vanishes.
     pub(super) fn pump(&mut self, gauge: &Gauge) {
-        while !self.deaf {
+        while !self.deaf && !self.full {
             let Some((kind, line)) = &self.writing else {
                 self.writing = self.next();
                 self.written = 0;
@@ -213,7 +220,7 @@ impl Client {
                         self.writing = None;
                     }
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.full = true,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => {
                     log::debug!("client {}: {e}", self.number);
@@ -273,6 +280,15 @@ impl Client {
     /// Hands on the commands that have come, as far as there is room for them.
     pub(super) fn take_lines(&mut self, way: Way<'_>) {
         self.held = false;
+        if let Some(reading) = self.reading.take() {
+            if !reading.is_over() {
+                self.reading = Some(reading);
+                self.held = true;
+                return;
+            }
+            way.inbox.release(reading.bytes);
+            self.read(reading.bytes, reading.end(), way);
+        }
         while self.owed < self.most {
             if self.refused >= self.most {
                 self.refused = 0;
@@ -304,6 +320,10 @@ impl Client {
                 return;
             }
             self.overflown = false;
+            if !too_long && end >= LONG {
+                self.begin_reading(end, way);
+                return;
+            }
             self.command(end, too_long, way);
             self.input.drain(..=end);
             self.input.shrink_to(TURN);
@@ -325,8 +345,32 @@ impl Client {
         if line.trim_ascii().is_empty() {
             return;
         }
+        let read = json::read_request(line);
+        self.read(end, read, way);
+    }
+
+    /// Has the long line that ends here read on a thread of its own.
+    fn begin_reading(&mut self, end: usize, way: Way<'_>) {
+        let rest = self.input.split_off(end + 1);
+        let mut line = std::mem::replace(&mut self.input, rest);
+        line.truncate(end);
+        self.searched = 0;
+        match Reading::start(line, way.outbox) {
+            Ok(reading) => {
+                way.inbox.hold(reading.bytes);
+                self.reading = Some(reading);
+            }
+            Err(reply) => self.answer(&reply, &way.outbox.gauge),
+        }
+        // what is behind it is looked at when it is read
+        self.held = true;
+    }
+
+    /// Hands on a command that was read, or says why it is none.
+    fn read(&mut self, bytes: usize, read: Result<Request, Reply>, way: Way<'_>) {
+        let gauge = &way.outbox.gauge;
         self.spoke = Instant::now();
-        let request = match json::read_request(line) {
+        let request = match read {
             Ok(request) => request,
             Err(reply) => {
                 count(&gauge.garbled, 1);
@@ -342,7 +386,7 @@ impl Client {
             link: way.link,
             client: self.number,
         };
-        way.inbox.push(origin, request, end);
+        way.inbox.push(origin, request, bytes);
     }
 
     fn may(&self, request: &Request) -> Result<(), Reply> {

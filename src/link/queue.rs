@@ -226,7 +226,7 @@ impl Outbox {
         self.closing.load(Relaxed)
     }
 
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         // a counter that is full wakes as well
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
@@ -290,6 +290,20 @@ impl Inbox {
         bytes < BIG || {
             let big = lock(&self.waiting).big;
             big == 0 || big + bytes <= MAX_BIG
+        }
+    }
+
+    /// Counts a command as waiting that is still being read.
+    pub(super) fn hold(&self, bytes: usize) {
+        if bytes >= BIG {
+            lock(&self.waiting).big += bytes;
+        }
+    }
+
+    /// It is read: queued next, or no command.
+    pub(super) fn release(&self, bytes: usize) {
+        if bytes >= BIG {
+            lock(&self.waiting).big -= bytes;
         }
     }
 

@@ -39,7 +39,7 @@ use rustix::{
 };
 
 use super::{
-    LinkLimits, Pool, SocketConfig,
+    LinkLimits, MAX_CLIENTS, Pool, SocketConfig,
     client::{Client, Kind, Way},
     config::Role,
     line::wait,
@@ -204,7 +204,7 @@ fn number_in(groups: &str, name: &str) -> Option<u32> {
 /// Runs a socket until its outbox is closed.
 pub(super) fn run(
     listener: &mut Listener,
-    outbox: &Outbox,
+    outbox: &Arc<Outbox>,
     inbox: &Inbox,
     (link, run): (u16, u32),
     limits: LinkLimits,
@@ -255,7 +255,7 @@ pub(super) fn run(
 }
 
 struct Server<'a> {
-    outbox: &'a Outbox,
+    outbox: &'a Arc<Outbox>,
     inbox: &'a Inbox,
     link: u16,
     run: u32,
@@ -309,11 +309,15 @@ impl<'a> Server<'a> {
                     Item::Event(_) => client.push(Kind::Event, Arc::clone(&line), gauge),
                     Item::Reply(to, _) if *to == client.number => {
                         client.push(Kind::Reply, Arc::clone(&line), gauge);
+                        client.pump(gauge);
                     }
                     Item::Reply(..) => {}
                 }
             }
-            self.pump();
+            if !matches!(item, Item::Reply(..)) {
+                // before the next one comes and pushes an older one out
+                self.clients.iter_mut().for_each(|c| c.pump(gauge));
+            }
         }
         self.pump();
     }
@@ -413,32 +417,42 @@ impl<'a> Server<'a> {
 
     /// Sleeps until something happens, and reads what clients sent. Whether somebody wants to connect.
     fn sleep(&mut self, listener: &Listener, accepting: bool, longest: Duration) -> bool {
-        let mut fds = Vec::with_capacity(self.clients.len() + 2);
+        // on the stack: it sleeps and wakes for every report
+        let mut fds = heapless::Vec::<PollFd<'_>, { MAX_CLIENTS + 2 }>::new();
         let acceptable = if accepting {
             PollFlags::IN
         } else {
             PollFlags::empty()
         };
-        fds.push(PollFd::new(self.outbox, PollFlags::IN));
-        fds.push(PollFd::new(&listener.listener, acceptable));
-        let mut polled = Vec::with_capacity(self.clients.len());
+        fds.extend([
+            PollFd::new(&**self.outbox, PollFlags::IN),
+            PollFd::new(&listener.listener, acceptable),
+        ]);
+        let mut polled = heapless::Vec::<usize, MAX_CLIENTS>::new();
         for (i, client) in self.clients.iter().enumerate() {
             let mut wanted = PollFlags::empty();
             wanted.set(PollFlags::IN, client.wants());
             wanted.set(PollFlags::OUT, !client.is_idle());
             // asked for nothing, poll would still say at once that the other end hung up
-            if !wanted.is_empty() {
-                fds.push(PollFd::new(client, wanted));
-                polled.push(i);
+            if !wanted.is_empty() && polled.push(i).is_ok() {
+                // as much room as there are places
+                let _ = fds.push(PollFd::new(client, wanted));
             }
         }
         wait(&mut fds, longest);
-        let happened: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
+        let flags = fds.iter().map(PollFd::revents);
+        let happened: heapless::Vec<PollFlags, { MAX_CLIENTS + 2 }> = flags.collect();
         drop(fds);
         let readable = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
         let way = self.way();
         for (i, flags) in polled.into_iter().zip(happened.iter().skip(2)) {
-            if let (true, Some(client)) = (flags.intersects(readable), self.clients.get_mut(i)) {
+            let Some(client) = self.clients.get_mut(i) else {
+                continue;
+            };
+            if flags.intersects(PollFlags::OUT | PollFlags::HUP | PollFlags::ERR) {
+                client.full = false;
+            }
+            if flags.intersects(readable) {
                 client.receive(way);
             }
         }

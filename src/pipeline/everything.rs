@@ -4,6 +4,7 @@ use super::{Pipeline, PipelineError, StageTimes, levels_of, presence::Unread};
 use crate::{
     frame::Frame,
     geometry::BBox,
+    kept::Kept,
     odds,
     prompt::PromptSet,
     scene::{Detection, Nearest, Report},
@@ -33,6 +34,26 @@ impl Default for Everything {
     }
 }
 
+/// What naming objects needs; kept from frame to frame.
+#[derive(Debug, Default)]
+pub(super) struct Namer {
+    /// Box, location, objectness.
+    kept: Vec<(BBox, u32, f32)>,
+    /// `[objects, D]`.
+    embeddings: Vec<u8>,
+    zeros: Vec<f32>,
+    scale: Vec<f32>,
+    unread: Unread,
+    /// `[objects, prompts, rounded up to 16]`.
+    dots: Vec<f32>,
+    /// Prompts of one object, nearest first.
+    order: Vec<u32>,
+    /// Of each object that was found, in the order of the candidates.
+    names: Kept<Nearest>,
+    /// Objects, and the place of their names.
+    found: Vec<(Detection, usize)>,
+}
+
 impl Pipeline {
     /// Finds all objects of a frame and compares only those with the prompts, of which there may be thousands.
     ///
@@ -54,25 +75,41 @@ impl Pipeline {
         *report = Report::new(frame.sequence, frame.captured, frame.size());
         self.network(&mut StageTimes::default())?;
         self.detector.propose(&levels_of(&self.outputs));
-        Ok(self.everything_again(prompts, rules, report))
+        let mut nearest = Kept::new();
+        self.everything_again(prompts, rules, report, &mut nearest);
+        Ok(nearest.into())
     }
 
-    /// The same of the frame that the last [`detect`](Self::detect) looked at, without looking at it again; adds to the report's detections.
+    /// The same of the frame that the last [`detect`](Self::detect) looked at, without looking at it again; adds to the report's
+    /// detections, and puts their names in the place of those that were there.
     pub fn everything_again(
-        &self,
+        &mut self,
         prompts: &PromptSet,
         rules: Everything,
         report: &mut Report,
-    ) -> Vec<Nearest> {
+        nearest: &mut Kept<Nearest>,
+    ) {
+        nearest.clear();
         let Some(letterbox) = self.letterbox else {
-            return Vec::new();
+            return;
         };
         let size = letterbox.frame;
         let outputs = levels_of(&self.outputs);
         let form = *self.detector.form();
         let own = form.objectness_at().is_some();
-        let mut kept: Vec<(BBox, u32, f32)> = Vec::new();
-        let mut embeddings = Vec::new();
+        let Namer {
+            kept,
+            embeddings,
+            zeros,
+            scale,
+            unread,
+            dots,
+            order,
+            names,
+            found,
+        } = &mut self.namer;
+        kept.clear();
+        embeddings.clear();
         for candidate in self.detector.candidates(&outputs) {
             let logit = form.objectness_logit(candidate.objectness);
             if kept.len() == rules.objects {
@@ -91,21 +128,24 @@ impl Pipeline {
         }
         // unit rows: every name's likeness by the same measure, whatever its calibration
         let units = prompts.table().units();
-        let zeros = vec![0.0; units.len()];
-        let scale: Vec<f32> = units.iter().map(|unit| unit * self.objects.scale).collect();
-        let table = prompts.table().align_with(&scale, &zeros);
-        let mut dots = Vec::new();
-        Unread::default().align(self.execution.isa, &table, &embeddings, &mut dots);
+        zeros.clear();
+        zeros.resize(units.len(), 0.0);
+        scale.clear();
+        scale.extend(units.iter().map(|unit| unit * self.objects.scale));
+        let table = prompts.table().align_with(scale, zeros);
+        unread.align(self.execution.isa, &table, embeddings, dots);
         let calibrated = prompts.align();
         let lengths = embeddings.chunks_exact(table.embedding).map(|e| {
             let squares = e.iter().map(|&q| self.objects.dequantise(q)).map(|v| v * v);
             squares.sum::<f32>().sqrt().max(f32::MIN_POSITIVE)
         });
         let dots = dots.chunks_exact(units.len());
-        let mut all: Vec<(Detection, Nearest)> = Vec::new();
+        names.clear();
+        found.clear();
         for (((bbox, location, objectness), dots), length) in kept.iter().zip(dots).zip(lengths) {
             let named = &dots[..prompts.prompts().len()];
-            let mut order: Vec<u32> = (0..named.len() as u32).collect();
+            order.clear();
+            order.extend(0..named.len() as u32);
             let better = |a: &u32, b: &u32| {
                 let of = |i: u32| named[i as usize];
                 of(*b).total_cmp(&of(*a)).then(a.cmp(b))
@@ -125,7 +165,6 @@ impl Pipeline {
             if odds::score(logit) < rules.least {
                 continue;
             }
-            let nearest = order.iter().map(|&p| (p, named[p as usize] / length));
             let detection = Detection {
                 bbox: *bbox,
                 score: odds::score(logit),
@@ -133,16 +172,17 @@ impl Pipeline {
                 prompt: order[0],
                 location: *location,
             };
-            all.push((detection, nearest.collect()));
+            found.push((detection, names.len()));
+            let own = names.next();
+            own.clear();
+            own.extend(order.iter().map(|&p| (p, named[p as usize] / length)));
         }
-        all.sort_by(|a, b| b.0.logit.total_cmp(&a.0.logit));
-        let mut nearest = Vec::new();
-        for (detection, names) in all {
+        found.sort_unstable_by(|a, b| b.0.logit.total_cmp(&a.0.logit).then(a.1.cmp(&b.1)));
+        for &(detection, place) in &*found {
             match report.detections.push(detection) {
-                Ok(()) => nearest.push(names),
+                Ok(()) => nearest.next().clone_from(&names[place]),
                 Err(_) => report.dropped += 1,
             }
         }
-        nearest
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     frame::Frame,
     graph::op::{Execution, Graph, GraphError},
     graph::program::Port,
-    ground::{Affinity, Grounding, SIDE, Scene, unit},
+    ground::{Affinity, Grounding, SIDE, Scene, unit_into},
     odds,
     pack::{Pack, manifest::Manifest},
     prompt::Row,
@@ -24,6 +24,8 @@ pub(super) struct Grounder {
     /// Where the backbone's features lie, finest first.
     features: Vec<Field>,
     scene: Scene,
+    /// The sentence that is looked for.
+    sentence: Vec<f32>,
     affinity: Affinity,
     /// Least logit of a match.
     gate: f32,
@@ -75,6 +77,7 @@ impl Grounder {
             input: Arc::new(input),
             features: features.iter().map(field).collect(),
             scene,
+            sentence: Vec::new(),
             affinity: Affinity {
                 scale: ground.scale,
                 bias: ground.bias,
@@ -114,11 +117,13 @@ impl Pipeline {
         self.look(frame);
         self.network(&mut super::StageTimes::default())?;
         self.detector.propose(&super::levels_of(&self.outputs));
-        self.ground_again(frame, sentences, gate)
+        let mut found = Vec::new();
+        self.ground_again(frame, sentences, gate, &mut found)?;
+        Ok(found)
     }
 
-    /// The same of the frame that the last [`detect`](Self::detect) looked at, without looking at it again; none answered where none
-    /// was looked at.
+    /// The same of the frame that the last [`detect`](Self::detect) looked at, without looking at it again, in the place of what was
+    /// found before; none answered where none was looked at.
     ///
     /// # Errors
     ///
@@ -128,12 +133,14 @@ impl Pipeline {
         frame: &Frame<'_>,
         sentences: &[Row],
         gate: Option<f32>,
-    ) -> Result<Vec<Grounding>, PipelineError> {
+        found: &mut Vec<Grounding>,
+    ) -> Result<(), PipelineError> {
+        found.clear();
         let Some(grounder) = &mut self.grounder else {
             return Err(PipelineError::Lacks("grounding"));
         };
         let Some(letterbox) = self.letterbox else {
-            return Ok(Vec::new());
+            return Ok(());
         };
         let outputs = super::levels_of(&self.outputs);
         let levels: heapless::Vec<(Field, &[u8]), 8> = grounder
@@ -147,8 +154,10 @@ impl Pipeline {
             .scene
             .look(candidates, self.objects, &levels, &letterbox, frame);
         let gate = gate.map_or(grounder.gate, odds::logit);
-        let answer = |row| grounder.answer(row, gate);
-        sentences.iter().map(answer).collect()
+        for row in sentences {
+            found.push(grounder.answer(row, gate)?);
+        }
+        Ok(())
     }
 }
 
@@ -157,8 +166,9 @@ impl Grounder {
         let program = self.graph.program();
         let (input, output) = (field(&program.inputs[0]), field(&program.outputs[0]));
         let plane = Arc::make_mut(&mut self.input).as_bytes_mut();
+        unit_into(&sentence.values, &mut self.sentence);
         self.scene
-            .describe(&unit(&sentence.values), self.affinity, &input, plane);
+            .describe(&self.sentence, self.affinity, &input, plane);
         let matches = self
             .graph
             .run(tvec!(Arc::clone(&self.input).into_tvalue()))?;

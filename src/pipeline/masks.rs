@@ -7,7 +7,6 @@ use crate::{
     graph::op::{Execution, Graph},
     graph::program::Port,
     kernels::layout::LANE,
-    mask::Mask,
     pack::{Pack, manifest::Masks},
     scene::Report,
     segment::{self, BESIDES, Prototypes, Segmenter},
@@ -159,16 +158,14 @@ impl Pipeline {
         };
         let own = coefficients.chunks_exact(count);
         for (detection, coefficients) in report.detections.iter().zip(own) {
-            let mut mask = Mask::default();
             segmenter.run(
                 &prototypes,
                 coefficients,
                 zero,
                 &detection.bbox,
                 letterbox,
-                &mut mask,
+                report.masks.next(),
             );
-            report.masks.push(mask);
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ pub(super) struct Coverer {
     places: Vec<u8>,
     scale: Vec<f32>,
     bias: Vec<f32>,
+    named: Vec<(u16, f32)>,
     unread: Unread,
     /// Logits of one block of prompts, `[places, 16]`, and of the stuff among all, `[places, prompts]`.
     block: Vec<f32>,
@@ -72,6 +73,7 @@ impl Coverer {
             places: Vec::new(),
             scale: Vec::new(),
             bias: Vec::new(),
+            named: Vec::new(),
             unread: Unread::default(),
             block: Vec::new(),
             logits: Vec::new(),
@@ -150,10 +152,13 @@ impl Pipeline {
             done += group.len();
         }
         let least = odds::logit(least.unwrap_or(coverer.form.threshold));
-        let named: Vec<(u16, f32)> = stuff.iter().map(|&p| (p as u16, least)).collect();
+        coverer.named.clear();
+        coverer
+            .named
+            .extend(stuff.iter().map(|&p| (p as u16, least)));
         let places = Places {
             logits: &coverer.logits,
-            prompts: &named,
+            prompts: &coverer.named,
             size: (width, height),
             stride: coverer.form.stride,
         };

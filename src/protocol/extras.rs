@@ -4,23 +4,39 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     geometry::{BBox, Size},
+    kept::Kept,
     mask::Mask,
     report::{json::BoundingBox2d, pixels::Rle, score},
 };
 
 /// What was asked for of one frame; nothing by default.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Extras {
     /// Pixels that belong together.
-    pub segments: Option<Vec<Segment>>,
+    pub segments: Option<Kept<Segment>>,
     /// What each sentence means.
-    pub groundings: Option<Vec<Grounded>>,
+    pub groundings: Option<Kept<Grounded>>,
     /// Everything there is.
-    pub objects: Option<Vec<Object>>,
+    pub objects: Option<Kept<Object>>,
+}
+
+impl Clone for Extras {
+    fn clone(&self) -> Self {
+        let mut own = Self::default();
+        own.clone_from(self);
+        own
+    }
+
+    /// Into the memory that is there.
+    fn clone_from(&mut self, source: &Self) {
+        self.segments.clone_from(&source.segments);
+        self.groundings.clone_from(&source.groundings);
+        self.objects.clone_from(&source.objects);
+    }
 }
 
 /// The pixels of a name, a thing, or a region.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Segment {
     /// Its name.
     pub class_id: String,
@@ -32,8 +48,23 @@ pub struct Segment {
     pub mask: Mask,
 }
 
+impl Clone for Segment {
+    fn clone(&self) -> Self {
+        let mut own = Self::default();
+        own.clone_from(self);
+        own
+    }
+
+    /// Into the memory that is there.
+    fn clone_from(&mut self, source: &Self) {
+        self.class_id.clone_from(&source.class_id);
+        (self.thing, self.score) = (source.thing, source.score);
+        self.mask.clone_from(&source.mask);
+    }
+}
+
 /// What a sentence means.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Grounded {
     /// The sentence.
     pub sentence: String,
@@ -43,15 +74,66 @@ pub struct Grounded {
     pub bbox: Option<BBox>,
 }
 
+impl Clone for Grounded {
+    fn clone(&self) -> Self {
+        let mut own = Self::default();
+        own.clone_from(self);
+        own
+    }
+
+    /// Into the memory that is there.
+    fn clone_from(&mut self, source: &Self) {
+        self.sentence.clone_from(&source.sentence);
+        (self.score, self.bbox) = (source.score, source.bbox);
+    }
+}
+
 /// Something, whatever it is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Object {
     /// Where.
     pub bbox: BBox,
     /// How likely it is that there is an object at all, `0..=1`.
     pub objectness: f32,
-    /// The nearest names, and the cosine between each and the object.
-    pub names: Vec<(String, f32)>,
+    /// The nearest names.
+    pub names: Kept<Named>,
+}
+
+/// A name, and how near it is to an object.
+#[derive(Debug, Default, PartialEq)]
+pub struct Named {
+    /// The name.
+    pub name: String,
+    /// The cosine between both.
+    pub likeness: f32,
+}
+
+impl Clone for Named {
+    fn clone(&self) -> Self {
+        let mut own = Self::default();
+        own.clone_from(self);
+        own
+    }
+
+    /// Into the memory that is there.
+    fn clone_from(&mut self, source: &Self) {
+        self.name.clone_from(&source.name);
+        self.likeness = source.likeness;
+    }
+}
+
+impl Clone for Object {
+    fn clone(&self) -> Self {
+        let mut own = Self::default();
+        own.clone_from(self);
+        own
+    }
+
+    /// Into the memory that is there.
+    fn clone_from(&mut self, source: &Self) {
+        (self.bbox, self.objectness) = (source.bbox, source.objectness);
+        self.names.clone_from(&source.names);
+    }
 }
 
 /// Segments as JSON.
@@ -65,7 +147,7 @@ impl Serialize for Segments<'_> {
             isthing: bool,
             score: f32,
             area: u64,
-            mask: Rle,
+            mask: Rle<'a>,
         }
         serializer.collect_seq(self.0.iter().map(|segment| Fields {
             class_id: &segment.class_id,
@@ -105,23 +187,31 @@ impl Serialize for Objects<'_> {
         struct Fields<'a> {
             bbox: BoundingBox2d,
             objectness: f32,
-            results: Vec<Named<'a>>,
+            results: Names<'a>,
         }
+
+        serializer.collect_seq(self.0.iter().map(|object| Fields {
+            bbox: BoundingBox2d::new(&object.bbox),
+            objectness: score(object.objectness),
+            results: Names(&object.names),
+        }))
+    }
+}
+
+/// An object's names, as JSON.
+struct Names<'a>(&'a [Named]);
+
+impl Serialize for Names<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
-        struct Named<'a> {
+        struct Fields<'a> {
             class_id: &'a str,
             score: f32,
         }
-        serializer.collect_seq(self.0.iter().map(|object| {
-            let named = object.names.iter().map(|(name, likeness)| Named {
-                class_id: name,
-                score: score(*likeness),
-            });
-            Fields {
-                bbox: BoundingBox2d::new(&object.bbox),
-                objectness: score(object.objectness),
-                results: named.collect(),
-            }
+
+        serializer.collect_seq(self.0.iter().map(|named| Fields {
+            class_id: &named.name,
+            score: score(named.likeness),
         }))
     }
 }

@@ -211,9 +211,10 @@ pub(crate) mod tests {
             BBox, Size,
             camera::{Range, Sight},
         },
+        kept::Kept,
         mask::Mask,
         protocol::{
-            extras::{Grounded, Object, Segment},
+            extras::{Grounded, Named, Object, Segment},
             happening::Source,
         },
         report::json::Stamp,
@@ -280,28 +281,32 @@ pub(crate) mod tests {
         let mut road = Mask::default();
         (0..3).for_each(|column| road.push(480 * column + 360, 120));
         road.finish(Size::new(640, 480));
-        let names = vec![("person".into(), 0.625), ("man".into(), 0.5)];
+        let named = |name: &str, likeness| Named {
+            name: name.into(),
+            likeness,
+        };
+        let names = Kept::from(vec![named("person", 0.625), named("man", 0.5)]);
         let grounded = |sentence: &str, score, bbox| Grounded {
             sentence: sentence.into(),
             score,
             bbox,
         };
         envelope.extras = Extras {
-            segments: Some(vec![Segment {
+            segments: Some(Kept::from(vec![Segment {
                 class_id: "road".into(),
                 thing: false,
                 score: 0.75,
                 mask: road,
-            }]),
-            groundings: Some(vec![
+            }])),
+            groundings: Some(Kept::from(vec![
                 grounded("the person in the middle", 0.9375, Some(person)),
                 grounded("a red bus", 0.0625, None),
-            ]),
-            objects: Some(vec![Object {
+            ])),
+            objects: Some(Kept::from(vec![Object {
                 bbox: person,
                 objectness: 0.9375,
                 names,
-            }]),
+            }])),
         };
         envelope
     }

@@ -191,7 +191,7 @@ struct CocoResult<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     track_id: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    segmentation: Option<Pixels>,
+    segmentation: Option<Pixels<'a>>,
 }
 
 #[cfg(test)]

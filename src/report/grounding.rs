@@ -111,7 +111,7 @@ struct Answer<'a> {
     score: f32,
     bbox: Option<BoundingBox2d>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    mask: Option<Rle>,
+    mask: Option<Rle<'a>>,
 }
 
 impl Serialize for Groundings<'_> {

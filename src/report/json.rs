@@ -191,7 +191,7 @@ struct Detection2d<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     sight: Option<SightFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    mask: Option<Pixels>,
+    mask: Option<Pixels<'a>>,
 }
 
 /// A number as a text: ROS's `Detection2D.id` is one.

@@ -112,7 +112,7 @@ struct Class<'a> {
     label: u32,
     isthing: bool,
     area: u64,
-    mask: Rle,
+    mask: Rle<'a>,
 }
 
 #[derive(Serialize)]
@@ -122,7 +122,7 @@ struct CocoStuff<'a> {
     file_name: &'a str,
     category_name: &'a str,
     score: f32,
-    segmentation: Rle,
+    segmentation: Rle<'a>,
 }
 
 impl<W: Write> SemanticWriter<W> {

@@ -121,7 +121,7 @@ struct Object<'a> {
     objectness: f32,
     results: Vec<Hypothesis<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    mask: Option<Pixels>,
+    mask: Option<Pixels<'a>>,
 }
 
 #[derive(Serialize)]

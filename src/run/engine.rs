@@ -77,7 +77,7 @@ impl Kit {
 }
 
 /// An encoder that a thread left behind is whole: a text is encoded or not.
-fn lock(encoder: &Mutex<SentenceEncoder>) -> MutexGuard<'_, SentenceEncoder> {
+pub(super) fn lock(encoder: &Mutex<SentenceEncoder>) -> MutexGuard<'_, SentenceEncoder> {
     encoder.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

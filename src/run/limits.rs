@@ -15,7 +15,7 @@
 //! | `sections` | 64 | of a pack: three times what one has |
 //! | `operations` | 4,096 | of one network: twenty times what one has |
 //! | `mmacs` | 20,000 | millions of multiply-accumulates of one network: half a minute on the slowest board |
-//! | `pixels` | by the source | of a frame, before it is decoded: of photos 64 Mi, of cameras four times the frame that is asked for, 3840x2160 where none is; a larger one is damaged |
+//! | `pixels` | by the source | of a frame, before it is decoded: of photos 64 Mi, of cameras four times the frame that is asked for, 3840x2160 where none is; a larger one is damaged, and so is a JPEG of more than 4 bytes for each of them |
 //! | `memory` | none | the most that may be needed, such as `"96M"`: see [`memory`](super::memory) |
 //!
 //! What goes over a limit is refused whole, with both numbers, and nothing has changed.
@@ -29,7 +29,7 @@ use crate::{
     },
     frame::file::MAX_PIXELS,
     graph::op::{MAX_MACS, MAX_OPERATIONS},
-    link::LinkLimits,
+    link::{LinkLimits, MAX_CLIENTS},
     pack::container::MAX_SECTIONS,
     prompt::{MAX_PROMPTS, words::MAX_TEXT},
     protocol::{
@@ -159,7 +159,7 @@ impl Limits {
             ("enrolled", self.enrolled, MAX_PROMPTS as u32),
             ("presences", self.presences, MAX_PRESENCES),
             ("report_bytes", self.report_bytes, 64 << 20),
-            ("clients", self.clients.into(), 1024),
+            ("clients", self.clients.into(), MAX_CLIENTS as u32),
             ("commands", self.commands.into(), 1024),
             ("sections", self.sections, MAX_SECTIONS as u32),
             ("operations", self.operations, MAX_OPERATIONS as u32),

@@ -14,7 +14,10 @@ use std::fmt;
 
 use super::{config::Config, limits::Limits};
 use crate::{
-    capture::picture::DEFAULT_LIMIT,
+    capture::{
+        config::Kind,
+        picture::{DEFAULT_LIMIT, jpeg_bytes},
+    },
     graph::op::{Execution, Graph},
     link::{MAX_CLIENT_BYTES, MAX_COMMAND_BYTES},
     pack::Pack,
@@ -25,8 +28,16 @@ use crate::{
 /// whole, pack included, has a peak of 28.8 MB (tests/bench/RESULTS.md).
 const PROGRAM: u64 = 24 << 20;
 
-/// Pictures on their way from the source to the loop, as bytes that were captured.
+/// Pictures on their way from the source to the loop, as bytes that were captured: `run/mailbox.rs`.
 const PICTURES: u64 = 4;
+
+/// Bytes of a pixel that maps of stuff and segments need: two maps (3 each), owners (2), and runs of one label with their regions,
+/// which the grid of the network keeps far longer than two pixels.
+const MAPS: u64 = 3 + 3 + 2 + 12;
+
+/// Windows of the mask network are made once for each size (`pipeline/masks/parts.rs`): all that there are have so many times the
+/// bytes of the largest.
+const WINDOWS: u64 = 12;
 
 /// What is made of each prompt beside its row: requests, rules, thresholds, and places in tables.
 const PROMPT: u64 = 640;
@@ -73,14 +84,22 @@ impl Need {
             let ports = program.inputs.iter().chain(&program.outputs);
             let ports: u64 = ports.map(|port| port.view.bytes() as u64).sum();
             // inputs and outputs lie in tensors beside the arena, each twice while they are handed on
-            networks += u64::from(program.arena_bytes) + 2 * ports;
+            let own = u64::from(program.arena_bytes) + 2 * ports;
+            networks += own * if name == "masks.onnx" { 1 + WINDOWS } else { 1 };
         }
         let vocabulary = Vocabulary::open(pack).map_err(|e| e.to_string())?;
         let names = vocabulary.entries().len() as u64;
         let width = u64::from(pack.manifest().embedding);
         let table = pack.section("vocabulary.tsv").map_or(0, |s| s.len() as u64);
         let source = config.source.as_ref();
-        let pixels = source.map_or(DEFAULT_LIMIT, |source| limits.pixels_of(source));
+        let frames = source.map_or_else(
+            || frames(Kind::Mjpeg, DEFAULT_LIMIT),
+            |source| match (source.kind, source.size()) {
+                // of no other size than this
+                (Kind::Raw, Some(size)) => frames(Kind::Raw, size.pixels()),
+                (kind, _) => frames(kind, limits.pixels_of(source)),
+            },
+        );
         let sockets = config.links.socket.iter();
         let clients: u64 = sockets.map(|s| u64::from(s.max_clients)).sum();
         let report = u64::from(limits.report_bytes);
@@ -98,8 +117,7 @@ impl Need {
                 "task",
                 2 * everything + 2 * PRESENCE * u64::from(limits.prompts),
             ),
-            // as they came, decoded, the part that is looked at, label maps
-            part("frames", (3 * PICTURES + 3 + 3 + 2) * pixels),
+            part("frames", frames),
             part("reports", (REPORTS + clients) * report),
             part("clients", clients * of_client(limits) + MAX_COMMAND_BYTES),
         ]))
@@ -172,6 +190,31 @@ const fn part(name: &'static str, bytes: u64) -> Part {
 /// A set of so many prompts with rows of `width` numbers: rows as made, laid flat and packed, and texts of so many bytes.
 const fn prompts(count: u64, width: u64, texts: u64) -> u64 {
     count * (4 * width + PROMPT) + COPIES * texts
+}
+
+/// What frames of up to so many pixels need, from the source's bytes to label maps.
+fn frames(kind: Kind, pixels: u64) -> u64 {
+    let jpeg = jpeg_bytes(pixels) as u64;
+    let (source, each, decoder) = match kind {
+        // what is being put together, with the start of the next; the last, with an end of ours
+        Kind::Mjpeg => (3 * jpeg, jpeg, of_jpeg(pixels)),
+        // the driver's buffers are the kernel's
+        Kind::V4l2 => (0, jpeg.max(3 * pixels), of_jpeg(pixels)),
+        // a photo is decoded where it is read
+        Kind::Files => (jpeg + of_jpeg(pixels), 3 * pixels, 0),
+        // what is being put together
+        Kind::Raw => (3 * pixels, 3 * pixels, 0),
+        Kind::Y4m => (6 * pixels, 3 * pixels, 0),
+    };
+    // and the part that is looked at
+    source + PICTURES * each + decoder + 3 * pixels + MAPS * pixels
+}
+
+/// What decoding one needs: its pixels, the same turned, a copy with the marker that it lacked; of a progressive one the
+/// coefficients, 2 bytes of each of four components, and which are not zero; its texts and profiles.
+fn of_jpeg(pixels: u64) -> u64 {
+    let jpeg = jpeg_bytes(pixels) as u64;
+    3 * pixels + 3 * pixels + jpeg + 8 * pixels + pixels / 2 + jpeg
 }
 
 /// A client: its line and its commands, and the replies to these.

@@ -19,6 +19,8 @@ const EXTEND: Duration = Duration::from_secs(60);
 pub(super) struct Manager {
     /// How often it wants to hear; none: no watchdog.
     period: Option<Duration>,
+    /// Whether there is one.
+    listens: bool,
     fed: Instant,
     said: Option<(State, Instant)>,
 }
@@ -28,6 +30,7 @@ impl Manager {
         Self {
             // three times in the time that it grants
             period: sd_notify::watchdog_enabled().map(|timeout| timeout / 3),
+            listens: std::env::var_os("NOTIFY_SOCKET").is_some(),
             fed: Instant::now(),
             said: None,
         }
@@ -61,7 +64,7 @@ impl Manager {
             return;
         }
         self.said = Some((state, Instant::now()));
-        if std::env::var_os("NOTIFY_SOCKET").is_some() {
+        if self.listens {
             let text = format!(
                 "{}, {fps:.1} frames per second, {frames} in all",
                 state.name()

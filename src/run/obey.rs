@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     Runner,
+    prepare::let_go,
     prompts::{Change, Refusal},
     sandbox,
 };
@@ -25,6 +26,16 @@ const TURN: Duration = Duration::from_millis(2);
 /// a client that asks for nothing else must not make everybody wait.
 const fn is_slow(command: &Command) -> bool {
     matches!(command, Command::SelfTest {} | Command::Mask { .. })
+}
+
+/// Whether it takes long to free.
+const fn is_large(command: &Command) -> bool {
+    const MANY: usize = 1000;
+    match command {
+        Command::SetPrompts { prompts } | Command::AddPrompts { prompts } => prompts.len() > MANY,
+        Command::RemovePrompts { prompts } => prompts.len() > MANY,
+        _ => false,
+    }
 }
 
 impl Runner {
@@ -50,10 +61,15 @@ impl Runner {
         // whoever asked is answered even if this panics
         self.strikes.obeying = Some((from, id));
         supervise::trap("command");
-        let within = self.config.limits.command(&request.command);
-        let done = within
-            .map_err(|why| (ErrorCode::Invalid, why))
-            .and_then(|()| self.done((from, id), request.command));
+        let done = match self.config.limits.command(&request.command) {
+            Ok(()) => self.done((from, id), request.command),
+            Err(why) => {
+                if is_large(&request.command) {
+                    let_go(request);
+                }
+                Err((ErrorCode::Invalid, why))
+            }
+        };
         match done {
             Ok(Some(answer)) => self.links.reply(from, Reply::Ack { id, answer }),
             // answered when it holds
@@ -190,7 +206,8 @@ impl Runner {
             });
         }
         let mut counts = String::new();
-        mask.compressed(&mut counts);
+        // a String takes everything
+        let _ = mask.compressed(&mut counts);
         Ok(Answer::Mask {
             size: [part.size.height, part.size.width],
             offset: [part.x, part.y],

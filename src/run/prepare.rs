@@ -13,7 +13,7 @@ use std::{
     io,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     thread::{self, JoinHandle},
@@ -22,19 +22,17 @@ use std::{
 use super::{
     Runner,
     config::Config,
-    engine::{Engine, Kit},
+    engine::{self, Engine, Kit},
     prompts::{Change, Prompts, Refusal, raised},
     settings,
     task::Task,
 };
 use crate::{
     link::Origin,
-    prompt::{vocabulary::Vocabulary, words::Word},
+    prompt::{sentence::SentenceEncoder, vocabulary::Vocabulary, words::Word},
     protocol::{Answer, ErrorCode, Reply},
+    supervise::step_back,
 };
-
-/// How far the thread steps back: beside a loop that never sleeps it has a tenth of a core.
-const NICENESS: i32 = 10;
 
 /// Room for tract's recursion, as a main thread has it.
 const STACK: usize = 8 << 20;
@@ -86,6 +84,7 @@ pub(super) struct Preparation {
 impl Preparation {
     pub(super) fn start(
         whom: For,
+        encoder: Arc<Mutex<SentenceEncoder>>,
         work: impl FnOnce(&dyn Fn() -> bool) -> Result<Made, Refusal> + Send + 'static,
     ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
@@ -93,7 +92,15 @@ impl Preparation {
         let builder = thread::Builder::new().name("prepare".into());
         let thread = builder.stack_size(STACK).spawn(move || {
             step_back();
-            work(&raised(&flag))
+            let made = work(&raised(&flag));
+            // what was encoded is worth keeping whatever ends the program; here, because a card may take a second to write it
+            if let Ok(Made::Renewal(renewal)) = &made
+                && let Some((engine, _)) = &renewal.engine
+            {
+                engine.save();
+            }
+            engine::lock(&encoder).save();
+            made
         })?;
         Ok(Self {
             whom,
@@ -128,10 +135,16 @@ impl Drop for Preparation {
     }
 }
 
-/// Lets every other thread of the program go first: on Linux each thread has a niceness of its own.
-fn step_back() {
-    if let Err(e) = rustix::process::nice(NICENESS) {
-        log::debug!("the preparing thread runs as the others do: {e}");
+/// Frees what is large elsewhere: thousands of texts take milliseconds, which no frame is to wait for.
+pub(super) fn let_go(large: impl Send + 'static) {
+    let builder = thread::Builder::new().name("let go".into());
+    let freed = builder.spawn(move || {
+        step_back();
+        drop(large);
+    });
+    if let Err(e) = freed {
+        // then it was freed here
+        log::debug!("no thread to free something: {e}");
     }
 }
 
@@ -153,7 +166,12 @@ impl Runner {
         (from, id): (Origin, u32),
         change: Change,
     ) -> Result<Option<Answer>, Refusal> {
-        self.idle()?;
+        if let Err(busy) = self.idle() {
+            if change.is_large() {
+                let_go(change);
+            }
+            return Err(busy);
+        }
         let (draft, kit) = (self.prompts.draft(change), self.kit());
         if draft.is_quick(&kit) {
             let next = draft.make(&kit, &|| false)?;
@@ -216,7 +234,8 @@ impl Runner {
         whom: For,
         work: impl FnOnce(&dyn Fn() -> bool) -> Result<Made, Refusal> + Send + 'static,
     ) -> Result<(), Refusal> {
-        let started = Preparation::start(whom, work);
+        let encoder = Arc::clone(&self.engine.encoder);
+        let started = Preparation::start(whom, encoder, work);
         let started = started.map_err(|e| (ErrorCode::Failed, format!("no thread: {e}")))?;
         self.preparing = Some(started);
         Ok(())
@@ -251,8 +270,6 @@ impl Runner {
                 self.tell_reload(done);
             }
         }
-        // what was encoded is worth keeping whatever ends the program
-        self.engine.save();
     }
 
     fn take_up(&mut self, made: Made) -> Answer {
@@ -262,7 +279,7 @@ impl Runner {
                 self.prompts_changed()
             }
             Made::Task(task) => {
-                self.task = *task;
+                let_go(std::mem::replace(&mut self.task, *task));
                 Answer::Done
             }
             Made::Shown(learned) => {
@@ -284,7 +301,8 @@ impl Runner {
             task,
         } = renewal;
         if let Some((engine, path)) = engine {
-            (self.engine, self.path) = (engine, path);
+            let_go(std::mem::replace(&mut self.engine, engine));
+            self.path = path;
             self.follower.forget_looks();
             let threshold = self.engine.pipeline.presence_threshold();
             self.watcher.configure(&self.config.presence, threshold);
@@ -293,7 +311,7 @@ impl Runner {
             self.tell_words();
         }
         if let Some(task) = task {
-            self.task = task;
+            let_go(std::mem::replace(&mut self.task, task));
         }
         if let Some(prompts) = prompts {
             self.prompts.become_next(prompts);

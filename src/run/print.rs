@@ -104,12 +104,17 @@ impl Printer {
         self.shared.watch.take()
     }
 
+    /// Whether the output takes what is written.
+    pub(super) fn is_up(&self) -> bool {
+        !self.gone() && self.shared.trouble().is_none()
+    }
+
     /// How standard output is doing.
     pub(super) fn health(&self) -> LinkHealth {
         let queue = self.shared.queue();
         LinkHealth {
             name: "-".into(),
-            up: !self.gone() && self.shared.trouble().is_none(),
+            up: self.is_up(),
             clients: 1,
             sent: queue.sent,
             lost: queue.lost,

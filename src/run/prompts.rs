@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use super::{engine::Kit, limits::Limits};
+use super::{engine::Kit, limits::Limits, prepare::let_go};
 use crate::{
     detect::rules::Rules,
     prompt::{
@@ -60,6 +60,17 @@ pub(super) enum Change {
     Threshold(Option<f32>, Option<String>),
     /// The same prompts, with other words, of another pack or with another overlap.
     Again(f32),
+}
+
+impl Change {
+    /// Whether it takes long to free.
+    pub(super) const fn is_large(&self) -> bool {
+        match self {
+            Self::Set(specs) | Self::Add(specs) => specs.len() > QUICK,
+            Self::Remove(texts) => texts.len() > QUICK,
+            _ => false,
+        }
+    }
 }
 
 /// A set to be made of the one in use.
@@ -216,7 +227,10 @@ impl Prompts {
     /// Takes a new set into use in this one's place.
     pub(super) fn become_next(&mut self, next: Self) {
         let version = self.version + 1;
-        *self = Self { version, ..next };
+        let old = std::mem::replace(self, Self { version, ..next });
+        if old.specs.len() > QUICK {
+            let_go(old);
+        }
     }
 
     pub(super) const fn version(&self) -> u32 {

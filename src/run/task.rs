@@ -3,24 +3,25 @@
 //! All of it comes from the one run of the network that found the boxes. Stuff and the names of all objects are prompt sets of their
 //! own, so that what is looked for, its indices and its version stay what they are.
 
+use std::cmp::Reverse;
+
 use super::{
     engine::{Engine, Kit},
     prompts::{self, Refusal},
 };
 use crate::{
     frame::Frame,
+    ground::Grounding,
     input,
+    kept::Kept,
     labels::LabelMap,
+    mask::Mask,
     panoptic::{self, Segments},
     pipeline::{PipelineError, everything::Everything},
     prompt::{PromptSet, Request, Row},
-    protocol::{
-        ErrorCode,
-        command::TaskSpec,
-        extras::{Extras, Grounded, Object, Segment},
-    },
+    protocol::{ErrorCode, command::TaskSpec, extras::Extras},
     report::maps::mean_score,
-    scene::{Names, Report},
+    scene::{Names, Nearest, Report},
     semantic::Painter,
 };
 
@@ -37,6 +38,30 @@ pub(super) struct Task {
     names: Option<PromptSet>,
     /// What every pixel of the part that was looked at is of.
     map: LabelMap,
+    kept: Memory,
+}
+
+/// What is made anew for every frame, in the memory that it had before.
+#[derive(Debug, Default)]
+struct Memory {
+    found: Vec<Grounding>,
+    /// All objects, and their names.
+    objects: Option<Report>,
+    nearest: Kept<Nearest>,
+    /// The map, laid into the whole frame.
+    placed: LabelMap,
+    /// The report, its prompts numbered behind stuff.
+    things: Option<Report>,
+    segments: Segments,
+    masks: Kept<Mask>,
+    /// Places of segments, the largest first.
+    order: Vec<(Reverse<u64>, usize)>,
+}
+
+/// Writes a text over another, into its memory.
+fn write_over(text: &mut String, by: &str) {
+    text.clear();
+    text.push_str(by);
 }
 
 impl Task {
@@ -125,40 +150,52 @@ impl Task {
         engine: &mut Engine,
         extras: &mut Extras,
     ) -> Result<(), PipelineError> {
-        *extras = Extras::default();
+        let Self {
+            spec,
+            stuff,
+            places,
+            sentences,
+            names,
+            map,
+            kept,
+        } = self;
         let pipeline = &mut engine.pipeline;
-        if !self.sentences.is_empty() {
-            let found = pipeline.ground_again(frame, &self.sentences, None)?;
-            let answers = self.spec.ground.iter().zip(found);
-            extras.groundings = Some(
-                answers
-                    .map(|(sentence, found)| Grounded {
-                        sentence: sentence.clone(),
-                        score: found.score,
-                        bbox: found.object.map(|o| o.bbox.moved(x, y)),
-                    })
-                    .collect(),
-            );
+        extras.segments = extras.segments.take().filter(|_| stuff.is_some());
+        extras.groundings = extras.groundings.take().filter(|_| !sentences.is_empty());
+        extras.objects = extras.objects.take().filter(|_| names.is_some());
+        if !sentences.is_empty() {
+            let answers = extras.groundings.get_or_insert_default();
+            answers.clear();
+            pipeline.ground_again(frame, sentences, None, &mut kept.found)?;
+            for (sentence, found) in spec.ground.iter().zip(&kept.found) {
+                let answer = answers.next();
+                write_over(&mut answer.sentence, sentence);
+                answer.score = found.score;
+                answer.bbox = found.object.map(|o| o.bbox.moved(x, y));
+            }
         }
-        if let Some(set) = &self.names {
-            let mut report = Report::new(frame.sequence, frame.captured, frame.size());
-            let nearest = pipeline.everything_again(set, Everything::default(), &mut report);
-            let name = |(prompt, likeness): (u32, f32)| {
-                (set.prompts()[prompt as usize].name.clone(), likeness)
-            };
-            let objects = report.detections.iter().zip(nearest);
-            extras.objects = Some(
-                objects
-                    .map(|(found, names)| Object {
-                        bbox: found.bbox.moved(x, y),
-                        objectness: found.score,
-                        names: names.into_iter().map(name).collect(),
-                    })
-                    .collect(),
-            );
+        if let Some(set) = names {
+            let new = || Report::new(frame.sequence, frame.captured, frame.size());
+            let report = kept.objects.get_or_insert_with(new);
+            report.detections.clear();
+            let nearest = &mut kept.nearest;
+            pipeline.everything_again(set, Everything::default(), report, nearest);
+            let objects = extras.objects.get_or_insert_default();
+            objects.clear();
+            for (found, nearest) in report.detections.iter().zip(&*nearest) {
+                let object = objects.next();
+                object.bbox = found.bbox.moved(x, y);
+                object.objectness = found.score;
+                object.names.clear();
+                for &(prompt, likeness) in nearest {
+                    let named = object.names.next();
+                    write_over(&mut named.name, &set.prompts()[prompt as usize].name);
+                    named.likeness = likeness;
+                }
+            }
         }
-        if let Some(set) = &self.stuff {
-            pipeline.cover(set, &self.places, None, &mut self.map)?;
+        if let Some(set) = stuff {
+            pipeline.cover(set, places, None, map)?;
         }
         Ok(())
     }
@@ -171,57 +208,71 @@ impl Task {
         at: (u32, u32),
         extras: &mut Extras,
     ) {
-        let Some(set) = &self.stuff else { return };
-        let count = set.prompts().len() as u32;
-        let placed;
-        let map = if self.map.size() == report.size {
-            &mut self.map
-        } else {
-            placed = self.map.placed(at, report.size, |_, _| true);
-            self.map = placed;
-            &mut self.map
+        let Self {
+            spec,
+            stuff: Some(set),
+            map,
+            kept,
+            ..
+        } = self
+        else {
+            return;
         };
+        let Memory {
+            placed,
+            things,
+            segments,
+            masks,
+            order,
+            ..
+        } = kept;
+        let count = set.prompts().len() as u32;
+        if map.size() != report.size {
+            map.place_into(at, report.size, |_, _| true, placed);
+            std::mem::swap(map, placed);
+        }
+        let new = || Report::new(report.sequence, report.captured, report.size);
+        let things = things.get_or_insert_with(new);
+        things.clone_from(report);
         // things are numbered behind stuff
-        let mut things = report.clone();
         for thing in &mut things.detections {
             thing.prompt += count;
         }
         let is_stuff = |prompt: u32| prompt < count;
-        let class_id = |prompt: u32| {
-            let stuff = set.prompts().get(prompt as usize);
-            stuff
-                .map_or_else(|| names.name(prompt - count), |p| &p.name)
-                .to_owned()
-        };
-        let mut segments: Vec<Segment> = if self.spec.panoptic {
+        order.clear();
+        if spec.panoptic {
             let rules = panoptic::Rules {
-                separate: self.spec.separate_stuff,
+                separate: spec.separate_stuff,
                 ..panoptic::Rules::default()
             };
-            let made = Segments::new(map, &things, is_stuff, rules);
-            let all = made.segments().iter().zip(made.masks());
-            all.map(|(segment, mask)| Segment {
-                class_id: class_id(segment.prompt),
-                thing: segment.thing,
-                score: segment.score,
-                mask,
-            })
-            .collect()
+            segments.make(map, things, is_stuff, rules);
+            segments.masks_into(masks);
+            order.extend((0..masks.len()).map(|i| (Reverse(masks[i].area()), i)));
         } else {
-            Painter::things(&things, is_stuff, map);
+            Painter::things(things, is_stuff, map);
             let most = things.detections.iter().map(|d| d.prompt + 1).max();
-            let masks = map.masks(most.unwrap_or(count).max(count) as usize);
-            let all = (0..).zip(masks).filter(|(_, mask)| mask.area() > 0);
-            all.map(|(prompt, mask)| Segment {
-                class_id: class_id(prompt),
-                thing: !is_stuff(prompt),
-                score: mean_score(&things, map, prompt),
-                mask,
-            })
-            .collect()
-        };
-        segments.sort_by_key(|segment| std::cmp::Reverse(segment.mask.area()));
-        extras.segments = Some(segments);
+            map.masks_into(most.unwrap_or(count).max(count) as usize, masks);
+            let areas = (0..masks.len()).map(|i| (Reverse(masks[i].area()), i));
+            order.extend(areas.filter(|(area, _)| area.0 > 0));
+        }
+        order.sort_unstable();
+        let out = extras.segments.get_or_insert_default();
+        out.clear();
+        for &(_, i) in &*order {
+            let (prompt, thing, score) = match segments.segments().get(i) {
+                Some(one) if spec.panoptic => (one.prompt, one.thing, one.score),
+                _ => {
+                    let prompt = i as u32;
+                    (prompt, !is_stuff(prompt), mean_score(things, map, prompt))
+                }
+            };
+            let segment = out.next();
+            let stuff = set.prompts().get(prompt as usize);
+            let name = stuff.map_or_else(|| names.name(prompt - count), |p| &p.name);
+            write_over(&mut segment.class_id, name);
+            (segment.thing, segment.score) = (thing, score);
+            segment.mask.clone_from(&masks[i]);
+        }
     }
 }
 

@@ -38,7 +38,9 @@ impl Pairs {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             pairs: Vec::with_capacity(capacity),
-            ..Self::default()
+            parent: Vec::with_capacity(capacity),
+            first: Vec::with_capacity(capacity),
+            matrix: Matrix::new(capacity),
         }
     }
 
@@ -157,6 +159,23 @@ struct Matrix {
 }
 
 impl Matrix {
+    /// All the room that it can need, at once: a frame in which more things come together is no time to ask for it.
+    fn new(pairs: usize) -> Self {
+        let of_each = || Vec::with_capacity(MOST + 1);
+        Self {
+            rows: Vec::with_capacity(pairs),
+            columns: Vec::with_capacity(pairs),
+            width: 0,
+            values: Vec::with_capacity(MOST * MOST),
+            u: of_each(),
+            v: of_each(),
+            of: Vec::with_capacity(MOST + 1),
+            way: Vec::with_capacity(MOST + 1),
+            least: of_each(),
+            used: Vec::with_capacity(MOST + 1),
+        }
+    }
+
     /// Takes over a group, if it is not too large.
     fn fill(&mut self, group: &[Pair]) -> bool {
         self.rows.clear();

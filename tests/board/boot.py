@@ -79,6 +79,7 @@ def initramfs(options):
         archive.file(f"modules/{module.name}", module.read_bytes())
     board = ROOT / "boards/generic-aarch64/board.toml"
     archive.file("etc/tarsier/board.toml", board.read_bytes())
+    archive.file("etc/tarsier/tarsier.service", (ROOT / "boards/generic-aarch64/tarsier.service").read_bytes())
     archive.file("etc/tarsier/options", f"--serial /dev/ttyAMA0:{SPEED} --threads {options.cores} {options.more}".encode())
     archive.file("etc/passwd", b"root:x:0:0::/:/bin/sh\ntarsier:x:990:990::/:/bin/sh\n")
     archive.file("etc/group", b"root:x:0:\ntarsier:x:990:\nvideo:x:44:tarsier\ndialout:x:20:tarsier\n")
@@ -232,6 +233,9 @@ def scenario(board, line, limit):
     board.order("kill")
     line.next("report of another run", limit, lambda m: m["type"] == "report" and m["run"] != run)
     say("killed and started again: reports under another run number")
+
+    board.order("memory")
+    say("all of it within the MemoryMax of its unit: the kernel killed nothing for memory")
 
     board.order("term")
     line.state("stopping", limit)

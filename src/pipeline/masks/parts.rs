@@ -33,6 +33,8 @@ pub(super) struct Parts {
     strips: Vec<Part>,
     /// By rows and columns.
     windows: HashMap<(usize, usize), Part>,
+    /// Which of the places are of the level at hand.
+    own: Vec<usize>,
 }
 
 /// A program over a part of one feature.
@@ -103,6 +105,7 @@ impl Parts {
             weights,
             execution,
             strips,
+            own: Vec::new(),
         })
     }
 
@@ -117,12 +120,12 @@ impl Parts {
         let start = out.len();
         out.resize(start + places.len() * count, 0);
         for (level, part) in self.strips.iter_mut().enumerate() {
-            let own: Vec<usize> = (0..places.len())
-                .filter(|&i| places[i].0 == level)
-                .collect();
+            self.own.clear();
+            self.own
+                .extend((0..places.len()).filter(|&i| places[i].0 == level));
             let from = field(&self.program.inputs[level]);
             let to = part.executor.program().inputs[0].view.planes();
-            for some in own.chunks(STRIP) {
+            for some in self.own.chunks(STRIP) {
                 for (column, &i) in some.iter().enumerate() {
                     let pixels = from.at(features[level], places[i].1);
                     let planes = part.input.chunks_exact_mut(to.bytes());
