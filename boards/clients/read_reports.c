@@ -19,6 +19,7 @@ int main(int argc, char **argv) {
         tarsier_frame frame;
         tarsier_report report;
         tarsier_sights sights;
+        tarsier_smoothed smoothed;
         tarsier_heartbeat heartbeat;
         tarsier_message message;
         if (!tarsier_push(&decoder, (uint8_t)c, &frame)) continue;
@@ -39,6 +40,12 @@ int main(int argc, char **argv) {
                 printf("  bearing %.2f elevation %.2f", (double)s.bearing_deg, (double)s.elevation_deg);
                 if (s.range_m >= 0) printf(" range %.2f m, sd %.2f", (double)s.range_m, (double)s.range_sd_m);
                 printf("\n");
+            }
+        } else if (tarsier_read_smoothed(&frame, &smoothed)) {
+            printf("smoothed scores of report %" PRIu64 " of run %" PRIu32 ": %u\n", smoothed.sequence, smoothed.run, smoothed.count);
+            for (uint16_t i = 0; i < smoothed.count; i++) {
+                printf("  %.3f%s\n", (double)tarsier_smoothed_at(&smoothed, i),
+                       i >= smoothed.count - smoothed.continued ? " continued" : "");
             }
         } else if (tarsier_read_heartbeat(&frame, &heartbeat)) {
             printf("heartbeat: state %u, sent %" PRIu32 ", lost %" PRIu32 "\n", heartbeat.state, heartbeat.sent, heartbeat.lost);

@@ -6,7 +6,7 @@ use crate::{
     geometry::BBox,
     odds,
     prompt::PromptSet,
-    scene::{Detection, Nearest, Report},
+    scene::{Detection, MAX_DETECTIONS, Nearest, Report},
 };
 
 /// Which objects, and how many names for each.
@@ -138,9 +138,11 @@ impl Pipeline {
         all.sort_by(|a, b| b.0.logit.total_cmp(&a.0.logit));
         let mut nearest = Vec::new();
         for (detection, names) in all {
-            match report.detections.push(detection) {
-                Ok(()) => nearest.push(names),
-                Err(_) => report.dropped += 1,
+            if report.detections.len() < MAX_DETECTIONS {
+                report.detections.push(detection);
+                nearest.push(names);
+            } else {
+                report.dropped += 1;
             }
         }
         nearest

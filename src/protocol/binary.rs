@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     geometry::{BBox, Size},
-    scene::MAX_DETECTIONS,
+    scene::{MAX_DETECTIONS, Smoothed},
 };
 
 /// Bytes of a report before its detections.
@@ -92,6 +92,26 @@ pub fn write_sights(envelope: &Envelope, out: &mut Vec<u8>) {
         }) {
             out.extend(metres.to_le_bytes());
         }
+    }
+}
+
+/// Bytes of smoothed scores before the first of them.
+pub const SMOOTHED_HEADER: usize = 16;
+
+/// Bytes of one smoothed score.
+pub const SMOOTHED: usize = 2;
+
+/// Appends the smoothed scores of a report's detections, in their order, 0 for one that has none, and how many of the last of them
+/// are continued. A report of a frame that is not followed has none.
+pub fn write_smoothed(envelope: &Envelope, out: &mut Vec<u8>) {
+    let smoothed = &envelope.report.smoothed;
+    let continued = smoothed.iter().rev().take_while(|s| s.continued).count();
+    out.extend(envelope.run.to_le_bytes());
+    out.extend(envelope.sequence.to_le_bytes());
+    out.extend((smoothed.len() as u16).to_le_bytes());
+    out.extend((continued as u16).to_le_bytes());
+    for Smoothed { score, .. } in smoothed {
+        out.extend(((score * 65_535.0).round_ties_even() as u16).to_le_bytes());
     }
 }
 
@@ -349,6 +369,18 @@ mod tests {
         let fields = [14, 16, 18, 20, 22, 24, 26, 28].map(short);
         let (down, left) = (-425_i16 as u16, -2850_i16 as u16);
         assert_eq!(fields, [0, down, 250, 25, left, 3075, 65_534, 0]);
+    }
+
+    #[test]
+    fn smoothed_scores_are_as_many_as_detections_and_say_which_are_continued() {
+        let mut out = Vec::new();
+        write_smoothed(&tracked(), &mut out);
+        assert_eq!(out.len(), SMOOTHED_HEADER + 2 * SMOOTHED);
+        let short = |at: usize| u16::from_le_bytes([out[at], out[at + 1]]);
+        assert_eq!([12, 14, 16, 18].map(short), [2, 1, 53_247, 36_863]);
+        out.clear();
+        write_smoothed(&envelope(), &mut out);
+        assert_eq!(out[12..], [0; 4]);
     }
 
     #[test]

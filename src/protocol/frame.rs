@@ -39,19 +39,22 @@ pub enum Kind {
     JsonReport = 5,
     /// Where the detections of the report before it lie as seen from the camera.
     Sights = 6,
+    /// The smoothed scores of the detections of the report before it.
+    Smoothed = 7,
     /// A command as a line of JSON.
     Command = 16,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Report,
         Self::Heartbeat,
         Self::Reply,
         Self::Event,
         Self::JsonReport,
         Self::Sights,
+        Self::Smoothed,
         Self::Command,
     ];
 

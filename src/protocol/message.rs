@@ -211,7 +211,7 @@ pub(crate) mod tests {
         },
         mask::Mask,
         protocol::extras::{Grounded, Object, Segment},
-        scene::{Detection, MAX_DETECTIONS},
+        scene::{Detection, MAX_DETECTIONS, Smoothed},
     };
     use std::time::{Duration, SystemTime};
 
@@ -253,6 +253,9 @@ pub(crate) mod tests {
     pub(crate) fn tracked() -> Envelope {
         let mut envelope = envelope();
         envelope.report.tracks.extend([7, 70_000]);
+        let smoothed = [(0.8125, false), (0.5625, true)];
+        let smoothed = smoothed.map(|(score, continued)| Smoothed { score, continued });
+        envelope.report.smoothed.extend(smoothed);
         let range = Range {
             metres: 2.5,
             sd: 0.25,

@@ -208,6 +208,14 @@ fn every_block_of_the_wires_page_is_what_is_written() {
             ),
         ),
         (
+            "smoothed.frame",
+            framed(
+                Kind::Smoothed,
+                9,
+                &written(|out| binary::write_smoothed(&tracked(), out)),
+            ),
+        ),
+        (
             "tracked.text",
             written(|out| sentence::write_report(&tracked(), 16, out)),
         ),

@@ -1,7 +1,7 @@
 //! The most memory that the loop can need, computed before it starts from the pack, the configuration and its [limits].
 //!
 //! ```text
-//! program + pack + networks + vocabulary + prompt sets + task + frames + reports + clients
+//! program + pack + networks + vocabulary + prompt sets + task + pairs + frames + detections + reports + clients
 //!                 └──── twice: a change is made whole beside what is in use ────┘
 //! ```
 //!
@@ -15,10 +15,13 @@ use std::fmt;
 use super::{config::Config, limits::Limits};
 use crate::{
     capture::picture::DEFAULT_LIMIT,
+    detect::Settings,
+    geometry::camera::Sight,
     graph::op::{Execution, Graph},
     link::{MAX_CLIENT_BYTES, MAX_COMMAND_BYTES},
     pack::Pack,
     prompt::vocabulary::Vocabulary,
+    scene::{Detection, MAX_DETECTIONS, Smoothed},
 };
 
 /// Binary, libraries, stacks, tract's plans, and what the allocator keeps: an allowance; `detect` as a
@@ -36,6 +39,14 @@ const COPIES: u64 = 6;
 
 /// Reports in JSON that may be there at once beside one for each client: in queues, and being written.
 const REPORTS: u64 = 6;
+
+/// Reports as values that may be there at once beside one for each link: those that wait for a link
+/// or to be printed, and the one in the making.
+const VALUES: u64 = 16;
+
+/// What a report has of a detection.
+const DETECTION: u64 =
+    (size_of::<Detection>() + size_of::<u32>() + size_of::<Smoothed>() + size_of::<Sight>()) as u64;
 
 /// A part of the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +94,9 @@ impl Need {
         let report = u64::from(limits.report_bytes);
         let set = prompts(limits.prompts.into(), width, limits.set_bytes.into());
         let everything = prompts(names, width, table);
+        // where every prompt finds every place that is proposed
+        let pairs = u64::from(limits.prompts) * Settings::default().pair_bytes();
+        let values = (VALUES + config.links.all().len() as u64) * MAX_DETECTIONS as u64 * DETECTION;
         Ok(Self(vec![
             part("program", PROGRAM),
             part("pack", 2 * sections),
@@ -91,8 +105,10 @@ impl Need {
             part("vocabulary", 2 * (4 * table + 160 * names)),
             part("prompt sets", 2 * set),
             part("task", 2 * everything),
+            part("pairs", pairs),
             // as they came, decoded, the part that is looked at, label maps
             part("frames", (3 * PICTURES + 3 + 3 + 2) * pixels),
+            part("detections", values),
             part("reports", (REPORTS + clients) * report),
             part("clients", clients * of_client(limits) + MAX_COMMAND_BYTES),
         ]))
