@@ -5,7 +5,7 @@
 //!      │                                                                   │
 //!      └────────────▶ select: decode boxes of the objects that passed ◀────┤ pairs
 //!                                   │                                      │
-//!                                   └──▶ clip ─▶ NMS, prompt by prompt ────┴─▶ the best of all ─▶ Report
+//!                                   └──▶ clip ─▶ NMS, prompt by prompt ────┴─▶ the best of each ─▶ Report
 //! ```
 //!
 //! | file | does |
@@ -14,15 +14,18 @@
 //! | `passing` | the scan over (object, prompt) pairs |
 //! | `decode` | a location's box, in input space |
 //! | `nms` | which objects overlap |
-//! | `select` | greedy suppression over that, and the best of what is left |
+//! | `select` | greedy suppression over that |
+//! | `room` | how many of each prompt a report holds |
 //! | [`rules`] | groups and rejects, afterwards and only where they were asked for |
 //! | [`exemplar`] | a row from boxes that were shown |
 //!
 //! **Prompts do not influence one another.** Pairs are not cut to a top k before
 //! NMS, where a frequent prompt would push out a rare one: each prompt goes
-//! through NMS with all of its own pairs, at most one per object. Only then
-//! the best [`MAX_DETECTIONS`] of all prompts are kept, and [`Report::dropped`] counts
-//! exactly those that a longer report would have held. This is affordable because
+//! through NMS with all of its own pairs, at most one per object. Of each prompt the best
+//! [`MAX_PER_PROMPT`] are kept; where those of all prompts are more than [`MAX_DETECTIONS`], each
+//! keeps its best *k*, the same *k* for all. [`Report::dropped`] counts
+//! exactly those that a longer report would have held; while it is 0, what is reported of a prompt
+//! is what it finds alone. This is affordable because
 //! a box belongs to an object and not to a pair: which objects overlap is worked out
 //! once, as bits, and NMS of one prompt only looks them up.
 //!
@@ -31,6 +34,7 @@
 //! Masks are made elsewhere, and tracks in [`track`](crate::track).
 //!
 //! [`MAX_DETECTIONS`]: crate::scene::MAX_DETECTIONS
+//! [`MAX_PER_PROMPT`]: crate::scene::MAX_PER_PROMPT
 
 use std::{fmt, ops::Range};
 
@@ -48,6 +52,7 @@ pub mod exemplar;
 mod nms;
 mod passing;
 mod propose;
+pub(crate) mod room;
 pub mod rules;
 mod select;
 
@@ -158,6 +163,14 @@ pub struct Settings {
     /// Whether one place has one name: boxes suppress one another across prompts, and
     /// an object keeps its best prompt only. Then prompts do compete.
     pub agnostic: bool,
+}
+
+impl Settings {
+    /// Bytes that pairs of one prompt can need: with all places that are proposed.
+    #[must_use]
+    pub const fn pair_bytes(&self) -> u64 {
+        self.proposals as u64 * passing::PAIR_BYTES
+    }
 }
 
 impl Default for Settings {

@@ -402,7 +402,7 @@ mod tests {
                 prompt: *prompt,
                 location: 0,
             };
-            report.detections.push(detection).expect("room");
+            report.detections.push(detection);
         }
         report
     }

@@ -257,6 +257,7 @@ impl Pipeline {
         report.masks.clear();
         report.presences.clear();
         report.tracks.clear();
+        report.smoothed.clear();
         report.sights.clear();
         times.letterbox = clock.elapsed();
 

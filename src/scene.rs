@@ -1,8 +1,9 @@
-//! What a frame yields: detections, in fixed capacity, and the report that holds them.
+//! What a frame yields: detections, and the report that holds them.
 //!
 //! Values only. They are made by `detect`, and read by `report` and `draw`.
-//! Overflow is visible: the best [`MAX_DETECTIONS`] are kept and the others are
-//! counted in [`Report::dropped`].
+//! No more than [`MAX_PER_PROMPT`] of one prompt and [`MAX_DETECTIONS`] of all are kept, and what
+//! finds no room is counted in [`Report::dropped`]. A report's lists grow to what its fullest frame
+//! had and stay so long.
 
 use std::time::SystemTime;
 
@@ -14,8 +15,19 @@ use crate::geometry::{
 };
 use crate::{kept::Kept, mask::Mask};
 
-/// How many detections one report can hold.
-pub const MAX_DETECTIONS: usize = 300;
+/// How many detections of one prompt a report can hold, the best ones.
+///
+/// As many as places are proposed in a frame by default, so that one prompt alone misses none; three
+/// times what COCO's tools read of a category.
+pub const MAX_PER_PROMPT: usize = 300;
+
+/// How many detections one report can hold, of all prompts together.
+///
+/// More than 13 names for each of 300 places, and more than the vocabulary has names, so that each of
+/// these keeps its best. As many still go into one frame of the wire, and in JSON, with tracks and
+/// directions, into a mebibyte. Where there are more, every prompt keeps its best *k*, the same *k*
+/// for all: no prompt takes the room of another.
+pub const MAX_DETECTIONS: usize = 4096;
 
 /// One prompt, found at one place in one frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,6 +45,16 @@ pub struct Detection {
     pub location: u32,
 }
 
+/// What tracking says of a detection beside its id.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Smoothed {
+    /// The score of its name for its track, smoothed over time, `0..=1`; 0 if it has no track, or
+    /// the track does not keep the name.
+    pub score: f32,
+    /// Whether this frame alone did not find it: its own score is too low, its smoothed one is not.
+    pub continued: bool,
+}
+
 /// Everything that one frame yielded.
 #[derive(Debug, PartialEq)]
 pub struct Report {
@@ -42,14 +64,17 @@ pub struct Report {
     pub captured: SystemTime,
     /// The frame's size; boxes are inside it.
     pub size: Size,
-    /// Best first: by logit, then location, then prompt.
-    pub detections: heapless::Vec<Detection, MAX_DETECTIONS>,
+    /// Best first: by logit, then location, then prompt. Behind them, in the same order, those that
+    /// tracks [continued](Smoothed::continued).
+    pub detections: Vec<Detection>,
     /// Detections that passed their threshold and NMS but found no room.
     pub dropped: u32,
     /// The track of each detection, in their order, 0 for one that has none yet; empty where nothing is tracked.
-    pub tracks: heapless::Vec<u32, MAX_DETECTIONS>,
+    pub tracks: Vec<u32>,
+    /// What tracking says of each detection beside that, in their order; empty where nothing is tracked.
+    pub smoothed: Vec<Smoothed>,
     /// Where each detection lies as seen from the camera, in their order; empty where no camera is described.
-    pub sights: heapless::Vec<Sight, MAX_DETECTIONS>,
+    pub sights: Vec<Sight>,
     /// A mask for each detection, in their order; none where none were asked for.
     pub masks: Kept<Mask>,
     /// Whether prompts are in the picture at all; none where that was not asked. Of a single picture all prompts, in their order; in
@@ -141,7 +166,7 @@ impl Clone for Report {
         own
     }
 
-    /// Into the memory that is there.
+    /// Allocates only where there is more than there ever was.
     fn clone_from(&mut self, source: &Self) {
         let Self {
             sequence,
@@ -150,6 +175,7 @@ impl Clone for Report {
             detections,
             dropped,
             tracks,
+            smoothed,
             sights,
             masks,
             presences,
@@ -160,6 +186,7 @@ impl Clone for Report {
         self.presence_counts = *presence_counts;
         self.detections.clone_from(detections);
         self.tracks.clone_from(tracks);
+        self.smoothed.clone_from(smoothed);
         self.sights.clone_from(sights);
         self.masks.clone_from(masks);
         self.presences.clone_from(presences);
@@ -173,10 +200,11 @@ impl Report {
             sequence,
             captured,
             size,
-            detections: heapless::Vec::new(),
+            detections: Vec::new(),
             dropped: 0,
-            tracks: heapless::Vec::new(),
-            sights: heapless::Vec::new(),
+            tracks: Vec::new(),
+            smoothed: Vec::new(),
+            sights: Vec::new(),
             masks: Kept::new(),
             presences: Vec::new(),
             presence_counts: PresenceCounts::default(),
@@ -209,11 +237,13 @@ impl Report {
 
     /// Keeps some of the detections, with their masks, tracks and sights.
     pub fn retain(&mut self, keep: impl Fn(&Detection) -> bool) {
-        let kept: heapless::Vec<bool, MAX_DETECTIONS> = self.detections.iter().map(&keep).collect();
+        let kept: Vec<bool> = self.detections.iter().map(&keep).collect();
         let mut own = kept.iter();
         self.masks.retain(|_| own.next() == Some(&true));
         let mut own = kept.iter();
         self.tracks.retain(|_| own.next() == Some(&true));
+        let mut own = kept.iter();
+        self.smoothed.retain(|_| own.next() == Some(&true));
         let mut own = kept.iter();
         self.sights.retain(|_| own.next() == Some(&true));
         self.detections.retain(keep);
@@ -224,6 +254,25 @@ impl Report {
         let sights = self.detections.iter().map(|d| camera.sight(&d.bbox, part));
         self.sights.clear();
         self.sights.extend(sights);
+    }
+
+    /// Whether a detection has a smoothed score.
+    #[must_use]
+    pub fn is_smoothed(&self) -> bool {
+        self.smoothed.iter().any(|s| s.score > 0.0)
+    }
+
+    /// The smoothed score of a detection; none where it has none.
+    #[must_use]
+    pub fn smoothed_score(&self, detection: usize) -> Option<f32> {
+        let smoothed = self.smoothed.get(detection);
+        smoothed.map(|s| s.score).filter(|&score| score > 0.0)
+    }
+
+    /// Whether a detection is one that its track continued.
+    #[must_use]
+    pub fn continued(&self, detection: usize) -> bool {
+        self.smoothed.get(detection).is_some_and(|s| s.continued)
     }
 
     /// The track of a detection, from 1; none where it has none, or nothing is tracked.
@@ -265,20 +314,34 @@ impl<S: AsRef<str>> Names for Vec<S> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_report_refuses_the_detection_after_the_last_and_hands_it_back() {
-        let detection = Detection {
+    fn detection(prompt: u32) -> Detection {
+        Detection {
             bbox: BBox::new(0.0, 0.0, 1.0, 1.0),
             score: 0.5,
             logit: 0.0,
-            prompt: 7,
+            prompt,
             location: 0,
-        };
-        let mut report = Report::new(0, SystemTime::UNIX_EPOCH, Size::new(1, 1));
-        for _ in 0..MAX_DETECTIONS {
-            report.detections.push(detection).expect("room");
         }
-        assert_eq!(report.detections.push(detection), Err(detection));
+    }
+
+    #[test]
+    fn what_is_known_of_a_detection_goes_and_stays_with_it() {
+        let mut report = Report::new(0, SystemTime::UNIX_EPOCH, Size::new(1, 1));
+        let smoothed = |score, continued| Smoothed { score, continued };
+        report.detections.extend([7, 8, 9].map(detection));
+        report.tracks.extend([1, 0, 2]);
+        report.smoothed.extend([
+            smoothed(0.5, false),
+            smoothed(0.0, false),
+            smoothed(0.25, true),
+        ]);
+        let whole = report.clone();
+        assert_eq!(whole, report);
+        report.retain(|d| d.prompt != 7);
+        assert_eq!((report.track(0), report.track(1)), (None, Some(2)));
+        let scores = [0, 1].map(|i| report.smoothed_score(i));
+        assert_eq!(scores, [None, Some(0.25)]);
+        assert_eq!([0, 1].map(|i| report.continued(i)), [false, true]);
     }
 
     #[test]

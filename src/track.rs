@@ -21,16 +21,24 @@
 //! the one name that the track has. So nothing that is reported without tracking changes, and thousands of names cost no more
 //! than one. A place that a detection of that name suppresses is none.
 //!
+//! **What is reported.** Tracking takes nothing from a frame's detections and changes no box, name, score or order of them: they stay
+//! what they are without it, and so does their independence of one another's prompts. Each gets the id of its thing and, beside its own score, the
+//! smoothed one of its name. Behind them come those that a track *continues*: what it is called by its smoothed scores, at the place where it is in this
+//! frame, where the frame's own score for that name is too low (flicker, half hidden, another name in its place) and the smoothed one is not.
+//! Their score is the frame's own, too, and they are marked. As in ByteTrack and DeepSORT, what is not seen at all is not reported: its id waits.
+//! Ids are of things and not of names, so they are joint by nature: which prompts are asked decides what is one thing, and with it ids, smoothed scores and
+//! what is continued.
+//!
 //! **Time** is the capture's, not the count of frames: a slow board and a fast one follow alike, and a pause is a long time.
 //! **Names.** Detections of different names at one place are one thing and have one id. A track knows its last names with smoothed
-//! scores: those are reported. Where a name is missing in one frame and another one stands in its place, the better smoothed one is reported.
+//! scores, [`NAMES`] of them.
 //! **Deterministic**: the same frames at the same times give the same ids, on every board. Every buffer is made in [`Tracker::new`] or with
 //! the first frame.
 
 use crate::{
     geometry::{BBox, Size},
     odds,
-    scene::{Detection, MAX_DETECTIONS, Report},
+    scene::{Detection, MAX_DETECTIONS, Report, Smoothed},
 };
 
 mod associate;
@@ -41,18 +49,19 @@ mod names;
 mod pairs;
 pub mod presence;
 
-use associate::completed;
+use associate::{SUPPRESSED, completed, suppressed};
 pub use evidence::{Evidence, Place};
 use look::Looks;
 use motion::Motion;
-use names::Names;
+pub use names::NAMES;
+use names::{Name, Names};
 use pairs::Pairs;
 
 /// How many tracks are followed at once, those that are not seen at the moment included.
 pub const MAX_TRACKS: usize = 512;
 
-/// Names of one thing that count, the best ones.
-const MEMBERS: usize = 8;
+/// How many things of one frame are given to tracks, the best ones: as many as can be followed.
+const MAX_THINGS: usize = MAX_TRACKS;
 /// Seconds for which a track without an id is remembered.
 const DOUBTFUL_S: f32 = 0.25;
 
@@ -118,9 +127,9 @@ struct Thing {
     bbox: BBox,
     location: u32,
     /// Its best detections, of so many names as count.
-    members: heapless::Vec<u16, MEMBERS>,
+    members: heapless::Vec<u16, NAMES>,
     /// Their classes.
-    classes: heapless::Vec<u32, MEMBERS>,
+    classes: heapless::Vec<u32, NAMES>,
     /// Whether another thing of its name covers a part of it, or it one of the other: then its box and its look may be half another's.
     hidden: bool,
     /// The other one of its name that covers the most of it, if one touches it.
@@ -134,7 +143,7 @@ struct Thing {
 struct Low {
     track: u16,
     place: u16,
-    score: f32,
+    logit: f32,
 }
 
 /// Follows things from frame to frame.
@@ -168,11 +177,12 @@ pub struct Tracker {
     things: Vec<Thing>,
     /// The look of each thing.
     seen: Looks,
-    /// Of each detection: its thing.
-    thing_of: heapless::Vec<u16, MAX_DETECTIONS>,
+    /// Of each detection: its thing; one that there is not, if there were too many.
+    thing_of: Vec<u16>,
     pairs: Pairs,
     lows: Vec<Low>,
-    sorted: Vec<(Detection, u32)>,
+    /// Of this frame: what tracks continue, and which.
+    continued: Vec<(Detection, u16)>,
 }
 
 impl Tracker {
@@ -185,12 +195,12 @@ impl Tracker {
             looks: Looks::new(MAX_TRACKS),
             next_id: 1,
             last: None,
-            things: Vec::with_capacity(MAX_DETECTIONS),
-            seen: Looks::new(MAX_DETECTIONS),
-            thing_of: heapless::Vec::new(),
+            things: Vec::with_capacity(MAX_THINGS),
+            seen: Looks::new(MAX_THINGS),
+            thing_of: Vec::with_capacity(MAX_DETECTIONS),
             pairs: Pairs::new(4 * MAX_TRACKS),
             lows: Vec::with_capacity(MAX_TRACKS),
-            sorted: Vec::with_capacity(MAX_DETECTIONS),
+            continued: Vec::with_capacity(MAX_TRACKS),
         }
     }
 
@@ -231,8 +241,8 @@ impl Tracker {
         self.tracks.is_empty()
     }
 
-    /// Takes a frame's report and fills its `tracks`; scores, names and order of its detections are then those of the tracks, and
-    /// detections that a track went on with are added.
+    /// Takes a frame's report and fills its `tracks` and `smoothed`; its detections stay what they are, and behind them come those that
+    /// tracks continue, as far as there is room.
     ///
     /// `captured_ns` is when the frame was captured; a time before the last one's counts as the same time. A frame of
     /// another size ends all tracks.
@@ -325,6 +335,7 @@ impl Tracker {
         }
         for low in &self.lows {
             let place = evidence.place(low.place.into());
+            let score = odds::score(low.logit);
             let track = &mut self.tracks[usize::from(low.track)];
             let share = share(track);
             // what scores low is often hidden in part
@@ -335,7 +346,7 @@ impl Tracker {
                 track.names.begin();
                 track
                     .names
-                    .see(name.class, name.prompt, low.score, low.score, share);
+                    .see(name.class, name.prompt, score, score, share);
             }
         }
     }
@@ -389,71 +400,97 @@ impl Tracker {
         longest.map(|(slot, _)| slot)
     }
 
-    /// The report as the tracks have it.
+    /// What tracks say of the report's detections, and what they continue.
     fn tell<E: Evidence>(&mut self, report: &mut Report, meaning: Meaning<'_>, evidence: &E) {
-        self.sorted.clear();
-        for (i, detection) in report.detections.iter().enumerate() {
-            let (mut detection, of) = (*detection, usize::from(self.thing_of[i]));
-            let thing = &self.things[of];
-            let track = thing.track.map(|t| &self.tracks[usize::from(t)]);
-            let id = track.map_or(0, |track| track.id);
-            if let (Some(track), true) = (track, id != 0) {
-                let own = track.names.of(meaning.class(detection.prompt));
-                let best = track.names.best();
-                // another name stands for the best one, which this frame does not have
-                let renamed = best.filter(|best| {
-                    thing.members.first() == Some(&(i as u16))
-                        && !best.seen
-                        && own.is_none_or(|o| o.score < best.score)
-                });
-                let reported = renamed.or(own).filter(|name| {
-                    name.score != detection.score
-                        && odds::logit(name.score) >= meaning.threshold(name.prompt)
-                });
-                if let Some(name) = reported {
-                    (detection.prompt, detection.score) = (name.prompt, name.score);
-                    detection.logit = odds::logit(name.score);
-                }
-            }
-            self.sorted.push((detection, id));
+        report.tracks.clear();
+        report.smoothed.clear();
+        for (detection, &of) in report.detections.iter().zip(&self.thing_of) {
+            let thing = self.things.get(usize::from(of));
+            let track = thing.and_then(|thing| thing.track);
+            let track = track.map(|t| &self.tracks[usize::from(t)]);
+            let track = track.filter(|track| track.id != 0);
+            let class = meaning.class(detection.prompt);
+            let name = track.and_then(|track| track.names.of(class));
+            report.tracks.push(track.map_or(0, |track| track.id));
+            report.smoothed.push(Smoothed {
+                score: name.map_or(0.0, |name| name.score),
+                continued: false,
+            });
         }
-        for low in &self.lows {
-            let track = &self.tracks[usize::from(low.track)];
-            let Some(name) = track.names.best() else {
-                continue;
-            };
-            let logit = odds::logit(name.score);
-            let Place { location, bbox } = evidence.place(low.place.into());
-            if logit < meaning.threshold(name.prompt) || bbox.is_empty() {
-                continue;
-            }
-            if self.sorted.len() == MAX_DETECTIONS {
+        self.go_on(report, meaning, evidence);
+        for (detection, track) in &self.continued {
+            if report.detections.len() == MAX_DETECTIONS {
                 report.dropped = report.dropped.saturating_add(1);
                 continue;
             }
-            let (score, prompt) = (name.score, name.prompt);
-            let detection = Detection {
-                bbox,
-                score,
-                logit,
-                prompt,
-                location,
-            };
-            self.sorted.push((detection, track.id));
+            let track = &self.tracks[usize::from(*track)];
+            report.detections.push(*detection);
+            report.tracks.push(track.id);
+            report.smoothed.push(Smoothed {
+                score: track.names.best().map_or(0.0, |name| name.score),
+                continued: true,
+            });
         }
-        self.sorted.sort_unstable_by(|(a, _), (b, _)| {
+    }
+
+    /// Finds what tracks continue: their best names, where this frame has them no more than at a low score.
+    fn go_on<E: Evidence>(&mut self, report: &Report, meaning: Meaning<'_>, evidence: &E) {
+        self.continued.clear();
+        for low in &self.lows {
+            let Place { location, bbox } = evidence.place(low.place.into());
+            let track = &self.tracks[usize::from(low.track)];
+            let best = track.names.best().filter(|_| !bbox.is_empty());
+            if let Some(name) = best.filter(|name| lasts(name, meaning)) {
+                let detection = Detection {
+                    bbox,
+                    score: odds::score(low.logit),
+                    logit: low.logit,
+                    prompt: name.prompt,
+                    location,
+                };
+                self.continued.push((detection, low.track));
+            }
+        }
+        for thing in &self.things {
+            let Some(t) = thing.track else { continue };
+            let track = &self.tracks[usize::from(t)];
+            let best = track.names.best().filter(|_| track.id != 0);
+            let Some(name) = best.filter(|name| !name.seen && lasts(name, meaning)) else {
+                continue;
+            };
+            let mut places = 0..evidence.places();
+            let place = places.find(|&i| evidence.place(i).location == thing.location);
+            let twin = |(other, _): &(Detection, u16)| {
+                meaning.class(other.prompt) == name.class
+                    && other.bbox.iou(&thing.bbox) >= SUPPRESSED
+            };
+            let bbox = &thing.bbox;
+            if suppressed(report, meaning, name.class, bbox) || self.continued.iter().any(twin) {
+                continue;
+            }
+            if let Some(place) = place {
+                let logit = evidence.logit(place, name.prompt);
+                let detection = Detection {
+                    bbox: thing.bbox,
+                    score: odds::score(logit),
+                    logit,
+                    prompt: name.prompt,
+                    location: thing.location,
+                };
+                self.continued.push((detection, t));
+            }
+        }
+        self.continued.sort_unstable_by(|(a, _), (b, _)| {
             (b.logit.total_cmp(&a.logit))
                 .then(a.location.cmp(&b.location))
                 .then(a.prompt.cmp(&b.prompt))
         });
-        report.detections.clear();
-        report.tracks.clear();
-        for (detection, id) in &self.sorted {
-            // as many as there is room for were sorted
-            let _ = report.detections.push(*detection);
-            let _ = report.tracks.push(*id);
-        }
     }
+}
+
+/// Whether a name's smoothed score is enough to report it.
+fn lasts(name: &Name, meaning: Meaning<'_>) -> bool {
+    odds::logit(name.score) >= meaning.threshold(name.prompt)
 }
 
 /// How much of what is seen now goes into a smoothed score: an average at first, later half a second's worth.

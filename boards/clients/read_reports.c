@@ -21,6 +21,7 @@ int main(int argc, char **argv) {
         tarsier_sights sights;
         tarsier_presence presence;
         tarsier_happening happening;
+        tarsier_smoothed smoothed;
         tarsier_heartbeat heartbeat;
         tarsier_message message;
         if (!tarsier_push(&decoder, (uint8_t)c, &frame)) continue;
@@ -54,6 +55,12 @@ int main(int argc, char **argv) {
             const char *what = happening.kind == TARSIER_APPEARED ? "appeared" : happening.kind == TARSIER_GONE ? "gone" : "?";
             printf("prompt %u %s %.3f in report %" PRIu64 ", captured %" PRIu64 " ns: %.*s\n", happening.prompt, what,
                    (double)happening.score, happening.sequence, happening.captured_ns, (int)happening.length, happening.json);
+        } else if (tarsier_read_smoothed(&frame, &smoothed)) {
+            printf("smoothed scores of report %" PRIu64 " of run %" PRIu32 ": %u\n", smoothed.sequence, smoothed.run, smoothed.count);
+            for (uint16_t i = 0; i < smoothed.count; i++) {
+                printf("  %.3f%s\n", (double)tarsier_smoothed_at(&smoothed, i),
+                       i >= smoothed.count - smoothed.continued ? " continued" : "");
+            }
         } else if (tarsier_read_heartbeat(&frame, &heartbeat)) {
             printf("heartbeat: state %u, sent %" PRIu32 ", lost %" PRIu32 "\n", heartbeat.state, heartbeat.sent, heartbeat.lost);
         } else if (tarsier_read_message(&frame, &message)) {

@@ -16,10 +16,12 @@
 | `path` | `/run/tarsier/tarsier.sock` | the socket, or a tty |
 | `speed` | 115200 | of a tty |
 | `frame_id` | `camera` | of the messages' headers |
+| `continued` | true | whether what is `continued` is published |
 
 The stamp is the report's wall-clock time of capture; over a tty, whose binary reports have none, the time of arrival less the latency.
-The connection is made again when it is lost. A report is published as it was made: nothing is filtered here. `Detection2D.id` is
-Tarsier's track, empty where a thing has none yet.
+The connection is made again when it is lost. `Detection2D.id` is Tarsier's track, empty where a thing has none yet. A hypothesis' score is
+that of the frame alone: vision_msgs has no place for `smoothed_score`. What a track only continues, because its own score is too low in this
+frame, is published too, with that score; set `continued` to false to leave it out. Over a tty that is not known, and all is published.
 """
 
 import json
@@ -48,11 +50,13 @@ def stamp(report, now):
     return nanoseconds // 1_000_000_000, nanoseconds % 1_000_000_000
 
 
-def fill(array, report, frame_id, now, new_detection, new_hypothesis):
+def fill(array, report, frame_id, now, new_detection, new_hypothesis, continued=True):
     """Fills a Detection2DArray from a report; messages are made by the two functions, so that this needs no ROS."""
     array.header.stamp.sec, array.header.stamp.nanosec = stamp(report, now)
     array.header.frame_id = frame_id
     for found in report["detections"]:
+        if found.get("continued") and not continued:
+            continue
         detection, box = new_detection(), found["bbox"]
         detection.header = array.header
         detection.id = found.get("id", "")
@@ -100,6 +104,7 @@ def main():
             self.path = self.declare_parameter("path", "/run/tarsier/tarsier.sock").value
             self.speed = self.declare_parameter("speed", 115200).value
             self.frame_id = self.declare_parameter("frame_id", "camera").value
+            self.continued = self.declare_parameter("continued", True).value
             self.detections = self.create_publisher(Detection2DArray, "~/detections", 10)
             self.events = self.create_publisher(String, "~/events", 10)
             self.presence, self.stamped = self.create_publisher(String, "~/presence", 10), None
@@ -135,7 +140,9 @@ def main():
         def publish(self, message):
             if message["type"] == "report":
                 self.stamped = message["header"]["seq"], stamp(message, time.time())
-                array = fill(Detection2DArray(), message, self.frame_id, time.time(), Detection2D, ObjectHypothesisWithPose)
+                array = fill(
+                    Detection2DArray(), message, self.frame_id, time.time(), Detection2D, ObjectHypothesisWithPose, self.continued
+                )
                 self.detections.publish(array)
             elif message["type"] == "event":
                 self.events.publish(String(data=json.dumps(message, ensure_ascii=False)))

@@ -19,7 +19,7 @@ In a program:
 
 Messages are dictionaries as on the socket (WIRE.md), whichever link they came over: a binary report of a serial line is given the same
 fields, with names once `get_prompts` was answered (this module asks by itself). Directions come in the report over the socket and, over
-a serial line with binary reports, as a message `sights` right behind it; presence likewise, as a message `presence`. A track's `id` of a binary report is the short one of two bytes.
+a serial line with binary reports, as a message `sights` right behind it; presence likewise, as a message `presence`, and smoothed scores, as a message `smoothed`. A track's `id` of a binary report is the short one of two bytes.
 """
 
 import argparse
@@ -36,7 +36,7 @@ import tty
 import zlib
 
 VERSION = 1
-REPORT, HEARTBEAT, REPLY, EVENT, JSON_REPORT, SIGHTS, PRESENCE, HAPPENING, COMMAND = 1, 2, 3, 4, 5, 6, 7, 8, 16
+REPORT, HEARTBEAT, REPLY, EVENT, JSON_REPORT, SIGHTS, PRESENCE, HAPPENING, SMOOTHED, COMMAND = 1, 2, 3, 4, 5, 6, 7, 8, 9, 16
 PRESENCES, CHANGES = (None, "there", "unsure", "not_there"), (None, "appeared", "gone")
 STATES = (None, "starting", "running", "paused", "degraded", "stopping")
 LONGEST = 66_200  # bytes of a frame between its zero bytes
@@ -150,6 +150,17 @@ def read_presence(payload, names=()):
             presence[-1]["change"] = CHANGES[change]
     counts = {"there": there, "unsure": unsure, "not_there": not_there}
     return {"type": "presence", "header": {"seq": seq}, "run": run, "presence": presence, "presence_counts": counts}
+
+
+def read_smoothed(payload):
+    """What tracking says of the detections of the report before it, in their order, with the fields of a detection on the socket."""
+    run, seq, n, continued = struct.unpack_from("<IQHH", payload)
+    if len(payload) != 16 + 2 * n or continued > n:
+        raise ValueError(f"smoothed scores of {16 + 2 * n} bytes came in {len(payload)}")
+    smoothed = [{"smoothed_score": score / 65535} if score else {} for score, in struct.iter_unpack("<H", payload[16:])]
+    for detection in smoothed[n - continued :]:
+        detection["continued"] = True
+    return {"type": "smoothed", "header": {"seq": seq}, "run": run, "smoothed": smoothed}
 
 
 class Link:
@@ -298,6 +309,8 @@ class SerialLink(Link):
             return read_presence(payload, self._names)
         if kind == HAPPENING:
             return json.loads(payload[36:])
+        if kind == SMOOTHED:
+            return read_smoothed(payload)
         if kind == HEARTBEAT:
             run, state, sent, lost = struct.unpack("<IBII", payload)
             return {"type": "heartbeat", "run": run, "state": STATES[state], "sent": sent, "lost": lost}

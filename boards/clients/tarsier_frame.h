@@ -23,8 +23,9 @@
 
 #define TARSIER_WIRE_VERSION 1u
 
-/* The longest payload that is read, in bytes. 4,250 is the longest report (300 detections); a smaller machine defines less and passes
- * over what is longer. Events and replies in JSON may be longer: they are passed over too, and counted. */
+/* The longest payload that is read, in bytes. 4,250 is a report of 300 detections; the longest, of 4,096, has 57,394. Define more where you have
+ * the memory and ask for hundreds of names, or less on a smaller machine: what is longer is passed over and counted as damaged, as are
+ * events and replies in JSON that are longer. */
 #ifndef TARSIER_MAX_PAYLOAD
 #define TARSIER_MAX_PAYLOAD 4250u
 #endif
@@ -40,6 +41,7 @@ enum {
     TARSIER_SIGHTS = 6,
     TARSIER_PRESENCE = 7,
     TARSIER_HAPPENING = 8,
+    TARSIER_SMOOTHED = 9,
     TARSIER_COMMAND = 16
 };
 
@@ -137,7 +139,7 @@ typedef struct {
 typedef struct {
     uint16_t prompt; /* index into the prompt set */
     uint16_t track;  /* stays with a thing from report to report; 0: none yet, or not tracked */
-    float score;     /* 0 to 1 */
+    float score;     /* 0 to 1, of this frame alone */
     float x, y;      /* centre, pixels */
     float width, height;
 } tarsier_detection;
@@ -296,6 +298,31 @@ static inline int tarsier_read_happening(const tarsier_frame *frame, tarsier_hap
     happening->json = (const char *)(p + 36);
     happening->length = frame->length - 36;
     return 1;
+}
+
+typedef struct {
+    uint32_t run;
+    uint64_t sequence;  /* of the report before it, whose detections these belong to, in their order */
+    uint16_t count;
+    uint16_t continued; /* the last so many were not found in this frame alone: their tracks continue them */
+    const uint8_t *scores;
+} tarsier_smoothed;
+
+/* Returns 1 and fills `smoothed` if the frame has the smoothed scores of detections, else 0. */
+static inline int tarsier_read_smoothed(const tarsier_frame *frame, tarsier_smoothed *smoothed) {
+    const uint8_t *p = frame->payload;
+    if (frame->kind != TARSIER_SMOOTHED || frame->length < 16) return 0;
+    smoothed->run = tarsier_u32(p);
+    smoothed->sequence = tarsier_u64(p + 4);
+    smoothed->count = tarsier_u16(p + 12);
+    smoothed->continued = tarsier_u16(p + 14);
+    smoothed->scores = p + 16;
+    return frame->length == 16u + 2u * (size_t)smoothed->count && smoothed->continued <= smoothed->count;
+}
+
+/* The smoothed score of the detection with that number, 0 to 1; 0: none. */
+static inline float tarsier_smoothed_at(const tarsier_smoothed *smoothed, uint16_t i) {
+    return (float)tarsier_u16(smoothed->scores + 2u * (size_t)i) / 65535.0f;
 }
 
 typedef struct {

@@ -10,7 +10,7 @@ use tarsier::{
     input,
     prompt::Row,
     report::grounding::GroundingWriter,
-    scene::{Detection, Report},
+    scene::{Detection, MAX_DETECTIONS, Report},
 };
 
 use super::{Engine, Failure, Opened, exit, fail, output::Output, output_failure, photos::Photos};
@@ -82,7 +82,7 @@ impl Ground {
             for (answer, sentence) in answers.iter_mut().zip(0..) {
                 let here = report.detections.iter().find(|d| d.prompt == sentence);
                 if let Some(object) = &mut answer.object
-                    && (sentence as usize) < report.detections.capacity()
+                    && (sentence as usize) < MAX_DETECTIONS
                 {
                     match here {
                         Some(detection) => object.bbox = detection.bbox,
@@ -124,9 +124,9 @@ impl Ground {
 /// The objects of the answers as detections of their sentences; more sentences than a report holds are answered, but not all are
 /// drawn or have masks.
 fn found(answers: &[Grounding], report: &mut Report) {
-    for (answer, prompt) in answers.iter().zip(0..) {
+    for (answer, prompt) in answers.iter().zip(0..).take(MAX_DETECTIONS) {
         if let Some(object) = answer.object {
-            let _ = report.detections.push(Detection {
+            report.detections.push(Detection {
                 bbox: object.bbox,
                 score: answer.score,
                 logit: tarsier::odds::logit(answer.score),

@@ -36,7 +36,7 @@ const PRINT: Duration = Duration::from_secs(1);
 /// How often a connection that was lost is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Longest line that is kept: a report of 300 detections has some 40 KB.
+/// Longest line that is kept: a report of 4,096 detections has up to 1 MB, and with masks more.
 const MAX_LINE: usize = 1 << 22;
 
 /// Options of `watch`.

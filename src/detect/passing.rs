@@ -29,6 +29,9 @@ pub(super) struct Passing {
     pub(super) object: u32,
 }
 
+/// Bytes of one.
+pub(super) const PAIR_BYTES: u64 = size_of::<Passing>() as u64;
+
 const NOTHING: Passing = Passing {
     logit: 0.0,
     object: 0,

@@ -67,20 +67,20 @@ impl Rules {
         let rule = |prompt: u32| self.of.get(prompt as usize).copied().unwrap_or_default();
         let found = &mut report.detections;
         // in place: kept ones move to the front, rejects stay behind them for as long as they are needed
-        let mut i = 0;
-        while i < found.len() {
+        let mut kept = 0;
+        for i in 0..found.len() {
             let (this, own) = (found[i], rule(found[i].prompt));
-            let beaten = found[..i].iter().any(|better| {
+            let beaten = found[..kept].iter().any(|better| {
                 let by = rule(better.prompt);
                 let matters = by.reject || (own.group.is_some() && by.group == own.group);
                 matters && better.bbox.iou(&this.bbox) >= self.iou
             });
-            if beaten {
-                found.remove(i);
-            } else {
-                i += 1;
+            if !beaten {
+                found[kept] = this;
+                kept += 1;
             }
         }
+        found.truncate(kept);
         found.retain(|d| !rule(d.prompt).reject);
     }
 }
@@ -113,7 +113,7 @@ mod tests {
                 prompt,
                 location: 0,
             };
-            report.detections.push(detection).expect("room");
+            report.detections.push(detection);
         }
         rules().apply(&mut report);
         let left = report.detections.iter();

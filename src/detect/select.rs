@@ -5,14 +5,13 @@
 //! taken out, again and again. Most go with the first few, so this reads each pair some
 //! few times, and a sort would do more.
 
-use std::collections::BinaryHeap;
-
 use super::nms::Overlaps;
 use super::passing::Passes;
+use super::room::Room;
 use super::{Settings, ascending, descending};
 use crate::geometry::BBox;
 use crate::odds;
-use crate::scene::{Detection, MAX_DETECTIONS, Report};
+use crate::scene::{Detection, Report};
 
 /// A pair that passed; sorts best first.
 ///
@@ -49,7 +48,7 @@ pub(super) struct Selection {
     left: Vec<Pair>,
     /// Per object: its best pair, where places have one name.
     bests: Vec<Option<Pair>>,
-    best: Best,
+    room: Room<Pair>,
 }
 
 impl Selection {
@@ -60,7 +59,7 @@ impl Selection {
             overlaps: Overlaps::new(objects),
             left: Vec::with_capacity(objects),
             bests: Vec::with_capacity(objects),
-            best: Best::default(),
+            room: Room::default(),
         }
     }
 
@@ -71,7 +70,7 @@ impl Selection {
         report: &mut Report,
         bbox: impl Fn(u32) -> BBox,
     ) {
-        self.best.clear();
+        self.room.clear();
         self.boxes.clear();
         let boxes = locations.iter().enumerate().map(|(object, &location)| {
             let bbox = passes.has(object).then(|| bbox(location));
@@ -84,22 +83,20 @@ impl Selection {
         } else {
             self.prompt_by_prompt(passes, locations);
         }
-        report.dropped = self.best.dropped;
+        report.dropped = self.room.settle();
         report.detections.clear();
-        self.best.sort();
-        for pair in &self.best.sorted {
+        let boxes = &self.boxes;
+        report.detections.extend(self.room.kept().map(|pair| {
             let object = pair.object as usize;
             let logit = pair.logit();
-            let detection = Detection {
-                bbox: self.boxes[object].expect("only objects with a box are kept"),
+            Detection {
+                bbox: boxes[object].expect("only objects with a box are kept"),
                 score: odds::score(logit),
                 logit,
                 prompt: pair.prompt,
                 location: locations[object],
-            };
-            let room = report.detections.push(detection);
-            debug_assert!(room.is_ok(), "no more are kept than a report holds");
-        }
+            }
+        }));
     }
 
     /// Every prompt for itself.
@@ -113,11 +110,14 @@ impl Selection {
                 let object = pair.object as usize;
                 Pair::new(pair.logit, locations[object], prompt, object)
             }));
-            suppress(&mut self.left, &self.overlaps, &mut self.best);
+            let room = &mut self.room;
+            suppress(&mut self.left, &self.overlaps, |rank, pair| {
+                room.offer(rank, pair);
+            });
         }
     }
 
-    /// Every object with its best prompt.
+    /// Every object with its best prompt; then prompts do compete, and the best of all are kept.
     fn all_prompts_together(&mut self, passes: &Passes, locations: &[u32]) {
         self.bests.clear();
         self.bests.resize(locations.len(), None);
@@ -133,17 +133,23 @@ impl Selection {
         self.left.clear();
         self.left
             .extend(bests.filter_map(|(best, bbox)| best.filter(|_| bbox.is_some())));
-        suppress(&mut self.left, &self.overlaps, &mut self.best);
+        let room = &mut self.room;
+        suppress(&mut self.left, &self.overlaps, |_, pair| {
+            room.offer(0, pair);
+        });
     }
 }
 
-/// Greedy NMS: offers the best that is left to `best` and takes out what overlaps it, until nothing is left.
-fn suppress(left: &mut Vec<Pair>, overlaps: &Overlaps, best: &mut Best) {
+/// Greedy NMS: keeps the best that is left, the how manieth it is, and takes out what overlaps it,
+/// until nothing is left.
+fn suppress(left: &mut Vec<Pair>, overlaps: &Overlaps, mut keep: impl FnMut(usize, Pair)) {
     // orders differ, because objects have different locations
     let better = |a: Pair, b: Pair| if b.order < a.order { b } else { a };
     let mut next = left.iter().copied().reduce(better);
+    let mut rank = 0;
     while let Some(kept) = next {
-        best.offer(kept);
+        keep(rank, kept);
+        rank += 1;
         // what it does not overlap moves to the front; it overlaps itself, so there is less each time
         let suppressed = overlaps.of(kept.object as usize);
         let mut count = 0;
@@ -158,49 +164,5 @@ fn suppress(left: &mut Vec<Pair>, overlaps: &Overlaps, best: &mut Best) {
             }
         }
         left.truncate(count);
-    }
-}
-
-/// The best pairs so far, no more than a report holds; the worst of them on top.
-#[derive(Debug)]
-struct Best {
-    heap: BinaryHeap<Pair>,
-    sorted: Vec<Pair>,
-    dropped: u32,
-}
-
-impl Default for Best {
-    fn default() -> Self {
-        Self {
-            heap: BinaryHeap::with_capacity(MAX_DETECTIONS),
-            sorted: Vec::with_capacity(MAX_DETECTIONS),
-            dropped: 0,
-        }
-    }
-}
-
-impl Best {
-    fn clear(&mut self) {
-        self.heap.clear();
-        self.dropped = 0;
-    }
-
-    fn offer(&mut self, pair: Pair) {
-        if self.heap.len() < MAX_DETECTIONS {
-            self.heap.push(pair);
-            return;
-        }
-        self.dropped = self.dropped.saturating_add(1);
-        if let Some(mut worst) = self.heap.peek_mut()
-            && pair < *worst
-        {
-            *worst = pair;
-        }
-    }
-
-    fn sort(&mut self) {
-        self.sorted.clear();
-        self.sorted.extend(self.heap.drain());
-        self.sorted.sort_unstable();
     }
 }

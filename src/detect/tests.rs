@@ -328,16 +328,36 @@ fn equal_logits_are_ordered_by_location_then_prompt() {
 #[test]
 fn the_best_are_kept_and_the_rest_is_counted() {
     let head = Head::new();
-    // 80 disjoint objects × 40 prompts; the coarse boxes hide nothing of the fine ones
-    let report = detect(&head, false, &[0.0; 40], |location, prompt| {
-        (location * 40) as f32 / 100.0 + prompt as f32 / 100.0
+    // 80 disjoint objects × 60 prompts; the coarse boxes hide nothing of the fine ones
+    let report = detect(&head, false, &[0.0; 60], |location, prompt| {
+        (location * 60) as f32 / 100.0 + prompt as f32 / 100.0
     });
-    assert_eq!(report.detections.len(), MAX_DETECTIONS);
-    assert_eq!(report.dropped, 80 * 40 - MAX_DETECTIONS as u32);
-    assert_eq!(found(&report)[..2], [(79, 39), (79, 38)]);
+    let each = MAX_DETECTIONS / 60;
+    assert_eq!(report.detections.len(), 60 * each);
+    assert_eq!(report.dropped as usize, 60 * (80 - each));
+    assert_eq!(found(&report)[..2], [(79, 59), (79, 58)]);
     let logits: Vec<f32> = report.detections.iter().map(|d| d.logit).collect();
     assert!(logits.is_sorted_by(|a, b| a >= b));
-    assert_eq!(logits[MAX_DETECTIONS - 1], (80 * 40 - 300) as f32 / 100.0);
+    assert_eq!(found(&report).last(), Some(&((80 - each) as u32, 0)));
+}
+
+#[test]
+fn floods_of_some_prompts_take_nothing_from_another() {
+    let head = Head::new();
+    // prompt 77 finds three places, each less surely than a hundred others find all 80
+    let logit = |location: u32, prompt: usize| match (prompt, location) {
+        (77, 5 | 30 | 70) => 0.25 + location as f32 / 1000.0,
+        (77, _) => -1.0,
+        _ => 5.0 + (location * 101 + prompt as u32) as f32 / 1e4,
+    };
+    let report = detect(&head, false, &[0.0; 101], logit);
+    assert!(report.dropped > 3000, "{}", report.dropped);
+    let alone = detect(&head, false, &[0.0], |location, _| logit(location, 77));
+    let mut own = report.detections.clone();
+    own.retain(|d| d.prompt == 77);
+    own.iter_mut().for_each(|d| d.prompt = 0);
+    assert_eq!(own, alone.detections);
+    assert_eq!(own.len(), 3);
 }
 
 #[test]
@@ -463,9 +483,10 @@ fn suppression_equals_plain_greedy_suppression_of_sorted_pairs() {
         }
     }
     // few different values, so that many are equal
-    let table: Vec<f32> = (0..80 * 600).map(|_| random(9) as f32 - 5.0).collect();
-    let logit = |location: u32, prompt: usize| table[location as usize * 600 + prompt];
-    let thresholds: Vec<f32> = (0..600).map(|p| (p % 5) as f32).collect();
+    const PROMPTS: usize = 1800;
+    let table: Vec<f32> = (0..80 * PROMPTS).map(|_| random(9) as f32 - 5.0).collect();
+    let logit = |location: u32, prompt: usize| table[location as usize * PROMPTS + prompt];
+    let thresholds: Vec<f32> = (0..PROMPTS).map(|p| (p % 5) as f32).collect();
     let report = detect(&head, false, &thresholds, logit);
 
     let outputs = head.outputs();
@@ -473,7 +494,7 @@ fn suppression_equals_plain_greedy_suppression_of_sorted_pairs() {
         .map(|l| decode::bbox(&HeadForm::default(), &head.levels, &outputs, l))
         .map(|b| letterbox().frame_from_input(b).clip(Size::new(64, 64)))
         .collect();
-    let mut expected: Vec<(u32, u32, u32)> = Vec::new();
+    let mut each: Vec<Vec<(u32, u32, u32)>> = Vec::new();
     for (prompt, threshold) in thresholds.iter().enumerate() {
         let passes = |l: &u32| logit(*l, prompt) >= *threshold && !boxes[*l as usize].is_empty();
         let mut pairs: Vec<u32> = (0..80).filter(passes).collect();
@@ -485,15 +506,21 @@ fn suppression_equals_plain_greedy_suppression_of_sorted_pairs() {
                 kept.push(l);
             }
         }
-        expected.extend(
-            kept.iter()
-                .map(|&l| (descending(logit(l, prompt)), l, prompt as u32)),
+        let kept = kept.iter();
+        each.push(
+            kept.map(|&l| (descending(logit(l, prompt)), l, prompt as u32))
+                .collect(),
         );
     }
+    let all: usize = each.iter().map(Vec::len).sum();
+    let cut = |k: usize| each.iter().flat_map(move |own| own.iter().take(k)).copied();
+    let k = (1..)
+        .find(|&k| cut(k + 1).count() > MAX_DETECTIONS)
+        .expect("too many");
+    let mut expected: Vec<(u32, u32, u32)> = cut(k).collect();
     expected.sort_unstable();
-    let dropped = expected.len() - MAX_DETECTIONS;
+    let dropped = all - expected.len();
     assert!(dropped > 1000, "{dropped}");
-    expected.truncate(MAX_DETECTIONS);
     let expected: Vec<_> = expected.iter().map(|&(_, l, p)| (l, p)).collect();
     assert_eq!(found(&report), expected);
     assert_eq!(report.dropped as usize, dropped);

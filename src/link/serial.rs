@@ -37,15 +37,19 @@ impl Dialect for Frames {
                 Payload::Binary => {
                     let report = |p: &mut Vec<u8>| binary::write_report(envelope, p);
                     let written = framer.frame(Kind::Report, report, out);
+                    // what follows is shorter than the report; all are one item and are sent or lost together
                     if written.is_ok() && !envelope.report.sights.is_empty() {
                         let sights = |p: &mut Vec<u8>| binary::write_sights(envelope, p);
-                        // shorter than the report; both are one item and are sent or lost together
                         let _ = framer.frame(Kind::Sights, sights, out);
                     }
                     if written.is_ok() && !envelope.report.presences.is_empty() {
                         let presence = |p: &mut Vec<u8>| binary::write_presence(envelope, p);
                         // `[limits] presences` keeps it as short
                         let _ = framer.frame(Kind::Presence, presence, out);
+                    }
+                    if written.is_ok() && envelope.report.is_smoothed() {
+                        let smoothed = |p: &mut Vec<u8>| binary::write_smoothed(envelope, p);
+                        let _ = framer.frame(Kind::Smoothed, smoothed, out);
                     }
                     written
                 }

@@ -285,17 +285,15 @@ impl<'a> Server<'a> {
             if self.clients.is_empty() {
                 continue;
             }
+            let most = self.limits.report_bytes;
+            let mut whole = true;
             let line = self.line(|out| match &item {
-                Item::Report(envelope) => json::write_report(envelope, out),
+                Item::Report(envelope) => whole = json::write_report_within(envelope, most, out),
                 Item::Event(event) => json::write_event(event, out),
                 Item::Reply(_, reply) => json::write_reply(reply, out),
             });
-            if matches!(item, Item::Report(_)) && line.len() > self.limits.report_bytes {
-                log::warn!(
-                    "a report of {} bytes is not sent; up to {} are",
-                    line.len(),
-                    self.limits.report_bytes
-                );
+            if !whole {
+                log::warn!("a report of more than {most} bytes is not sent");
                 self.lose(Losses {
                     reports: 1,
                     others: 0,

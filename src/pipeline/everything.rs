@@ -7,7 +7,7 @@ use crate::{
     kept::Kept,
     odds,
     prompt::PromptSet,
-    scene::{Detection, Nearest, Report},
+    scene::{Detection, MAX_DETECTIONS, Nearest, Report},
 };
 
 /// Which objects, and how many names for each.
@@ -179,9 +179,11 @@ impl Pipeline {
         }
         found.sort_unstable_by(|a, b| b.0.logit.total_cmp(&a.0.logit).then(a.1.cmp(&b.1)));
         for &(detection, place) in &*found {
-            match report.detections.push(detection) {
-                Ok(()) => nearest.next().clone_from(&names[place]),
-                Err(_) => report.dropped += 1,
+            if report.detections.len() < MAX_DETECTIONS {
+                report.detections.push(detection);
+                nearest.next().clone_from(&names[place]);
+            } else {
+                report.dropped += 1;
             }
         }
     }

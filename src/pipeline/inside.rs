@@ -5,8 +5,11 @@
 //! magnifies it ([`Rules::gain`]), up to [`Rules::passes`] times a frame. Where it does not, the inner objects of the first pass that lie
 //! in it are taken.
 
+use std::collections::HashMap;
+
 use super::{Pipeline, PipelineError};
 use crate::{
+    detect::room::Room,
     frame::{Frame, region::cut},
     geometry::{BBox, Crop, Size},
     mask::Mask,
@@ -59,7 +62,7 @@ impl Pipeline {
     /// Looks for inner prompts on what a report found of their outer ones, and adds what it finds.
     ///
     /// The report is the one that the last [`detect`](Self::detect) filled for this frame, with masks if the rules ask for them. If
-    /// there is no room, the least of all detections go, and are counted as dropped.
+    /// there is no room, every prompt keeps its best, as in [`detect`](crate::detect), and the others are counted as dropped.
     ///
     /// # Errors
     ///
@@ -122,11 +125,17 @@ impl Pipeline {
             }
         }
         first.sort_by(|a, b| b.0.logit.total_cmp(&a.0.logit));
-        for (detection, mask) in first {
-            match report.detections.push(detection) {
-                Ok(()) => report.masks.extend(mask),
-                Err(_) => report.dropped = report.dropped.saturating_add(1),
-            }
+        let (mut room, mut ranks) = (Room::default(), HashMap::new());
+        for (i, (detection, _)) in first.iter().enumerate() {
+            let rank: &mut usize = ranks.entry(detection.prompt).or_default();
+            room.offer(*rank, i);
+            *rank += 1;
+        }
+        report.dropped = report.dropped.saturating_add(room.settle());
+        for i in room.kept() {
+            let (detection, mask) = &mut first[i];
+            report.detections.push(*detection);
+            report.masks.extend(mask.take());
         }
         Ok(())
     }

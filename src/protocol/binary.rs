@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     geometry::{BBox, Size},
-    scene::{Change, MAX_DETECTIONS, PresenceCounts, PresenceState},
+    scene::{Change, MAX_DETECTIONS, PresenceCounts, PresenceState, Smoothed},
 };
 
 /// Bytes of a report before its detections.
@@ -157,6 +157,26 @@ const fn change_number(change: Change) -> u8 {
 /// A probability in two bytes; `as` saturates and takes what is not a number for 0.
 fn share(score: f32) -> u16 {
     (score * 65_535.0).round_ties_even() as u16
+}
+
+/// Bytes of smoothed scores before the first of them.
+pub const SMOOTHED_HEADER: usize = 16;
+
+/// Bytes of one smoothed score.
+pub const SMOOTHED: usize = 2;
+
+/// Appends the smoothed scores of a report's detections, in their order, 0 for one that has none, and how many of the last of them
+/// are continued. A report of a frame that is not followed has none.
+pub fn write_smoothed(envelope: &Envelope, out: &mut Vec<u8>) {
+    let smoothed = &envelope.report.smoothed;
+    let continued = smoothed.iter().rev().take_while(|s| s.continued).count();
+    out.extend(envelope.run.to_le_bytes());
+    out.extend(envelope.sequence.to_le_bytes());
+    out.extend((smoothed.len() as u16).to_le_bytes());
+    out.extend((continued as u16).to_le_bytes());
+    for Smoothed { score, .. } in smoothed {
+        out.extend(share(*score).to_le_bytes());
+    }
 }
 
 fn saturated(value: u32) -> u16 {
@@ -437,6 +457,18 @@ mod tests {
         json::write_event(&event, &mut line);
         assert_eq!(out[HAPPENING..], line);
         assert_eq!(out[24..HAPPENING], [1, 1, 0, 0, 255, 239, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn smoothed_scores_are_as_many_as_detections_and_say_which_are_continued() {
+        let mut out = Vec::new();
+        write_smoothed(&tracked(), &mut out);
+        assert_eq!(out.len(), SMOOTHED_HEADER + 2 * SMOOTHED);
+        let short = |at: usize| u16::from_le_bytes([out[at], out[at + 1]]);
+        assert_eq!([12, 14, 16, 18].map(short), [2, 1, 53_247, 36_863]);
+        out.clear();
+        write_smoothed(&envelope(), &mut out);
+        assert_eq!(out[12..], [0; 4]);
     }
 
     #[test]

@@ -43,13 +43,15 @@ pub enum Kind {
     Presence = 7,
     /// Something that happened in the scene.
     Happening = 8,
+    /// The smoothed scores of the detections of the report before it.
+    Smoothed = 9,
     /// A command as a line of JSON.
     Command = 16,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Report,
         Self::Heartbeat,
         Self::Reply,
@@ -58,6 +60,7 @@ impl Kind {
         Self::Sights,
         Self::Presence,
         Self::Happening,
+        Self::Smoothed,
         Self::Command,
     ];
 

@@ -33,6 +33,12 @@ pub fn write(message: &Outgoing, out: &mut Vec<u8>) {
 
 /// Appends a report.
 pub fn write_report(envelope: &Envelope, out: &mut Vec<u8>) {
+    let whole = write_report_within(envelope, usize::MAX, out);
+    debug_assert!(whole, "all keys of our messages are texts");
+}
+
+/// Appends a report, if it has no more than so many bytes: whether it has. If not, a part of it was written, and no more memory used.
+pub fn write_report_within(envelope: &Envelope, most: usize, out: &mut Vec<u8>) -> bool {
     #[derive(Serialize)]
     #[serde(tag = "type", rename = "report")]
     struct Line<'a> {
@@ -60,26 +66,43 @@ pub fn write_report(envelope: &Envelope, out: &mut Vec<u8>) {
     let extras = &envelope.extras;
     let report = &envelope.report;
     let presence = Presences::new(&*envelope.names, report);
-    append(
-        out,
-        &Line {
-            header: Header::new(envelope.sequence, report.captured),
-            run: envelope.run,
-            prompts_version: envelope.prompts_version,
-            captured_ns: envelope.captured_ns,
-            latency_us: envelope.latency_us,
-            width: report.size.width,
-            height: report.size.height,
-            dropped: &envelope.dropped,
-            crowded: report.dropped,
-            detections: Detections::new(&*envelope.names, report),
-            presence_counts: presence.is_some().then_some(report.presence_counts),
-            presence,
-            segments: (extras.segments.as_deref()).map(|all| Segments(all, report.size)),
-            groundings: extras.groundings.as_deref().map(Groundings),
-            objects: extras.objects.as_deref().map(Objects),
-        },
-    );
+    let line = Line {
+        header: Header::new(envelope.sequence, report.captured),
+        run: envelope.run,
+        prompts_version: envelope.prompts_version,
+        captured_ns: envelope.captured_ns,
+        latency_us: envelope.latency_us,
+        width: report.size.width,
+        height: report.size.height,
+        dropped: &envelope.dropped,
+        crowded: report.dropped,
+        detections: Detections::new(&*envelope.names, report),
+        presence_counts: presence.is_some().then_some(report.presence_counts),
+        presence,
+        segments: (extras.segments.as_deref()).map(|all| Segments(all, report.size)),
+        groundings: extras.groundings.as_deref().map(Groundings),
+        objects: extras.objects.as_deref().map(Objects),
+    };
+    serde_json::to_writer(Within { out, left: most }, &line).is_ok()
+}
+
+/// Bytes to a Vec, as long as there are not too many.
+struct Within<'a> {
+    out: &'a mut Vec<u8>,
+    left: usize,
+}
+
+impl io::Write for Within<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let left = self.left.checked_sub(bytes.len());
+        self.left = left.ok_or(io::ErrorKind::FileTooLarge)?;
+        self.out.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Appends an event.
@@ -196,9 +219,10 @@ mod tests {
         command::{PromptKind, PromptSpec, Region, TaskSpec},
         message::{
             State, Telemetry,
-            tests::{appeared, envelope, full},
+            tests::{appeared, envelope, full, tracked},
         },
     };
+    use crate::scene::MAX_DETECTIONS;
     use serde_json::json;
 
     fn parsed(write: impl FnOnce(&mut Vec<u8>)) -> Value {
@@ -226,7 +250,31 @@ mod tests {
         assert_eq!(line["detections"][1]["results"][0]["class_id"], "Öl, 猫");
         assert_eq!(line["detections"][0]["bbox"]["center"]["x"], 320.0);
         let line = parsed(|out| write_report(&full(), out));
-        assert_eq!(line["detections"].as_array().map(Vec::len), Some(300));
+        assert_eq!(
+            line["detections"].as_array().map(Vec::len),
+            Some(MAX_DETECTIONS)
+        );
+    }
+
+    #[test]
+    fn a_full_report_with_tracks_and_directions_is_within_the_default_limit_and_a_longer_one_is_not()
+     {
+        let mut full = full();
+        let small = tracked();
+        for i in 0..MAX_DETECTIONS {
+            full.report.tracks.push(1_000_000 + i as u32);
+            full.report.smoothed.push(small.report.smoothed[1]);
+            full.report.sights.push(small.report.sights[0]);
+        }
+        let mut out = Vec::new();
+        let most = crate::link::LinkLimits::default().report_bytes;
+        assert!(write_report_within(&full, most, &mut out), "{}", out.len());
+        let length = out.len();
+        out.clear();
+        assert!(write_report_within(&full, length, &mut out));
+        out.clear();
+        assert!(!write_report_within(&full, length - 1, &mut out));
+        assert!(out.len() < length);
     }
 
     #[test]

@@ -218,7 +218,9 @@ pub(crate) mod tests {
             happening::Source,
         },
         report::json::Stamp,
-        scene::{Change, Detection, MAX_DETECTIONS, Presence, PresenceCounts, PresenceState},
+        scene::{
+            Change, Detection, MAX_DETECTIONS, Presence, PresenceCounts, PresenceState, Smoothed,
+        },
     };
     use std::time::{Duration, SystemTime};
 
@@ -260,6 +262,9 @@ pub(crate) mod tests {
     pub(crate) fn tracked() -> Envelope {
         let mut envelope = envelope();
         envelope.report.tracks.extend([7, 70_000]);
+        let smoothed = [(0.8125, false), (0.5625, true)];
+        let smoothed = smoothed.map(|(score, continued)| Smoothed { score, continued });
+        envelope.report.smoothed.extend(smoothed);
         let range = Range {
             metres: 2.5,
             sd: 0.25,

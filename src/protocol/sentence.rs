@@ -5,7 +5,10 @@
 //! separated by commas. What does not fit is cut from the last field, which is always words for people; a program goes by the
 //! numbers before it. Sentences are listed in `WIRE.md`.
 
-use std::{fmt::Write as _, io::Write as _};
+use std::{
+    fmt::{self, Write as _},
+    io::Write as _,
+};
 
 use super::{
     command::{Answer, Command, ErrorCode, PromptSpec, Region, Reply, Request, TaskSpec},
@@ -90,7 +93,15 @@ pub fn write_report(envelope: &Envelope, most: usize, out: &mut Vec<u8>) {
     }
     let shown = found.min(most);
     write_presence(envelope, most, out);
-    write_tracks(envelope, shown, out);
+    let tracks = report.tracks.iter().take(shown);
+    write_list("TRK", *sequence, tracks.map(|id| Number::Id(*id)), out);
+    if report.is_smoothed() {
+        let scores = (0..shown).map(|i| Number::Score(report.smoothed_score(i)));
+        write_list("SMO", *sequence, scores, out);
+    }
+    if let Some(first) = (0..shown).find(|&i| report.continued(i)) {
+        sentence(out, format_args!("CON,{sequence},{first}"), None);
+    }
     for (i, sight) in report.sights.iter().take(shown).enumerate() {
         let (bearing, elevation) = (sight.bearing_deg, sight.elevation_deg);
         match sight.range {
@@ -137,28 +148,43 @@ fn write_presence(envelope: &Envelope, most: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// The tracks of the first detections, as many to a sentence as it holds.
-fn write_tracks(envelope: &Envelope, shown: usize, out: &mut Vec<u8>) {
-    let tracks = envelope.report.tracks.get(..shown).unwrap_or_default();
+/// What a list of numbers has of one detection.
+enum Number {
+    Id(u32),
+    Score(Option<f32>),
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Score(Some(score)) => write!(f, "{score:.3}"),
+            Self::Score(None) => Ok(()),
+        }
+    }
+}
+
+/// A number of each of the first detections, as many to a sentence as it holds.
+fn write_list(name: &str, sequence: u64, numbers: impl Iterator<Item = Number>, out: &mut Vec<u8>) {
     let mut fields = heapless::String::<{ MAX_SENTENCE - END - 3 }>::new();
     let begin = |fields: &mut heapless::String<_>, first: usize| {
         fields.clear();
-        // seven characters, a sequence of at most twenty digits, two commas, an index of three: there is room
-        let _ = write!(fields, "TRK,{},{first}", envelope.sequence);
+        // three letters, a sequence of at most twenty digits, two commas, an index of four: there is room
+        let _ = write!(fields, "{name},{sequence},{first}");
     };
-    for (i, id) in tracks.iter().enumerate() {
+    for (i, number) in numbers.enumerate() {
         if i == 0 {
             begin(&mut fields, i);
         }
         let whole = fields.len();
-        if write!(fields, ",{id}").is_err() {
+        if write!(fields, ",{number}").is_err() {
             fields.truncate(whole);
             sentence(out, format_args!("{fields}"), None);
             begin(&mut fields, i);
-            let _ = write!(fields, ",{id}");
+            let _ = write!(fields, ",{number}");
         }
     }
-    if !tracks.is_empty() {
+    if !fields.is_empty() {
         sentence(out, format_args!("{fields}"), None);
     }
 }
@@ -461,6 +487,7 @@ mod tests {
         Telemetry,
         tests::{envelope, full, tracked},
     };
+    use crate::scene::MAX_DETECTIONS;
 
     fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<String> {
         let mut out = Vec::new();
@@ -499,12 +526,13 @@ mod tests {
     #[test]
     fn every_track_and_direction_that_is_shown_is_told_once() {
         let lines = written(|out| write_report(&tracked(), 1, out));
-        assert_eq!(lines.len(), 4, "{lines:?}");
+        assert_eq!(lines.len(), 5, "{lines:?}");
         assert!(lines[2].starts_with("$TSTRK,1234,0,7*"));
+        assert!(lines[3].starts_with("$TSSMO,1234,0,0.812*"), "{lines:?}");
         let mut many = full();
         many.sequence = u64::MAX;
-        many.report.tracks = (0..300).map(|i| u32::MAX - i).collect();
-        let lines = written(|out| write_report(&many, 300, out));
+        many.report.tracks = (0..MAX_DETECTIONS as u32).map(|i| u32::MAX - i).collect();
+        let lines = written(|out| write_report(&many, 5000, out));
         let mut ids = Vec::new();
         for line in lines.iter().filter(|l| l.starts_with("$TSTRK,")) {
             let fields: Vec<&str> = line[7..line.len() - 3].split(',').collect();
@@ -526,7 +554,7 @@ mod tests {
         huge.prompts_version = u32::MAX;
         let long = "x,$*!\\^~\u{0}\r\nä".repeat(50);
         huge.names = std::sync::Arc::new(vec![long.clone(), long.clone()]);
-        written(|out| write_report(&huge, 300, out));
+        written(|out| write_report(&huge, 5000, out));
         let fault = Event::Fault {
             part: long.clone(),
             text: long.clone(),

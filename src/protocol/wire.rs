@@ -255,6 +255,14 @@ fn every_block_of_the_wires_page_is_what_is_written() {
             written(|out| sentence::write_report(&present(), 16, out)),
         ),
         (
+            "smoothed.frame",
+            framed(
+                Kind::Smoothed,
+                10,
+                &written(|out| binary::write_smoothed(&tracked(), out)),
+            ),
+        ),
+        (
             "tracked.text",
             written(|out| sentence::write_report(&tracked(), 16, out)),
         ),

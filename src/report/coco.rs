@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A result that has a track also has `"track_id":7`, as in the sets for tracking that are written
-//! like COCO. With masks, a result also has `"segmentation":{"size":[480,640],"counts":"…"}`, or
+//! like COCO, and `"smoothed_score":0.83`; `"continued":true` says that the frame's own `score` is too
+//! low and the smoothed one is not (leave these out where detections are evaluated). With masks, a result also has `"segmentation":{"size":[480,640],"counts":"…"}`, or
 //! `[[x,y,x,y,…],…]`: the latter is the form of annotations, which tools for results need not take.
 //! Boxes are left, top, width, height in pixels of the photo.
 //!
@@ -135,6 +136,8 @@ impl<W: Write> CocoWriter<W> {
                 bbox: [bbox.x0, bbox.y0, bbox.width(), bbox.height()].map(px),
                 score: score(detection.score),
                 track_id: report.track(i),
+                smoothed_score: report.smoothed_score(i).map(score),
+                continued: report.continued(i).then_some(true),
                 segmentation: (report.masks.get(i))
                     .map(|mask| Pixels::new(mask, bbox, report.size, form)),
             };
@@ -191,6 +194,10 @@ struct CocoResult<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     track_id: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    smoothed_score: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    continued: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     segmentation: Option<Pixels<'a>>,
 }
 
@@ -199,6 +206,7 @@ mod tests {
     use super::*;
     use crate::report::Format;
     use crate::report::tests::{NAMES, detection, full, one_of_each, report, written};
+    use crate::scene::MAX_DETECTIONS;
     use serde_json::Value;
 
     #[test]
@@ -258,7 +266,7 @@ mod tests {
             .expect("a Vec takes everything");
         drop(writer);
         let results: Value = serde_json::from_slice(&out).expect("JSON");
-        assert_eq!(results.as_array().expect("an array").len(), 300);
+        assert_eq!(results.as_array().expect("an array").len(), MAX_DETECTIONS);
     }
 
     #[test]

@@ -9,7 +9,9 @@
 //!   "results":[{"class_id":"cup","score":0.87123}]}]}
 //! ```
 //!
-//! (on one line). Where things are followed, a detection that has a track also has its `"id":"7"`, a text as in ROS; where a camera is described,
+//! (on one line). Where things are followed, a detection that has a track also has its `"id":"7"`, a text as in ROS, and
+//! `"smoothed_score":0.83`, that of its name for its track, over time; `"continued":true` says that its own score is too low in this frame, and the
+//! smoothed one is not. Where a camera is described,
 //! `"sight":{"bearing_deg":12.7,"elevation_deg":-4.2,"range_m":1.52,"range_sd_m":0.2}` ([`geometry::camera`](crate::geometry::camera)), the range only
 //! where it can be told. With masks, a detection also has `"mask":{"size":[480,640],"counts":"…"}`, COCO's compressed run lengths, or
 //! `"mask":[[x,y,x,y,…],…]`, its polygons, or `"mask":{"size":[128,128],"bits":"…"}`, its box as bits in base64; where
@@ -174,6 +176,8 @@ impl Serialize for Detections<'_> {
                     score: score(detection.score),
                 }],
                 id: self.report.track(i).map(Digits),
+                smoothed_score: self.report.smoothed_score(i).map(score),
+                continued: self.report.continued(i).then_some(true),
                 sight: self.report.sights.get(i).map(SightFields::new),
                 mask: (self.report.masks.get(i))
                     .map(|mask| Pixels::new(mask, &detection.bbox, self.report.size, self.form)),
@@ -188,6 +192,10 @@ struct Detection2d<'a> {
     results: [Hypothesis<'a>; 1],
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<Digits>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    smoothed_score: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    continued: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sight: Option<SightFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -343,7 +351,7 @@ mod tests {
             .collect();
         assert_eq!(
             lines[0]["detections"].as_array().expect("an array").len(),
-            300
+            crate::scene::MAX_DETECTIONS
         );
         assert_eq!(lines[1]["width"], 640);
     }

@@ -1,6 +1,7 @@
 //! Reports for people: `desk.jpg: cup 0.87 at 12,34 56x78`.
 //!
-//! A track is a number behind the name (`cup #7 0.87`); with a camera, `, bearing 12.7, elevation -4.2, 1.52 m ± 0.20` follows, degrees to
+//! A track is a number behind the name (`cup #7 0.87`), and its smoothed score follows (`, smoothed 0.83`), then `, continued` where
+//! this frame's own score is too low; with a camera, `, bearing 12.7, elevation -4.2, 1.52 m ± 0.20` follows, degrees to
 //! the right and up, and the range where it can be told. With masks, the pixels of each follow; where presence is asked, `desk.jpg: cat is not there (0.02)`,
 //! or `is there`, or `unsure whether cat is there`. Box: left,top widthxheight in whole pixels. A frame without detections gets a line too,
 //! so that silence always means that nothing was looked at. Control characters in names
@@ -55,6 +56,12 @@ impl<W: Write> TextWriter<W> {
                 bbox.width(),
                 bbox.height()
             )?;
+            if let Some(score) = report.smoothed_score(i) {
+                write!(out, ", smoothed {score:.2}")?;
+            }
+            if report.continued(i) {
+                write!(out, ", continued")?;
+            }
             if let Some(sight) = report.sights.get(i) {
                 let (bearing, elevation) = (sight.bearing_deg, sight.elevation_deg);
                 write!(out, ", bearing {bearing:.1}, elevation {elevation:.1}")?;

@@ -1,7 +1,7 @@
 //! The most memory that the loop can need, computed before it starts from the pack, the configuration and its [limits].
 //!
 //! ```text
-//! program + pack + networks + vocabulary + prompt sets + task + frames + reports + clients
+//! program + pack + networks + vocabulary + prompt sets + task + pairs + frames + detections + reports + clients
 //!                 └──── twice: a change is made whole beside what is in use ────┘
 //! ```
 //!
@@ -18,10 +18,13 @@ use crate::{
         config::Kind,
         picture::{DEFAULT_LIMIT, jpeg_bytes},
     },
+    detect::Settings,
+    geometry::camera::Sight,
     graph::op::{Execution, Graph},
     link::{MAX_CLIENT_BYTES, MAX_COMMAND_BYTES},
     pack::Pack,
     prompt::vocabulary::Vocabulary,
+    scene::{Detection, MAX_DETECTIONS, Smoothed},
 };
 
 /// Binary, libraries, stacks, tract's plans, and what the allocator keeps: an allowance; `detect` as a
@@ -50,6 +53,14 @@ const COPIES: u64 = 6;
 
 /// Reports in JSON that may be there at once beside one for each client: in queues, and being written.
 const REPORTS: u64 = 6;
+
+/// Reports as values that may be there at once beside one for each link: those that wait for a link
+/// or to be printed, and the one in the making.
+const VALUES: u64 = 16;
+
+/// What a report has of a detection.
+const DETECTION: u64 =
+    (size_of::<Detection>() + size_of::<u32>() + size_of::<Smoothed>() + size_of::<Sight>()) as u64;
 
 /// A part of the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +116,9 @@ impl Need {
         let report = u64::from(limits.report_bytes);
         let set = prompts(limits.prompts.into(), width, limits.set_bytes.into());
         let everything = prompts(names, width, table);
+        // where every prompt finds every place that is proposed
+        let pairs = u64::from(limits.prompts) * Settings::default().pair_bytes();
+        let values = (VALUES + config.links.all().len() as u64) * MAX_DETECTIONS as u64 * DETECTION;
         Ok(Self(vec![
             part("program", PROGRAM),
             part("pack", 2 * sections),
@@ -117,7 +131,9 @@ impl Need {
                 "task",
                 2 * everything + 2 * PRESENCE * u64::from(limits.prompts),
             ),
+            part("pairs", pairs),
             part("frames", frames),
+            part("detections", values),
             part("reports", (REPORTS + clients) * report),
             part("clients", clients * of_client(limits) + MAX_COMMAND_BYTES),
         ]))

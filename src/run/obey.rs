@@ -189,7 +189,7 @@ impl Runner {
         let (mut found, (x, y)) = (*found, (part.x as f32, part.y as f32));
         let b = &mut found.bbox;
         (b.x0, b.y0, b.x1, b.y1) = (b.x0 - x, b.y0 - y, b.x1 - x, b.y1 - y);
-        let _ = one.detections.push(found); // there is room for one
+        one.detections.push(found);
         let segmented = self.engine.pipeline.segment(&mut one);
         segmented.map_err(|e| (ErrorCode::Failed, e.to_string()))?;
         let Some(mask) = one.masks.first() else {

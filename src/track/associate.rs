@@ -1,7 +1,7 @@
 //! Which thing is which track: detections to things, and the rounds of pairs.
 
-use super::{Evidence, Low, Meaning, Thing, Track, Tracker, look::dot};
-use crate::{geometry::BBox, odds, scene::Report};
+use super::{Evidence, Low, MAX_THINGS, Meaning, Thing, Track, Tracker, look::dot};
+use crate::{geometry::BBox, scene::Report};
 
 /// How far below a name's threshold a place may score to go on with a track of that name, in log odds: 0.3 becomes 0.09.
 const LOW: f32 = 1.5;
@@ -16,7 +16,7 @@ const NEAR: f32 = 0.12;
 /// Least overlap with a place that scores low.
 const NEAR_LOW: f32 = 0.4;
 /// Overlap from which a detection of a name suppresses a place for that name.
-const SUPPRESSED: f32 = 0.6;
+pub(super) const SUPPRESSED: f32 = 0.6;
 /// Cosine below which two do not look alike. With the default pack a person has 0.95 to 1 with the same person in another frame, less where half
 /// hidden, and 0.85 to 0.9 with another one.
 const UNLIKE: f32 = 0.75;
@@ -54,6 +54,9 @@ impl Tracker {
             });
             let thing = same.unwrap_or_else(|| {
                 let slot = self.things.len();
+                if slot == MAX_THINGS {
+                    return slot;
+                }
                 self.things.push(Thing {
                     bbox: detection.bbox,
                     location: detection.location,
@@ -68,10 +71,11 @@ impl Tracker {
                 slot
             });
             // they come best first; what has no room does not count
-            let _ = self.things[thing].members.push(i as u16);
-            let _ = self.things[thing].classes.push(class);
-            let room = self.thing_of.push(thing as u16);
-            debug_assert!(room.is_ok(), "one for each detection");
+            if let Some(thing) = self.things.get_mut(thing) {
+                let _ = thing.members.push(i as u16);
+                let _ = thing.classes.push(class);
+            }
+            self.thing_of.push(thing as u16);
         }
         for i in 0..self.things.len() {
             let (bbox, mut most) = (self.things[i].bbox, 0.0);
@@ -188,12 +192,7 @@ impl Tracker {
                     continue;
                 }
                 let place = evidence.place(i).bbox;
-                let suppressed = (report.detections.iter()).any(|d| {
-                    touch(&d.bbox, &place)
-                        && meaning.class(d.prompt) == name.class
-                        && d.bbox.iou(&place) >= SUPPRESSED
-                });
-                if suppressed {
+                if suppressed(report, meaning, name.class, &place) {
                     continue;
                 }
                 let logit = evidence.logit(i, name.prompt);
@@ -223,7 +222,7 @@ impl Tracker {
                 lows.borrow_mut().push(Low {
                     track: t as u16,
                     place: i as u16,
-                    score: odds::score(evidence.logit(i, prompt)),
+                    logit: evidence.logit(i, prompt),
                 });
             },
         );
@@ -251,6 +250,13 @@ impl Tracker {
         }
         self.take_pairs();
     }
+}
+
+/// Whether a detection of a name takes that name from a place.
+pub(super) fn suppressed(report: &Report, meaning: Meaning<'_>, class: u32, place: &BBox) -> bool {
+    report.detections.iter().any(|d| {
+        touch(&d.bbox, place) && meaning.class(d.prompt) == class && d.bbox.iou(place) >= SUPPRESSED
+    })
 }
 
 /// A box with so much of its size more on every side.

@@ -1,7 +1,7 @@
 //! What a track is called: its last few names, each with a score that is smoothed over time.
 
-/// How many names a track remembers.
-const MOST: usize = 4;
+/// How many names of one thing count, and how many a track remembers: the best ones.
+pub const NAMES: usize = 8;
 
 /// A name and how surely it is the right one.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,7 +18,7 @@ pub(super) struct Name {
 /// A track's names.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
-    list: heapless::Vec<Name, MOST>,
+    list: heapless::Vec<Name, NAMES>,
 }
 
 impl Names {
@@ -140,12 +140,12 @@ mod tests {
     #[test]
     fn of_more_names_than_there_is_room_the_best_are_kept() {
         let mut names = Names::default();
-        for class in 0..9 {
-            names.see(class, class, 0.1 * class as f32, 0.1 * class as f32, 1.0);
+        for class in 0..13 {
+            names.see(class, class, 0.05 * class as f32, 0.05 * class as f32, 1.0);
         }
-        assert_eq!(names.best().expect("a name").class, 8);
+        assert_eq!(names.best().expect("a name").class, 12);
         assert!(names.has(5) && !names.has(4));
-        let mut new = |prompt| (prompt == 8).then_some(3);
+        let mut new = |prompt| (prompt == 12).then_some(3);
         names.rename(&mut new, |prompt| prompt + 100);
         let name = names.best().expect("a name");
         assert_eq!((name.class, name.prompt, names.list.len()), (103, 3, 1));

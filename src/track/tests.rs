@@ -84,8 +84,17 @@ impl World {
         self.tracker
             .update(self.ns, &mut self.report, meaning, &self.evidence);
         assert_eq!(self.report.tracks.len(), self.report.detections.len());
-        let logits = self.report.detections.iter().map(|d| d.logit);
-        assert!(logits.is_sorted_by(|a, b| a >= b), "best first");
+        assert_eq!(self.report.smoothed.len(), self.report.detections.len());
+        let own = |d: &Detection| (d.bbox, d.score, d.prompt, d.location);
+        let reported: Vec<_> = self.report.detections.iter().map(own).collect();
+        assert_eq!(reported[..found.len()], *found, "what was found stays");
+        let marked = (0..reported.len()).map(|i| self.report.continued(i));
+        assert!(marked.eq((0..reported.len()).map(|i| i >= found.len())));
+        let continued = &self.report.detections[found.len()..];
+        assert!(
+            continued.is_sorted_by(|a, b| a.logit >= b.logit),
+            "best first"
+        );
         let id = |bbox: &BBox| {
             let i = self.report.detections.iter().position(|d| d.bbox == *bbox);
             self.report.tracks[i.expect("every detection is reported")]
@@ -212,7 +221,11 @@ fn a_low_score_goes_on_with_a_track_and_begins_none() {
     assert_eq!(world.report.tracks, [id]);
     let d = world.report.detections[0];
     assert_eq!((d.bbox, d.location), (at(101.0, 100.0), 9000));
-    assert!(d.score > 0.3 && d.score < 0.8, "{}", d.score);
+    // the frame's own score, and the smoothed one
+    assert_eq!((d.logit, d.score), (low, odds::score(low)));
+    let smoothed = world.report.smoothed_score(0).expect("it is followed");
+    assert!(smoothed > 0.3 && smoothed < 0.8, "{smoothed}");
+    assert!(world.report.continued(0));
     // after some time it is not, but the track lives on its places
     for _ in 0..200 {
         world.frame(0.05, &[]);
@@ -258,23 +271,65 @@ fn names_of_one_place_have_one_id_and_scores_are_smoothed() {
     }
     assert_eq!(world.report.tracks, [1, 1]);
     let scores: Vec<f32> = world.report.detections.iter().map(|d| d.score).collect();
-    assert!((scores[0] - 0.7).abs() < 0.06, "{scores:?}");
-    assert_eq!(scores[1], 0.4, "what stays the same is the same to the bit");
+    assert_eq!(scores, [0.5, 0.4], "of the frame alone");
+    let smoothed: Vec<f32> = world.report.smoothed.iter().map(|s| s.score).collect();
+    assert!((smoothed[0] - 0.7).abs() < 0.06, "{smoothed:?}");
+    assert_eq!(
+        smoothed[1], 0.4,
+        "what stays the same is the same to the bit"
+    );
 }
 
 #[test]
-fn another_name_in_one_frame_is_reported_as_the_name_before() {
+fn another_name_in_one_frame_is_reported_and_the_name_before_continued() {
     let mut world = World::new();
+    let place = at(100.0, 100.0);
     for _ in 0..10 {
-        world.frame(0.05, &[(at(100.0, 100.0), 0.6, 0, 1)]);
+        world.frame(0.05, &[(place, 0.6, 0, 9000)]);
     }
-    assert_eq!(world.frame(0.05, &[(at(100.0, 100.0), 0.7, 1, 1)]), [1]);
-    assert_eq!(world.report.detections[0].prompt, 0);
+    let low = odds::logit(0.2);
+    world.evidence.places = vec![(place, low)];
+    assert_eq!(world.frame(0.05, &[(place, 0.7, 1, 9000)]), [1]);
+    // one thing, two names: that of the frame, and the one it had, with what the frame gives for it
+    assert_eq!(world.report.tracks, [1, 1]);
+    let before = world.report.detections[1];
+    assert_eq!((before.prompt, before.logit), (0, low));
+    assert_eq!((before.bbox, before.location), (place, 9000));
+    let smoothed = [0, 1].map(|i| world.report.smoothed_score(i).expect("followed"));
+    assert!(
+        smoothed[1] > 0.3 && smoothed[1] > smoothed[0],
+        "{smoothed:?}"
+    );
+    // a place that is not known, or where a detection of that name is near, has nothing to continue
+    world.evidence.places.clear();
+    world.frame(0.05, &[(place, 0.7, 1, 9000)]);
+    assert_eq!(world.report.detections.len(), 1);
+    world.evidence.places = vec![(place, low)];
     for _ in 0..40 {
-        world.frame(0.05, &[(at(100.0, 100.0), 0.7, 1, 1)]);
+        world.frame(0.05, &[(place, 0.7, 1, 9000)]);
     }
-    assert_eq!(world.report.detections[0].prompt, 1, "it is one after all");
+    assert_eq!(world.report.detections.len(), 1, "it is one after all");
     assert_eq!(world.report.tracks, [1]);
+}
+
+#[test]
+fn a_report_that_is_full_keeps_its_detections_and_counts_what_is_not_continued() {
+    let mut world = World::new();
+    world.known(100.0);
+    world.evidence.places = vec![(at(101.0, 100.0), odds::logit(0.15))];
+    let elsewhere = at(400.0, 300.0);
+    let names = |count: usize| -> Vec<_> {
+        let scored = (0..count).map(|i| (elsewhere, 0.9 - 1e-4 * i as f32, i as u32 + 4, 77));
+        scored.collect()
+    };
+    world.frame(0.05, &names(MAX_DETECTIONS));
+    assert_eq!(world.report.detections.len(), MAX_DETECTIONS);
+    assert_eq!(world.report.dropped, 1);
+    world.report.dropped = 0;
+    world.frame(0.05, &names(MAX_DETECTIONS - 1));
+    assert_eq!(world.report.detections.len(), MAX_DETECTIONS);
+    assert!(world.report.continued(MAX_DETECTIONS - 1));
+    assert_eq!(world.report.dropped, 0);
 }
 
 #[test]
@@ -308,22 +363,22 @@ fn a_full_frame_and_more_tracks_than_there_is_room_for_are_survived() {
     let mut world = World::new();
     for frame in 0..6 {
         // small boxes side by side, other ones each two frames
-        let found: Vec<_> = (0..MAX_DETECTIONS)
+        let found: Vec<_> = (0..2 * MAX_TRACKS)
             .map(|i| {
                 let (x, y) = (
-                    (i % 20) as f32 * 32.0,
-                    (i / 20) as f32 * 32.0 + (frame / 2 * 8) as f32,
+                    (i % 40) as f32 * 16.0,
+                    (i / 40) as f32 * 16.0 + (frame / 2 * 8) as f32,
                 );
                 (
                     BBox::new(x, y, x + 6.0, y + 6.0),
-                    0.8 - 0.001 * i as f32,
+                    0.8 - 0.0004 * i as f32,
                     0,
                     i as u32,
                 )
             })
             .collect();
         world.frame(0.05, &found);
-        assert_eq!(world.report.detections.len(), MAX_DETECTIONS);
+        assert_eq!(world.report.detections.len(), 2 * MAX_TRACKS);
         assert!(world.tracker.len() <= MAX_TRACKS);
     }
 }

@@ -194,7 +194,7 @@ import random, sys
 sys.path.insert(0, sys.argv[1])
 import tarsier_client as t
 r = random.Random(1)
-for n in [*range(600), 4250]:
+for n in [*range(600), 57394]:
     payload = bytes(r.choice((0, 1, r.randrange(256))) for _ in range(n))
     whole = t.frame(t.EVENT, n, payload)
     assert whole[0] == whole[-1] == 0 and 0 not in whole[1:-1], n
@@ -366,8 +366,12 @@ fn tracked() -> Vec<u8> {
         binary,
         frame::{Framer, Kind},
     };
+    use tarsier::scene::Smoothed;
     let mut envelope = super::report::envelope(1, 9, 2);
     envelope.report.tracks.extend([3, 65_536 + 41]);
+    for (score, continued) in [(0.75, false), (0.5, true)] {
+        envelope.report.smoothed.push(Smoothed { score, continued });
+    }
     let range = Range {
         metres: 2.5,
         sd: 0.25,
@@ -384,6 +388,7 @@ fn tracked() -> Vec<u8> {
     for (kind, write) in [
         (Kind::Report, binary::write_report as fn(&_, &mut _)),
         (Kind::Sights, binary::write_sights),
+        (Kind::Smoothed, binary::write_smoothed),
     ] {
         framer
             .frame(kind, |p| write(&envelope, p), &mut bytes)
@@ -413,7 +418,10 @@ fn tracks_and_directions_are_read_in_c_and_in_python() {
             [
                 "sights of report 9 of run 1: 2",
                 "  bearing -28.50 elevation -4.25 range 2.50 m, sd 0.25",
-                "  bearing 170.25 elevation -4.25"
+                "  bearing 170.25 elevation -4.25",
+                "smoothed scores of report 9 of run 1: 2",
+                "  0.750",
+                "  0.500 continued"
             ]
         );
     }
@@ -423,9 +431,9 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 import tarsier_client as t
 frames = [t.unframe(f) for f in open(sys.argv[2], "rb").read().split(b"\0") if f]
-(report, _, payload), (sights, number, more) = frames
-assert (report, sights, number) == (t.REPORT, t.SIGHTS, 1)
-print(json.dumps([[d["id"] for d in t.read_report(payload)["detections"]], t.read_sights(more)]))
+(report, _, payload), (sights, number, more), (smoothed, _, most) = frames
+assert (report, sights, smoothed, number) == (t.REPORT, t.SIGHTS, t.SMOOTHED, 1)
+print(json.dumps([[d["id"] for d in t.read_report(payload)["detections"]], t.read_sights(more), t.read_smoothed(most)]))
 "#;
     let output = python
         .args(["-c", script])
@@ -443,6 +451,11 @@ print(json.dumps([[d["id"] for d in t.read_report(payload)["detections"]], t.rea
             {"bearing_deg":-28.5,"elevation_deg":-4.25,"range_m":2.5,"range_sd_m":0.25},
             {"bearing_deg":170.25,"elevation_deg":-4.25}]})
     );
+    let smoothed = &read[2]["smoothed"];
+    assert_eq!(smoothed[1]["continued"], true);
+    assert!(smoothed[0].get("continued").is_none(), "{smoothed}");
+    let score = |i: usize| smoothed[i]["smoothed_score"].as_f64().expect("a score");
+    assert!((score(0) - 0.75).abs() < 1e-4 && (score(1) - 0.5).abs() < 1e-4);
 }
 
 #[test]
@@ -485,6 +498,8 @@ assert (a.header.stamp.sec, a.header.stamp.nanosec, a.header.frame_id) == (17000
 d, = a.detections
 assert (d.bbox.center.position.x, d.bbox.center.position.y, d.bbox.size_x, d.bbox.size_y) == (320.0, 240.0, 100.0, 160.0)
 assert (d.results[0].hypothesis.class_id, d.results[0].hypothesis.score, d.id) == ("person", 0.875, "")
+report["detections"].append(dict(report["detections"][0], continued=True))
+assert [len(b.fill(Message(), report, "camera", 0.0, Message, Message, c).detections) for c in (True, False)] == [2, 1]
 del report["header"]["stamp"]
 assert b.stamp(report, 10.5) == (10, 478500000)
 assert b.texts('["a, b", "c"]') == ["a, b", "c"] and b.texts("a, b") == ["a", "b"] and b.texts("7") == ["7"]

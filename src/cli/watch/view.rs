@@ -74,6 +74,7 @@ struct Dropped {
 #[serde(default)]
 struct Detection {
     id: String,
+    continued: bool,
     bbox: Bbox,
     results: Vec<Hypothesis>,
     sight: Option<Sight>,
@@ -312,8 +313,10 @@ fn row(detection: &Detection, name: usize) -> String {
         size_y,
     } = &detection.bbox;
     let mut row = format!(
-        "{}  {score:5.2} {:6.0} {:6.0} {size_x:6.0} {size_y:6.0}  {}",
+        "{}{}{score:5.2} {:6.0} {:6.0} {size_x:6.0} {size_y:6.0}  {}",
         fitted(&printable(what), name),
+        // its score is too low, and its track goes on
+        if detection.continued { " ~" } else { "  " },
         center.x,
         center.y,
         printable(&detection.id)
@@ -420,12 +423,16 @@ mod tests {
     fn tracks_and_directions_have_columns() {
         let report = json!({"type":"report","width":640,"height":480,"detections":[
             {"bbox":{"center":{"x":320.0,"y":240.0},"size_x":100.0,"size_y":160.0},"results":[{"class_id":"person","score":0.875}],
-             "id":"7","sight":{"bearing_deg":-12.34,"elevation_deg":1.0,"range_m":2.55,"range_sd_m":0.2}},
+             "id":"7","continued":true,"sight":{"bearing_deg":-12.34,"elevation_deg":1.0,"range_m":2.55,"range_sd_m":0.2}},
             {"bbox":{},"results":[{"class_id":"kite","score":0.5}],"sight":{"bearing_deg":3.0,"elevation_deg":30.0}}]});
         let mut view = view(&[report.to_string().as_bytes()]);
         let lines = view.lines(90, 24);
         let (head, rows) = lines[4..].split_first().expect("a table");
         assert!(head.ends_with("track  bearing  range"), "{head}");
+        assert!(
+            rows[0].contains(" ~ 0.88") && !rows[1].contains('~'),
+            "{rows:?}"
+        );
         assert!(
             rows[0].ends_with("7       -12.3°  2.5 m")
                 || rows[0].ends_with("7       -12.3°  2.6 m"),
