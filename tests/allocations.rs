@@ -27,6 +27,7 @@ use tarsier::{
     pipeline::Pipeline,
     prompt::{PromptSet, Request, sentence::SentenceEncoder, vocabulary::Vocabulary},
     scene::Report,
+    team,
     track::{self, Meaning, Tracker},
 };
 use tract_onnx::prelude::{TValue, Tensor};
