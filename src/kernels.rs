@@ -13,7 +13,7 @@
 //! isa       which level this CPU runs, and the proof of it
 //! tile      sums of products for a few pixels × 16 channels, per level
 //! epilogue  from a sum to the byte that is stored
-//! bands     planes cut into tasks for the threads of a [`team`](crate::team)
+//! bands     planes cut into tasks for the threads of a team
 //! conv      tile + epilogue: convolution of any size and stride
 //! depthwise convolution of each channel with taps of its own
 //! add       two tensors, each of its own scale

@@ -27,6 +27,7 @@ use tarsier::{
     pipeline::Pipeline,
     prompt::{PromptSet, Request, sentence::SentenceEncoder, vocabulary::Vocabulary},
     scene::Report,
+    team,
     track::{
         self, Meaning, Tracker,
         presence::{self, Bounds, Roll},
@@ -106,7 +107,7 @@ fn a_frame_allocates_what_tract_does_and_nothing_else() {
             threads,
             ..execution
         };
-        let counts = tarsier::team::with(threads, || whole_frame(root, &pack, execution));
+        let counts = team::with(threads, || whole_frame(root, &pack, execution));
         let [counts, followed, sensed] = counts.expect("a thread");
         println!("whole frame on {threads} thread(s): {counts:?}, followed: {followed:?}");
         println!("with presence: {sensed:?}");

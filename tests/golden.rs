@@ -18,6 +18,7 @@ use tarsier::{
     kernels::{isa::Isa, layout::LANE},
     pack::Pack,
     pipeline::Pipeline,
+    team,
     text::Tokenizer,
 };
 

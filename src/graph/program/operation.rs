@@ -14,7 +14,7 @@
 //!
 //! [`Kind`] enumerates the operations. It is the format of a file: the index of a variant is a
 //! byte there, the fields follow in order. [`Kind::operator`] is the only way from a variant to
-//! what it does, and the compiler asks for a line there. The rest of the program knows the trait
+//! what it does, and the compiler asks for a line there. The rest of `program` knows the trait
 //! and no operation by name, except `cut`, whose question is about convolutions.
 //!
 //! Both halves are needed. An enum alone spreads each operation over as many `match`es as there
