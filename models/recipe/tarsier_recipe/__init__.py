@@ -9,5 +9,5 @@
 | `packs` | a pack from what the stages made, its calibration and golden tensors; weights kept and recovered |
 | `foreign` | other detectors as packs |
 
-A package imports only from those above it in this table (`tests/`test_package``).
+A package imports only from those above it in this table (tests/test_package.py).
 """

@@ -12,7 +12,8 @@ PARTS = ("backbone", "head", *BRANCHES)  # graphs of a pack, without the sentenc
 
 
 class BuildFolder:
-    """The folder that stages write to and read from. `MODEL` is one network: another one has a folder of its own, whose `text` may be a link."""
+    """The folder that stages write to and read from. `MODEL` is one network: another one has a folder of its own,
+    whose `text` may be a link."""
 
     def __init__(self, folder):
         self.folder = Path(folder)
@@ -36,7 +37,10 @@ class BuildFolder:
         self.weights = self.detector / "final.pt"
         self.int8_weights = self.detector / "final.int8.pt"
         # exports and what belongs to them
-        self.detector_fp32, self.detector_qdq = self.detector / "detector_fp32.onnx", self.detector / "detector_qdq.onnx"
+        self.detector_fp32, self.detector_qdq = (
+            self.detector / "detector_fp32.onnx",
+            self.detector / "detector_qdq.onnx",
+        )
         self.detector_tuned = self.detector / "detector_tuned.onnx"
         self.ground_fp32, self.ground_qdq = self.detector / "ground_fp32.onnx", self.detector / "ground_qdq.onnx"
         self.calibration_photos = self.detector / "calibration.npz"
@@ -76,7 +80,8 @@ class BuildFolder:
 
 
 def save_atomically(path, write):
-    """Calls `write(file)` on a temporary file, then renames it: an interrupted run leaves no half file. Makes the folder."""
+    """Calls `write(file)` on a temporary file, then renames it: an interrupted run leaves no half file. Makes the
+    folder."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")

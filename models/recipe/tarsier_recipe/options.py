@@ -17,7 +17,9 @@ from tarsier_recipe.shape import PACK
 SHARED = REPOSITORY.parent / "shared"
 COMMON = {
     "shared": dict(default=SHARED, type=Path, help="folder with data/, teachers/ and vocabulary/"),
-    "build": dict(default=REPOSITORY / "models/build", type=BuildFolder, help="folder that stages write to and read from"),
+    "build": dict(
+        default=REPOSITORY / "models/build", type=BuildFolder, help="folder that stages write to and read from"
+    ),
     "threads": dict(default=2, type=int, help="of the CPU"),
 }
 OPTIONAL = {
@@ -41,7 +43,8 @@ BINARY = ("annotations", "images", "pack", "tarsier", "limit")  # of every evalu
 
 
 def parser(description, *names, **defaults):
-    """A parser with the common options and those of OPTIONAL that are named; `defaults` names more of them, with other defaults."""
+    """A parser with the common options and those of OPTIONAL that are named; `defaults` names more of them, with
+    other defaults."""
     p = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, facts in COMMON.items():
         p.add_argument(f"--{name}", **facts | ({"default": defaults.pop(name)} if name in defaults else {}))
@@ -51,7 +54,8 @@ def parser(description, *names, **defaults):
 
 
 def parse(p, arguments=None):
-    """The options, those that depend on others filled in; PyTorch, where a stage uses it, gets its threads and its seed."""
+    """The options, those that depend on others filled in; PyTorch, where a stage uses it, gets its threads and its
+    seed."""
     a = p.parse_args(arguments)
     if "annotations" in a:
         a.annotations = a.annotations or a.shared / "data/val.json"

@@ -1,6 +1,6 @@
-"""Reads packs as the runtime does: a ZIP of sections (`src/pack`), programs in postcard (`src/graph/program.rs`), packed weights
-(`src/kernels/layout.rs`). `tests/`test_pack_reader`` computes a pack's own convolutions with it, and compares them with the golden tensors that the
-runtime is held to.
+"""Reads packs as the runtime does: a ZIP of sections (`src/pack`), programs in postcard (`src/graph/program.rs`),
+packed weights (`src/kernels/layout.rs`). tests/test_pack_reader.py computes a pack's own convolutions with it, and
+compares them with the golden tensors that the runtime is held to.
 """
 
 import io
@@ -11,11 +11,23 @@ import zipfile
 
 import numpy as np
 
-KINDS = ("conv", "depthwise", "add", "max pool", "average pool", "upsample", "upsample linear", "copy", "permute", "gate")
+KINDS = (
+    "conv",
+    "depthwise",
+    "add",
+    "max pool",
+    "average pool",
+    "upsample",
+    "upsample linear",
+    "copy",
+    "permute",
+    "gate",
+)
 
 
 class Reader:
-    """A program in postcard, whose fields are those of `Program` (src/graph/program.rs) in their order. Bytes are unsigned: 128 more than the graph's."""
+    """A program in postcard, whose fields are those of `Program` (src/graph/program.rs) in their order. Bytes are
+    unsigned: 128 more than the graph's."""
 
     def __init__(self, data):
         self.file = io.BytesIO(data)
@@ -42,7 +54,15 @@ class Reader:
         kind = ("input", "arena", "output")[self.number()]
         place = (kind, *(self.number() for _ in range(2 if kind == "output" else 1)))
         channels, height, width, border = (self.number() for _ in range(4))
-        return {"place": place, "channels": channels, "height": height, "width": width, "border": border, "image": bool(self.byte()), "zero": self.byte()}
+        return {
+            "place": place,
+            "channels": channels,
+            "height": height,
+            "width": width,
+            "border": border,
+            "image": bool(self.byte()),
+            "zero": self.byte(),
+        }
 
     def port(self):
         return {"name": self.text(), "view": self.view(), "scale": self.real()}
@@ -77,18 +97,22 @@ class Reader:
 
 
 def unpack(op, weights):
-    """Integer weights [out,in,ky,kx], integer biases and requantisation scales [out] of a convolution (src/kernels/layout.rs)."""
+    """Integer weights [out,in,ky,kx], integer biases and requantisation scales [out] of a convolution
+    (src/kernels/layout.rs)."""
     x, out, (ky, kx) = op["input"], op["output"]["channels"], op["kernel"]
     lanes = -(-x["channels"] // (4 if x["image"] else 16)) * (4 if x["image"] else 16)
     blocks, steps = -(-out // 16), ky * kx * lanes // 4
-    packed = np.frombuffer(weights, np.int8, blocks * steps * 64, op["weights"]).reshape(blocks, ky, kx, lanes // 4, 16, 4)
+    packed = np.frombuffer(weights, np.int8, blocks * steps * 64, op["weights"]).reshape(
+        blocks, ky, kx, lanes // 4, 16, 4
+    )
     w = packed.transpose(0, 4, 3, 5, 1, 2).reshape(blocks * 16, lanes, ky, kx)[:out, : x["channels"]]
     bias = np.frombuffer(weights, np.int32, out, op["bias"]) + x["zero"] * w.astype(np.int64).sum((1, 2, 3))
     return w, bias, np.frombuffer(weights, np.float32, out, op["scale"])
 
 
 def module(node):
-    """The path of the module that an exported node came from: /a/b/b.0/b.0.1_2/Conv -> a.b.0.1 (called for the third time)"""
+    """The path of the module that an exported node came from: /a/b/b.0/b.0.1_2/Conv -> a.b.0.1 (called for the third
+    time)"""
     path = []
     for part in node.strip("/").split("/")[:-1]:
         part = re.sub(r"_\d+$", "", part)

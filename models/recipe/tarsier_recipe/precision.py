@@ -1,7 +1,7 @@
 """Which arithmetic a device computes fastest in, decided in one place.
 
-bfloat16 where the hardware has it: GPUs, and CPUs with AVX-512-BF16, AMX, or Arm's BF16 instructions. Elsewhere PyTorch and oneDNN
-imitate it at a fraction of the speed of fp32 (a Zen 3 core, AVX2 only), so fp32 it is.
+bfloat16 where the hardware has it: GPUs, and CPUs with AVX-512-BF16, AMX, or Arm's BF16 instructions. Elsewhere
+PyTorch and oneDNN imitate it at a fraction of the speed of fp32 (a Zen 3 core, AVX2 only), so fp32 it is.
 """
 
 import platform

@@ -4,7 +4,8 @@ import numpy as np
 
 
 def label_map(cover, least=0.5):
-    """Index of the name that covers each cell most, [h,w]; -1 where none covers at least `least`. `cover` [C,h,w] in 0..1."""
+    """Index of the name that covers each cell most, [h,w]; -1 where none covers at least `least`. `cover` [C,h,w] in
+    0..1."""
     return np.where(cover.max(0) >= least, cover.argmax(0), -1)
 
 
@@ -26,9 +27,14 @@ class Confusion:
         return np.where(there > 0, hit / np.maximum(1, there + said - hit), np.nan)
 
     def summary(self):
-        """mIoU over the names that are there, IoU over all pixels together, and the share of named pixels that are named right."""
+        """mIoU over the names that are there, IoU over all pixels together, and the share of named pixels that are
+        named right."""
         hit, there, said = np.diag(self.counts)[:-1].sum(), self.counts[:-1].sum(), self.counts[:, :-1].sum()
-        return {"mIoU": float(np.nanmean(self.iou())), "IoU": float(hit / max(1, there + said - hit)), "accuracy": float(hit / max(1, there))}
+        return {
+            "mIoU": float(np.nanmean(self.iou())),
+            "IoU": float(hit / max(1, there + said - hit)),
+            "accuracy": float(hit / max(1, there)),
+        }
 
 
 class Panoptic:
@@ -67,4 +73,8 @@ class Panoptic:
         """PQ, in percent, over names: of all, of things and of stuff."""
         pq = {n: r[0] / (r[1] + r[2] / 2 + r[3] / 2) for n, r in self.rows.items() if r[1] + r[3]}
         mean = lambda names: round(100 * sum(pq[n] for n in names) / len(names), 2) if names else None  # noqa: E731
-        return {"PQ": mean(list(pq)), "PQ, things": mean([n for n in pq if self.kinds[n]]), "PQ, stuff": mean([n for n in pq if not self.kinds[n]])}
+        return {
+            "PQ": mean(list(pq)),
+            "PQ, things": mean([n for n in pq if self.kinds[n]]),
+            "PQ, stuff": mean([n for n in pq if not self.kinds[n]]),
+        }

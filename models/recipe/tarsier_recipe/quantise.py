@@ -1,19 +1,20 @@
 """fp32 ONNX -> standard QDQ ONNX: per-channel symmetric s8 weights, per-tensor s8 activations with a zero point.
 
-    python -m tarsier_recipe quantise detector            # build/detector/detector_tuned.onnx, or else detector_fp32.onnx -> backbone_qdq.onnx, head_qdq.onnx (and all in one)
-    python -m tarsier_recipe quantise ground              # build/detector/ground_fp32.onnx   -> ground_qdq.onnx
-    python -m tarsier_recipe quantise text                # build/text/encoder_fp32.onnx      -> encoder_qdq.onnx
+    python -m tarsier_recipe quantise detector     # detector_tuned.onnx, or else detector_fp32.onnx -> *_qdq.onnx
+    python -m tarsier_recipe quantise ground       # ground_fp32.onnx -> ground_qdq.onnx
+    python -m tarsier_recipe quantise text         # encoder_fp32.onnx -> encoder_qdq.onnx
 
-Weights have 7 bits, -63..63: the kernels for AVX2 and plain NEON are faster with them (sums of two or four products fit 16 bits). A channel in which
-four that AVX2 adds would be too large has coarser steps (`steps`). Rounding to them cost the detector 0.7 AP; `int8` gets that back.
-onnxruntime itself needs 7 bits on x86 without VNNI: its int8 convolutions saturate there, and with 8-bit weights a graph with AP 7.5 in the
-runtime, which is exact, had 4.9 through it.
+Weights have 7 bits, -63..63: the kernels for AVX2 and plain NEON are faster with them (sums of two or four products fit
+16 bits). A channel in which four that AVX2 adds would be too large has coarser steps (`steps`); the
+stage `int8` gets back what that costs the detector. onnxruntime itself needs 7 bits on x86 without VNNI, where its int8
+convolutions saturate; the runtime is exact.
 
 onnxruntime's quantiser inserts the nodes. What this file decides is ranges:
-* tensors joined by Concat, Resize, MaxPool or Gather share one range, so that concatenation and upsampling move bytes and compute nothing;
+* tensors joined by Concat, Resize, MaxPool or Gather share one range, so that concatenation and upsampling move bytes
+  and compute nothing;
 * between a convolution and a leaky ReLU nothing is quantised: the runtime applies the slope before it rounds;
-* what any other activation function reads is quantised for what the function makes of it: the range that leaves least error behind
-  the function is searched for;
+* what any other activation function reads is quantised for what the function makes of it: the range that leaves least
+  error behind the function is searched for;
 * outputs have ranges of their own kind (see FIXED): embeddings symmetric and equal on all levels, geometry 0..8;
 * the detector is cut at the features, because sentences will run another head on the same features.
 """
@@ -25,9 +26,9 @@ import onnx
 import onnxruntime as ort
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-STRIDES = (8, 16, 32, 64)
-
 from tarsier_recipe import options
+
+STRIDES = (8, 16, 32, 64)
 
 
 class Samples(CalibrationDataReader):
@@ -70,7 +71,8 @@ def least_error(values, function, low, high):
 
 
 def ranges(path, name, rows, tail):
-    """(low, high) of every float activation, 0 always inside: quantiles over pictures of each one's `tail` and `1 - tail` quantiles."""
+    """(low, high) of every float activation, 0 always inside: quantiles over pictures of each one's `tail` and `1 -
+    tail` quantiles."""
     model = onnx.load(path)
     before, rng = functions(model), np.random.default_rng(0)
     samples = {t: [] for t in before}
@@ -156,7 +158,8 @@ CALM = 128  # what the positive of four weights may come to, and the negative on
 
 
 def fours(weights):
-    """Weights [out, in, ky, kx] as [out, ..., 4]: those that the runtime adds in 16 bits (src/kernels/layout.rs). None if there are none."""
+    """Weights [out, in, ky, kx] as [out, ..., 4]: those that the runtime adds in 16 bits (src/kernels/layout.rs).
+    None if there are none."""
     out, inputs, ky, kx = weights.shape
     if inputs % 8 == 0:  # halves of two neighbouring groups of four inputs
         return weights.reshape(out, inputs // 8, 2, 2, 2, ky, kx).transpose(0, 1, 3, 5, 6, 2, 4).reshape(out, -1, 4)
@@ -168,8 +171,9 @@ def fours(weights):
 def steps(weights):
     """The steps [out] of narrow and calm weights: no weight beyond 63, no four of one sign beyond CALM.
 
-    Then two products with a u8 sum up in 16 bits without saturating (2 * 255 * 63 < 2^15), and four with an s8 (4 * 128 * 63 < 2^15), and on AVX2
-    four with a u8 too. A channel with a four that is too large has coarser steps: taking its largest weights down instead cost 1.3 AP.
+    Then two products with a u8 sum up in 16 bits without saturating (2 * 255 * 63 < 2^15), and four with an s8 (4 *
+    128 * 63 < 2^15), and on AVX2 four with a u8 too. A channel with a four that is too large has coarser steps:
+    taking its largest weights down instead costs more.
     """
     step = np.abs(weights).reshape(len(weights), -1).max(1) / 63
     four = fours(weights) if weights.ndim == 4 else None
@@ -179,13 +183,18 @@ def steps(weights):
     return step
 
 
-MOST_BIAS = 2.0**28  # what a bias may come to in steps of its accumulator, which has 32 bits: a channel with hardly any weights left has coarser steps
+MOST_BIAS = (
+    2.0**28
+    # what a bias may come to in steps of its accumulator, which has 32 bits: a channel with hardly any weights left has
+    # coarser steps
+)
 
 
 def narrow(model, scale_of):
     """Overrides that give the weights of convolutions these steps; `scale_of`: of a tensor of activations.
 
-    onnxruntime's own reduced range is -64..64, one too many: the range that it is told is therefore wider than the weights by 64/63.
+    onnxruntime's own reduced range is -64..64, one too many: the range that it is told is therefore wider than the
+    weights by 64/63.
     """
     values = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
     overrides = {}
@@ -196,16 +205,26 @@ def narrow(model, scale_of):
                 step = np.maximum(step, np.abs(values[n.input[2]]) / (scale_of(n.input[0]) * MOST_BIAS))
             most = step * (64 * (1 + 1e-6))
             overrides[n.input[1]] = [
-                {"axis": 0, "quant_type": QuantType.QInt8, "symmetric": True, "reduce_range": True, "rmin": np.float32(-m), "rmax": np.float32(m)} for m in most
+                {
+                    "axis": 0,
+                    "quant_type": QuantType.QInt8,
+                    "symmetric": True,
+                    "reduce_range": True,
+                    "rmin": np.float32(-m),
+                    "rmax": np.float32(m),
+                }
+                for m in most
             ]
     return overrides
 
 
 def without_six(model):
-    """Takes the upper bound off each ReLU6: `Clip` from 0 to 6 becomes `Relu`, because what comes out is rounded to a range that ends at 6 or below, and int8
-    saturates there. Returns what these give."""
+    """Takes the upper bound off each ReLU6: `Clip` from 0 to 6 becomes `Relu`, because what comes out is rounded to
+    a range that ends at 6 or below, and int8 saturates there. Returns what these give."""
     values = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
-    values |= {n.output[0]: onnx.numpy_helper.to_array(n.attribute[0].t) for n in model.graph.node if n.op_type == "Constant"}
+    values |= {
+        n.output[0]: onnx.numpy_helper.to_array(n.attribute[0].t) for n in model.graph.node if n.op_type == "Constant"
+    }
     found = []
     for n in model.graph.node:
         if n.op_type == "Clip" and [values[i].item() for i in n.input[1:3]] == [0, 6]:
@@ -216,8 +235,8 @@ def without_six(model):
 
 
 def quantise(source, target, name, rows, fixed, input_range, tail, operators=None, kept=(), weight_bits=8):
-    """Writes `target`; `fixed` maps tensor names to ranges that are not measured; `operators` have quantised results, by default all,
-    but for the nodes `kept`."""
+    """Writes `target`; `fixed` maps tensor names to ranges that are not measured; `operators` have quantised
+    results, by default all, but for the nodes `kept`."""
     model = onnx.load(source)
     measured = ranges(source, name, rows, tail)  # before the bounds go: behind a ReLU6 nothing is above 6
     if without_six(model):
@@ -232,14 +251,29 @@ def quantise(source, target, name, rows, fixed, input_range, tail, operators=Non
     for t, (low, high) in found.items():
         scale = np.float32((high - low) / 255.0)
         zero = int(np.clip(np.rint(-128 - low / scale), -128, 127))
-        overrides[t] = [{"scale": np.array(scale, np.float32), "zero_point": np.array(zero, np.int8), "quant_type": QuantType.QInt8}]
+        overrides[t] = [
+            {"scale": np.array(scale, np.float32), "zero_point": np.array(zero, np.int8), "quant_type": QuantType.QInt8}
+        ]
     logging.disable(logging.WARNING)
     quantize_static(
-        str(source), str(target), Samples(name, rows[:2]), quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=False,
-        op_types_to_quantize=operators, nodes_to_exclude=list(kept), activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
-        extra_options={"TensorQuantOverrides": overrides, "ActivationSymmetric": False, "WeightSymmetric": True, "DedicatedQDQPair": False,
-                       # a pooling whose input nobody else wants in bytes is quantised too
-                       "ForceQuantizeNoInputCheck": operators is not None},
+        str(source),
+        str(target),
+        Samples(name, rows[:2]),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        reduce_range=False,
+        op_types_to_quantize=operators,
+        nodes_to_exclude=list(kept),
+        activation_type=QuantType.QInt8,
+        weight_type=QuantType.QInt8,
+        extra_options={
+            "TensorQuantOverrides": overrides,
+            "ActivationSymmetric": False,
+            "WeightSymmetric": True,
+            "DedicatedQDQPair": False,
+            # a pooling whose input nobody else wants in bytes is quantised too
+            "ForceQuantizeNoInputCheck": operators is not None,
+        },
     )
     logging.disable(logging.NOTSET)
     model = fuse(onnx.load(target))
@@ -266,14 +300,26 @@ def detector(build, tail, weight_bits):
         return out
 
     whole, tuned = build.detector_qdq, build.detector_tuned
-    model = quantise(tuned if tuned.exists() else build.detector_fp32, whole, "image", rows, fixed, (0.0, 1.0), tail, weight_bits=weight_bits)
+    model = quantise(
+        tuned if tuned.exists() else build.detector_fp32,
+        whole,
+        "image",
+        rows,
+        fixed,
+        (0.0, 1.0),
+        tail,
+        weight_bits=weight_bits,
+    )
     features = [f"feature_{s}_QuantizeLinear_Output" for s in STRIDES]
     inferred = onnx.shape_inference.infer_shapes(model)
     onnx.save(inferred, whole)
-    cut = {"backbone": (["image"], features),
-           "head": (features, [f"{k}_{s}" for s in STRIDES for k in ("embedding", "geometry")]),
-           "masks": (features, ["prototypes"] + [f"coefficients_{s}" for s in STRIDES]),
-           "presence": (features[1:], ["presence"]), "stuff": (features, ["stuff"])}
+    cut = {
+        "backbone": (["image"], features),
+        "head": (features, [f"{k}_{s}" for s in STRIDES for k in ("embedding", "geometry")]),
+        "masks": (features, ["prototypes"] + [f"coefficients_{s}" for s in STRIDES]),
+        "presence": (features[1:], ["presence"]),
+        "stuff": (features, ["stuff"]),
+    }
     there = {o.name for o in model.graph.output}
     for part, (inputs, outputs) in cut.items():
         if part in ("masks", "presence", "stuff") and not there.issuperset(outputs):
@@ -284,12 +330,23 @@ def detector(build, tail, weight_bits):
 
 def ground(build, tail, weight_bits):
     rows = np.load(build.ground_calibration)["objects"].astype(np.float32)
-    rows = rows[: 512].reshape(-1, rows.shape[1], 8, 8)
+    rows = rows[:512].reshape(-1, rows.shape[1], 8, 8)
 
     def fixed(found):
-        return {"match": (-8.0, max(4.0, 1.2 * found["match"][1]))}  # which of the least likely objects is likelier is no question
+        return {
+            "match": (-8.0, max(4.0, 1.2 * found["match"][1]))
+        }  # which of the least likely objects is likelier is no question
 
-    quantise(build.ground_fp32, build.ground_qdq, "objects", rows, fixed, (-4.0 * 128 / 127.5, 4.0 * 127 / 127.5), tail, weight_bits=weight_bits)
+    quantise(
+        build.ground_fp32,
+        build.ground_qdq,
+        "objects",
+        rows,
+        fixed,
+        (-4.0 * 128 / 127.5, 4.0 * 127 / 127.5),
+        tail,
+        weight_bits=weight_bits,
+    )
     print("ground_qdq.onnx written")
 
 
@@ -298,9 +355,16 @@ def text(build, tail, weight_bits):
     rows = z[z.files[0]].astype(np.float32)
     high = float(np.abs(rows).max())
     rows = rows.reshape(len(rows), *rows.shape[-3:])
-    quantise(build.encoder_fp32, build.encoder_qdq, "tokens", rows,
-             lambda found: {"words": tuple(v * max(abs(b) for b in found["words"]) for v in (-128 / 127.5, 127 / 127.5))},
-             (-high * 128 / 127.5, high * 127 / 127.5), tail, weight_bits=weight_bits)
+    quantise(
+        build.encoder_fp32,
+        build.encoder_qdq,
+        "tokens",
+        rows,
+        lambda found: {"words": tuple(v * max(abs(b) for b in found["words"]) for v in (-128 / 127.5, 127 / 127.5))},
+        (-high * 128 / 127.5, high * 127 / 127.5),
+        tail,
+        weight_bits=weight_bits,
+    )
     print("encoder_qdq.onnx written")
 
 

@@ -25,7 +25,8 @@ class RunLog:
         csv.writer(self.file).writerow([round(seconds), step, seen] + [f"{values[c]:.5g}" for c in self.columns[3:]])
 
     def plot(self):
-        """Writes the plot beside the table; does nothing where matplotlib is not installed, or before there are two rows."""
+        """Writes the plot beside the table; does nothing where matplotlib is not installed, or before there are two
+        rows."""
         try:
             import matplotlib
         except ImportError:
@@ -41,7 +42,10 @@ class RunLog:
         names = self.columns[3:]
         figure, axes = plt.subplots(1, len(names), figsize=(3.2 * len(names), 3), constrained_layout=True)
         for axis, name, values in zip(axes if len(names) > 1 else [axes], names, columns[3:]):
-            mean = [sum(values[max(0, i - SMOOTH + 1) : i + 1]) / len(values[max(0, i - SMOOTH + 1) : i + 1]) for i in range(len(values))]
+            mean = [
+                sum(values[max(0, i - SMOOTH + 1) : i + 1]) / len(values[max(0, i - SMOOTH + 1) : i + 1])
+                for i in range(len(values))
+            ]
             axis.plot(columns[2], values, linewidth=0.5, alpha=0.5)
             axis.plot(columns[2], mean, linewidth=1.5)
             axis.set_title(name)

@@ -21,7 +21,7 @@ def linear(warm_up, start=0.0):
 
 
 def constant_then_linear(decay):
-    """Warm-up over a hundredth of the budget, constant until the fraction `decay` of it, then falling to a thousandth."""
+    """Warm-up over a hundredth of the budget, constant up to the fraction `decay`, then falling to a thousandth."""
 
     def schedule(rate, done, budget):
         progress = done / budget
@@ -47,7 +47,8 @@ def save(path, state):
 class Average:
     """Exponential average of a network's weights and statistics, in `network`.
 
-    After n steps the last one has the weight 1 - min(`longest`, (1 + n) / (`start` + n)): first a plain mean of sorts, then a fading one.
+    After n steps the last one has the weight 1 - min(`longest`, (1 + n) / (`start` + n)): first a plain mean of
+    sorts, then a fading one.
     """
 
     def __init__(self, trained, longest, start):
@@ -62,28 +63,60 @@ class Average:
 class Trainer:
     """The loop around a training's own step:
 
-        trainer = Trainer({"model": model, "optimiser": optimiser}, path, schedule=linear(500, 0.05), rate=2e-3, budget=36_000)
+        state = {"model": model, "optimiser": optimiser}
+        trainer = Trainer(state, path, schedule=linear(500, 0.05), rate=2e-3, budget=36_000)
         for batch in trainer.over(loader):
             ...                             # the rate is in the optimiser's groups
             trainer.done(len(batch), loss=loss)
         trainer.finish()
 
-    `state`: what the checkpoint at `path` keeps, by key: objects with a `state_dict`, or lists of them; beside these `spent` (seconds), `step` and
-    `seen` (what `done` counted). Without a `path` there is no checkpoint; with `keep` it stays when the budget is used. `budget` is in units of what `by` names: "seen", "step" or "spent". A line
-    is printed every `report` steps (or, with `every`, seconds) and a row goes to `table` (CSV). `limit`: stop after so many steps, for trials. `quiet`: another process of the same training says and saves all that.
+    `state`: what the checkpoint at `path` keeps, by key: objects with a `state_dict`, or lists of them; beside these
+    `spent` (seconds), `step` and `seen` (what `done` counted). Without a `path` there is no checkpoint; with `keep`
+    it stays when the budget is used. `budget` is in units of what `by` names: "seen", "step" or "spent". A line is
+    printed every `report` steps (or, with `every`, seconds) and a row goes to `table` (CSV). `limit`: stop after so
+    many steps, for trials. `quiet`: another process of the same training says and saves all that.
     """
 
     def __init__(
-        self, state, path=None, *, schedule, rate, budget, by="seen", unit="pictures", report=100, every=None, limit=None, table=None, keep=False, quiet=False
+        self,
+        state,
+        path=None,
+        *,
+        schedule,
+        rate,
+        budget,
+        by="seen",
+        unit="pictures",
+        report=100,
+        every=None,
+        limit=None,
+        table=None,
+        keep=False,
+        quiet=False,
     ):
-        self.state, self.path, self.schedule, self.rate, self.budget, self.by, self.unit = state, path, schedule, rate, budget, by, unit
-        self.report, self.every, self.limit, self.table, self.keep, self.quiet = report, every, limit, table, keep, quiet
+        self.state, self.path, self.schedule, self.rate, self.budget, self.by, self.unit = (
+            state,
+            path,
+            schedule,
+            rate,
+            budget,
+            by,
+            unit,
+        )
+        self.report, self.every, self.limit, self.table, self.keep, self.quiet = (
+            report,
+            every,
+            limit,
+            table,
+            keep,
+            quiet,
+        )
         self.spent, self.step, self.seen = 0.0, 0, 0
         self.sums, self.steps, self.printed_at, self.printed_seen, self.began = {}, 0, time.time(), 0, time.time()
         self.saved_at, self.log = time.time(), None
 
     def resume(self):
-        """Goes on from the checkpoint, if there is one. Returns it, else an empty dict: a caller may keep more in it."""
+        """Goes on from the checkpoint, if there is one; returns it, else an empty dict: it may hold more."""
         if self.path is None or not self.path.exists():
             return {}
         kept = torch.load(self.path, weights_only=True, map_location="cpu")
@@ -140,8 +173,8 @@ class Trainer:
     def done(self, count, spent=None, totals=None, **losses):
         """After a step on `count` units; `losses` are numbers or tensors of one. Returns whether a line was due.
 
-        A training that adds its losses up itself gives `totals`, a function that returns the sums since its last call. `spent`: the seconds until
-        now, where processes have agreed on them.
+        A training that adds its losses up itself gives `totals`, a function that returns the sums since its last
+        call. `spent`: the seconds until now, where processes have agreed on them.
         """
         self.spent, self.began = self.elapsed() if spent is None else spent, time.time()
         self.step, self.seen, self.steps = self.step + 1, self.seen + count, self.steps + 1
@@ -159,13 +192,22 @@ class Trainer:
         """The line, and a row of the table."""
         mean = {name: float(value) / self.steps for name, value in self.sums.items()}
         pace = (self.seen - self.printed_seen) / max(seconds, 1e-9)
-        of = f"{self.spent / 3600:.3f}/{self.budget / 3600:g} h" if self.by == "spent" else f"{self.used}/{self.budget} {self.by}"
-        self.say(f"{of}  step {self.step}  {self.seen} {self.unit}  {pace:.0f}/s  " + "  ".join(f"{k} {v:.4f}" for k, v in mean.items()))
+        of = (
+            f"{self.spent / 3600:.3f}/{self.budget / 3600:g} h"
+            if self.by == "spent"
+            else f"{self.used}/{self.budget} {self.by}"
+        )
+        self.say(
+            f"{of}  step {self.step}  {self.seen} {self.unit}  {pace:.0f}/s  "
+            + "  ".join(f"{k} {v:.4f}" for k, v in mean.items())
+        )
         if self.table is not None and not self.quiet:
             self.log = self.log or RunLog(self.table, list(mean))
             self.log.add(self.spent, self.step, self.seen, mean)
         if not all(map(math.isfinite, mean.values())):
-            raise SystemExit("the losses are no longer numbers: a lower --lr may help; the last checkpoint is from before")
+            raise SystemExit(
+                "the losses are no longer numbers: a lower --lr may help; the last checkpoint is from before"
+            )
         self.sums, self.steps, self.printed_at, self.printed_seen = {}, 0, time.time(), self.seen
 
     def save(self, **more):
@@ -173,7 +215,10 @@ class Trainer:
         self.saved_at = time.time()
         if self.quiet or self.path is None:
             return
-        states = {k: [one.state_dict() for one in of] if isinstance(of, list) else of.state_dict() for k, of in self.state.items()}
+        states = {
+            k: [one.state_dict() for one in of] if isinstance(of, list) else of.state_dict()
+            for k, of in self.state.items()
+        }
         save(self.path, states | {"spent": self.spent, "step": self.step, "seen": self.seen} | more)
         if self.log is not None:
             self.log.plot()

@@ -1,6 +1,4 @@
-"""What train_int8 trains on is what the int8 graph computes, and what it learns comes back as weights.
-"""
-
+"""What train_int8 trains on is what the int8 graph computes, and what it learns comes back as weights."""
 
 import numpy as np
 import onnx
@@ -20,12 +18,14 @@ SIZE = 64
 
 @pytest.fixture(scope="module")
 def quantised(tmp_path_factory):
-    """A student of random weights with measured normalisation, its QDQ graph's path, and pictures [8,3,64,64] in 0..1."""
+    """A student of random weights and measured normalisation, its QDQ graph's path, pictures [8,3,64,64] in 0..1."""
     torch.manual_seed(0)
     build, student = BuildFolder(tmp_path_factory.mktemp("build")), Student()
     build.detector.mkdir()
     for path, m in student.named_modules():
-        if ".lite." in path and isinstance(m, torch.nn.Conv2d):  # nothing normalises there: as large behind a block as before it
+        if ".lite." in path and isinstance(
+            m, torch.nn.Conv2d
+        ):  # nothing normalises there: as large behind a block as before it
             torch.nn.init.kaiming_normal_(m.weight)
             torch.nn.init.normal_(m.bias, std=0.2)
     photos = torch.randint(0, 256, (8, 3, SIZE, SIZE), dtype=torch.uint8)
@@ -44,7 +44,9 @@ def quantised(tmp_path_factory):
 def test_it_computes_as_the_graph_does(quantised):
     student, path, x = quantised
     options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # onnxruntime's int8 kernels saturate on some CPUs
+    options.graph_optimization_level = (
+        ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    )  # onnxruntime's int8 kernels saturate on some CPUs
     session = ort.InferenceSession(str(path), options)
     names = ["feature_8", "feature_64", "embedding_8", "embedding_64", "geometry_16"]
     graph = onnx.load(path).graph
@@ -85,6 +87,8 @@ def test_tuned_weights_count_only_with_the_weights_that_they_were_made_of(tmp_pa
     assert load(build, tuned=True) is None
     torch.save({"key": digest(build.weights), "student": second.state_dict()}, build.int8_weights)
     stem = lambda student: (student.backbone.stem if SHAPE.depths else student.backbone.lite.stem)[0].weight  # noqa: E731
-    assert torch.equal(stem(load(build)), stem(first).float()) and torch.equal(stem(load(build, tuned=True)), stem(second))
+    assert torch.equal(stem(load(build)), stem(first).float()) and torch.equal(
+        stem(load(build, tuned=True)), stem(second)
+    )
     torch.save(second.state_dict(), build.weights)
     assert load(build, tuned=True) is None

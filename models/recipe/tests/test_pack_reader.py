@@ -1,4 +1,5 @@
-"""The reader of packs against the runtime: what it reads from a pack computes the golden tensors, which `tests/golden.rs` holds the runtime to."""
+"""The reader of packs against the runtime: what it reads from a pack computes the golden tensors, which
+`tests/golden.rs` holds the runtime to."""
 
 import hashlib
 

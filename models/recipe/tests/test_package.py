@@ -11,13 +11,24 @@ from tarsier_recipe.__main__ import STAGES
 from tarsier_recipe.folders import BuildFolder, save_atomically
 
 PACKAGE = Path(__file__).resolve().parents[1] / "tarsier_recipe"
-LAYERS = ("", "text", "detector", "evaluation", "packs", "foreign")  # each imports from those before it, and from itself
+LAYERS = (
+    "",
+    "text",
+    "detector",
+    "evaluation",
+    "packs",
+    "foreign",
+)  # each imports from those before it, and from itself
 
 
 def imported(path):
     """Names of the package's modules that a file imports, in whatever place."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").split(".")[0] == "tarsier_recipe":
+        if (
+            isinstance(node, ast.ImportFrom)
+            and node.level == 0
+            and (node.module or "").split(".")[0] == "tarsier_recipe"
+        ):
             parts = node.module.split(".")[1:]
             for alias in node.names:
                 yield [*parts, alias.name] if (PACKAGE.joinpath(*parts)).is_dir() else parts

@@ -1,5 +1,4 @@
-"""Teachers' answers that move with the picture, and a trunk whose derivative is computed another way.
-"""
+"""Teachers' answers that move with the picture, and a trunk whose derivative is computed another way."""
 
 import random
 
@@ -47,7 +46,13 @@ def test_sparse_answers_come_to_what_whole_ones_come_to():
     teachers = [Says(p, s, b) for p, (s, _), b in zip(POINTS, given, boxes)]
     whole = together(teachers, torch.zeros(1, 3, SIZE, SIZE), 320)
     scale, shift = torch.tensor([320 / SIZE] * 2), torch.zeros(2)
-    kept = brought([sparse(s, b, 0.01) for (s, _), b in zip(given, boxes)], [cells(p, STRIDES_OF, scale, shift, 320) for p in POINTS], 2125, scale, shift)
+    kept = brought(
+        [sparse(s, b, 0.01) for (s, _), b in zip(given, boxes)],
+        [cells(p, STRIDES_OF, scale, shift, 320) for p in POINTS],
+        2125,
+        scale,
+        shift,
+    )
     assert torch.allclose(whole[0][0], kept[0]) and kept[0].any()
     some = kept[0].amax(1) > 0
     assert torch.allclose(whole[1][0][some], kept[1][some], atol=1e-3)
@@ -92,14 +97,20 @@ def test_the_derivative_of_a_depthwise_convolution_is_autograds(k, stride, side)
     y = layer(x)
     g = torch.rand_like(y)
     own = torch.autograd.grad(y, (x, layer.bias), g)
-    theirs = torch.autograd.grad(torch.nn.functional.conv2d(x, layer.weight, layer.bias, stride, k // 2, 1, 8), (x, layer.bias), g)
+    theirs = torch.autograd.grad(
+        torch.nn.functional.conv2d(x, layer.weight, layer.bias, stride, k // 2, 1, 8), (x, layer.bias), g
+    )
     assert all(torch.allclose(a, b) for a, b in zip(own, theirs))
 
 
 @pytest.mark.parametrize(("channels", "k", "stride"), [(16, 3, 1), (16, 5, 2), (24, 5, 1)])
 def test_a_block_written_out_is_the_block_of_modules(channels, k, stride):
     block = Inverted(16, channels, k, stride, 6).double()
-    x = (4 * torch.randn(2, 16, 13, 12, dtype=torch.double)).contiguous(memory_format=torch.channels_last).requires_grad_()
+    x = (
+        (4 * torch.randn(2, 16, 13, 12, dtype=torch.double))
+        .contiguous(memory_format=torch.channels_last)
+        .requires_grad_()
+    )
     learnt = [x, *(q for q in block.parameters() if q.requires_grad)]
     results = []
     for block.written_out in (False, True):
@@ -111,7 +122,9 @@ def test_a_block_written_out_is_the_block_of_modules(channels, k, stride):
 def test_only_a_clip_from_0_to_6_loses_its_bound():
     constant = lambda name, v: onnx.helper.make_tensor(name, 1, [], [v])  # noqa: E731
     nodes = [onnx.helper.make_node("Clip", ["x", "zero", high], [f"y_{high}"]) for high in ("six", "five")]
-    graph = onnx.helper.make_graph(nodes, "g", [], [], [constant("zero", 0.0), constant("six", 6.0), constant("five", 5.0)])
+    graph = onnx.helper.make_graph(
+        nodes, "g", [], [], [constant("zero", 0.0), constant("six", 6.0), constant("five", 5.0)]
+    )
     model = onnx.helper.make_model(graph)
     assert without_six(model) == ["y_six"]
     assert [(n.op_type, list(n.input)) for n in model.graph.node] == [("Relu", ["x"]), ("Clip", ["x", "zero", "five"])]

@@ -1,6 +1,5 @@
-"""Every rewrite on a small graph: afterwards it is what the runtime lowers, and onnxruntime gets the same values from it.
-"""
-
+"""Every rewrite on a small graph: afterwards it is what the runtime lowers, and onnxruntime gets the same values
+from it."""
 
 import numpy as np
 import onnx
@@ -16,7 +15,8 @@ RNG = np.random.default_rng(0)
 
 
 class Builder:
-    """A graph over `x` [1, 16, 8, 8] (or another shape) that begins with a convolution; `node` returns the name of what it made."""
+    """A graph over `x` [1, 16, 8, 8] (or another shape) that begins with a convolution; `node` returns the name of
+    what it made."""
 
     def __init__(self, shape=(1, 16, 8, 8), opset=17):
         self.nodes, self.constants, self.shape, self.opset = [], [], shape, opset
@@ -32,13 +32,19 @@ class Builder:
         return names[0] if outputs == 1 else names
 
     def conv(self, x, out=16, inputs=16, k=1, bias=True, **attributes):
-        w = [self.constant(RNG.normal(0, 0.3, (out, inputs, k, k)))] + ([self.constant(RNG.normal(0, 1, out))] if bias else [])
+        w = [self.constant(RNG.normal(0, 0.3, (out, inputs, k, k)))] + (
+            [self.constant(RNG.normal(0, 1, out))] if bias else []
+        )
         return self.node("Conv", x, *w, **attributes)
 
     def model(self, *outputs):
         info = lambda n, s: helper.make_tensor_value_info(n, TensorProto.FLOAT, s)
-        graph = helper.make_graph(self.nodes, "small", [info("x", self.shape)], [info(o, None) for o in outputs], self.constants)
-        return onnx.shape_inference.infer_shapes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8))
+        graph = helper.make_graph(
+            self.nodes, "small", [info("x", self.shape)], [info(o, None) for o in outputs], self.constants
+        )
+        return onnx.shape_inference.infer_shapes(
+            helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8)
+        )
 
 
 def kinds(net):
@@ -68,7 +74,14 @@ def test_movements_of_channels_become_gathers(form):
         parts = b.node("Split", x, b.constant([4, 12], np.int64), outputs=2, axis=1)
         y = b.node("Concat", parts[1], parts[0], axis=-3)
     elif form == "slice":
-        y = b.node("Slice", x, b.constant([12], np.int64), b.constant([4], np.int64), b.constant([1], np.int64), b.constant([-2], np.int64))
+        y = b.node(
+            "Slice",
+            x,
+            b.constant([12], np.int64),
+            b.constant([4], np.int64),
+            b.constant([1], np.int64),
+            b.constant([-2], np.int64),
+        )
     else:
         y = b.node("Gather", x, b.constant([3, 3, 15], np.int64), axis=1)
     channels = {"slice": 4, "gather": 3}.get(form, 16)
@@ -108,10 +121,17 @@ def scalar_chain(b, x, form):
     return b.node("Clip", x, c(0.0), c(6.0))
 
 
-@pytest.mark.parametrize("form, expected", [
-    ("hardswish in pieces", ["HardSwish"]), ("hardswish by hardsigmoid", ["HardSwish"]), ("hardsigmoid in pieces", ["HardSigmoid"]), ("silu", ["Mul", "Sigmoid"]),
-    ("leaky by max", ["LeakyRelu"]), ("relu6", ["Clip"]),
-])
+@pytest.mark.parametrize(
+    "form, expected",
+    [
+        ("hardswish in pieces", ["HardSwish"]),
+        ("hardswish by hardsigmoid", ["HardSwish"]),
+        ("hardsigmoid in pieces", ["HardSigmoid"]),
+        ("silu", ["Mul", "Sigmoid"]),
+        ("leaky by max", ["LeakyRelu"]),
+        ("relu6", ["Clip"]),
+    ],
+)
 def test_functions_are_known_by_their_curve(form, expected):
     b = Builder()
     net = check(b, scalar_chain(b, b.conv("x"), form))
@@ -128,7 +148,14 @@ def test_an_unknown_function_is_refused_by_name():
 @pytest.mark.parametrize("place", ["behind", "before", "between"])
 def test_batch_normalisation_goes_into_a_convolution(place):
     b = Builder()
-    norm = lambda x: b.node("BatchNormalization", x, *(b.constant(v) for v in (RNG.uniform(0.5, 2, 16), RNG.normal(0, 1, 16), RNG.normal(0, 1, 16), RNG.uniform(0.5, 2, 16))))
+    norm = lambda x: b.node(
+        "BatchNormalization",
+        x,
+        *(
+            b.constant(v)
+            for v in (RNG.uniform(0.5, 2, 16), RNG.normal(0, 1, 16), RNG.normal(0, 1, 16), RNG.uniform(0.5, 2, 16))
+        ),
+    )
     if place == "behind":
         net = check(b, b.node("Relu", norm(b.conv("x"))))
         assert kinds(net) == ["Conv", "Relu"]
@@ -143,15 +170,36 @@ def test_batch_normalisation_goes_into_a_convolution(place):
 
 def test_a_factor_and_an_addend_per_channel_go_into_the_convolution():
     b = Builder()
-    y = b.node("Sub", b.constant(RNG.normal(0, 1, (1, 16, 1, 1))), b.node("Mul", b.conv("x"), b.constant(RNG.normal(0, 1, (16, 1, 1)))))
+    y = b.node(
+        "Sub",
+        b.constant(RNG.normal(0, 1, (1, 16, 1, 1))),
+        b.node("Mul", b.conv("x"), b.constant(RNG.normal(0, 1, (16, 1, 1)))),
+    )
     assert kinds(check(b, b.node("Relu", b.node("Div", y, b.constant(2.0))))) == ["Conv", "Relu"]
 
 
-@pytest.mark.parametrize("mode, place, rounding", [("nearest", "asymmetric", "floor"), ("nearest", "half_pixel", "round_prefer_ceil"), ("linear", "half_pixel", None), ("linear", "pytorch_half_pixel", None)])
+@pytest.mark.parametrize(
+    "mode, place, rounding",
+    [
+        ("nearest", "asymmetric", "floor"),
+        ("nearest", "half_pixel", "round_prefer_ceil"),
+        ("linear", "half_pixel", None),
+        ("linear", "pytorch_half_pixel", None),
+    ],
+)
 def test_resizing_by_two_gets_one_form(mode, place, rounding):
     b = Builder()
     more = {} if rounding is None else {"nearest_mode": rounding}
-    y = b.node("Resize", b.conv("x"), "", "", b.constant([1, 16, 16, 16], np.int64), mode=mode, coordinate_transformation_mode=place, **more)
+    y = b.node(
+        "Resize",
+        b.conv("x"),
+        "",
+        "",
+        b.constant([1, 16, 16, 16], np.int64),
+        mode=mode,
+        coordinate_transformation_mode=place,
+        **more,
+    )
     net = check(b, b.conv(y))
     resize = next(n for n in net.nodes if n.op_type == "Resize")
     assert net.constants[resize.input[2]].tolist() == [1, 1, 2, 2]
@@ -163,7 +211,14 @@ def test_other_resizing_is_refused_by_name():
     with pytest.raises(ImportRefused, match="twice the size is lowered"):
         simplify(Net(b.model(b.conv(y))))
     b = Builder()
-    y = b.node("Resize", b.conv("x"), "", b.constant([1, 1, 2, 2]), mode="linear", coordinate_transformation_mode="align_corners")
+    y = b.node(
+        "Resize",
+        b.conv("x"),
+        "",
+        b.constant([1, 1, 2, 2]),
+        mode="linear",
+        coordinate_transformation_mode="align_corners",
+    )
     with pytest.raises(ImportRefused, match="align_corners"):
         simplify(Net(b.model(b.conv(y))))
 
@@ -197,7 +252,11 @@ def test_groups_become_a_dense_convolution():
 def test_squeeze_and_excitation_is_a_gate(form):
     b = Builder()
     x = b.node("Relu", b.conv("x"))
-    mean = b.node("ReduceMean", x, axes=[-1, 2], keepdims=1) if form == "ReduceMean" else b.node("AveragePool", x, kernel_shape=[8, 8])
+    mean = (
+        b.node("ReduceMean", x, axes=[-1, 2], keepdims=1)
+        if form == "ReduceMean"
+        else b.node("AveragePool", x, kernel_shape=[8, 8])
+    )
     gate = b.node("HardSigmoid", b.conv(b.node("Relu", b.conv(mean, 4)), 16, 4))
     net = check(b, b.conv(b.node("Mul", gate, x)))
     assert kinds(net).count("GlobalAveragePool") == 1
@@ -222,13 +281,22 @@ def test_what_cannot_be_taken_is_listed_with_its_reason():
         simplify(Net(b.model(b.node("MatMul", y, y))))
     message = str(e.value)
     assert message.startswith("3 nodes cannot be taken:")
-    for part in ("Softmax_1_0 (Softmax): the runtime has no such operator", "Conv_2_0 (Conv): it is dilated by [2, 2]", "MatMul_3_0 (MatMul)"):
+    for part in (
+        "Softmax_1_0 (Softmax): the runtime has no such operator",
+        "Conv_2_0 (Conv): it is dilated by [2, 2]",
+        "MatMul_3_0 (MatMul)",
+    ):
         assert part in message
 
 
-@pytest.mark.parametrize("family, make, opset", [
-    ("picodet", lambda: networks.PicoDet(0.0625, 16, 16, 1), 11), ("rtmdet", lambda: networks.RtmDet(0.0313, 16, 16, 1), 17), ("yolox", lambda: networks.Mixed(16, 16), 13),
-])
+@pytest.mark.parametrize(
+    "family, make, opset",
+    [
+        ("picodet", lambda: networks.PicoDet(0.0625, 16, 16, 1), 11),
+        ("rtmdet", lambda: networks.RtmDet(0.0313, 16, 16, 1), 17),
+        ("yolox", lambda: networks.Mixed(16, 16), 13),
+    ],
+)
 def test_heads_are_found_and_equal_the_original(tmp_path, family, make, opset, capsys):
     path = networks.export(networks.settled(make, 64), 64, tmp_path / "net.onnx", opset)
     model, strides, form = reader.read(path, 64, FAMILIES[family], 16)  # compares by itself, and refuses what differs

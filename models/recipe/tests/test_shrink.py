@@ -17,7 +17,8 @@ from tarsier_recipe.detector.student import Student
 state = torch.load(sys.argv[1], weights_only=True)
 student = Student()
 student.load_state_dict(shrink(state))
-torch.save([[m.detach() for m in pair] for pair in student.eval()(torch.load(sys.argv[2], weights_only=True))], sys.argv[3])
+picture = torch.load(sys.argv[2], weights_only=True)
+torch.save([[m.detach() for m in pair] for pair in student.eval()(picture)], sys.argv[3])
 """
 
 
@@ -32,7 +33,11 @@ def test_what_is_not_read_can_go(tmp_path):
         for name, m in student.named_modules():
             if isinstance(m, torch.nn.BatchNorm2d):
                 m.running_mean.uniform_(-0.1, 0.1), m.running_var.uniform_(0.5, 1.5), m.bias.uniform_(-0.1, 0.1)
-                if m.num_features == 64 and ("mix" in name or "step" in name or "lateral" in name or "what" in name) and "stage" not in name:
+                if (
+                    m.num_features == 64
+                    and ("mix" in name or "step" in name or "lateral" in name or "what" in name)
+                    and "stage" not in name
+                ):
                     m.weight[gone], m.bias[gone], m.running_mean[gone] = 0, 0, 0
         mix = student.backbone.stage3[1].mix[0]
         mix.weight[:, 3 * mix.weight.shape[1] // 4 :] = 0
@@ -40,7 +45,9 @@ def test_what_is_not_read_can_go(tmp_path):
     torch.save(student.state_dict(), tmp_path / "s.pt")
     torch.save(picture, tmp_path / "picture.pt")
     files = [str(tmp_path / n) for n in ("s.pt", "picture.pt", "n.pt")]
-    subprocess.run([sys.executable, "-c", CUT, *files], cwd=RECIPE, env={**os.environ, "MODEL": "tarsier-n"}, check=True)
+    subprocess.run(
+        [sys.executable, "-c", CUT, *files], cwd=RECIPE, env={**os.environ, "MODEL": "tarsier-n"}, check=True
+    )
     with torch.no_grad():
         expected = student(picture)
     for one, other in zip(expected, torch.load(tmp_path / "n.pt", weights_only=True)):

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tarsier_recipe.training import Average, Trainer, constant_then_linear, cosine, linear  # noqa: E402
+from tarsier_recipe.training import Average, Trainer, constant_then_linear, cosine, linear
 
 
 def one(path=None, **more):
@@ -77,7 +77,13 @@ def test_losses_that_are_no_numbers_end_it():
 def test_losses_are_kept_as_means_in_a_table(tmp_path):
     train(*one(table=tmp_path / "deep/x.csv"))
     rows = list(csv.reader((tmp_path / "deep/x.csv").open()))
-    assert rows[0] == ["seconds", "step", "seen", "loss"] and [row[2] for row in rows[1:]] == ["4", "8", "12", "16", "20"]
+    assert rows[0] == ["seconds", "step", "seen", "loss"] and [row[2] for row in rows[1:]] == [
+        "4",
+        "8",
+        "12",
+        "16",
+        "20",
+    ]
 
 
 def test_a_process_that_is_not_the_first_writes_and_says_nothing(tmp_path, capsys):

@@ -1,5 +1,5 @@
-"""What is learnt from: prompts, the bank, blended pictures, labels. What a GPU does differently must come out the same: pictures drawn there, the
-loss as one kernel, a step that never waits.
+"""What is learnt from: prompts, the bank, blended pictures, labels. What a GPU does differently must come out the
+same: pictures drawn there, the loss as one kernel, a step that never waits.
 """
 
 import json
@@ -32,10 +32,23 @@ def photos(tmp_path):
         h, w = (int(v) for v in rng.integers(120, 420, 2))
         smooth = cv2.resize(rng.integers(0, 256, (9, 9, 3), np.uint8), (w, h), interpolation=cv2.INTER_CUBIC)
         cv2.imwrite(str(tmp_path / f"{i}.png"), smooth)
-        images.append({"id": i, "file_name": f"{i}.png", "width": w, "height": h, "source": "coco", "exhaustive_categories": NAMES[: i + 1]})
-        annotations += [{"image_id": i, "category_id": k, "bbox": [k, k, w / 2, h / 3], "isthing": True} for k in range(i + 1)]
+        images.append(
+            {
+                "id": i,
+                "file_name": f"{i}.png",
+                "width": w,
+                "height": h,
+                "source": "coco",
+                "exhaustive_categories": NAMES[: i + 1],
+            }
+        )
+        annotations += [
+            {"image_id": i, "category_id": k, "bbox": [k, k, w / 2, h / 3], "isthing": True} for k in range(i + 1)
+        ]
     categories = [{"id": n, "name": name, "isthing": True, "coco80": True} for n, name in enumerate(NAMES)]
-    (tmp_path / "split.json").write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    (tmp_path / "split.json").write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": categories})
+    )
     split = Split(tmp_path / "split.json", NAMES)
     return split, PhotoStore(split, tmp_path, tmp_path / "photos")
 
@@ -65,23 +78,42 @@ def test_a_row_of_the_bank_is_absent_or_somewhere_or_nobody_knows():
     pulled = embedding.grad[0, :, :4].sign()  # 1: away from the row, -1: towards it
     assert pulled.tolist() == [[0, 1, 0, 0], [1, 1, -1, 0], [1, 1, 0, 0]]
     embedding.grad = None
-    loss.bank_loss(embedding, student, rows, near, told, target / 4, target.max(-1).values / 4).backward()  # no object: nobody knows where
+    loss.bank_loss(
+        embedding, student, rows, near, told, target / 4, target.max(-1).values / 4
+    ).backward()  # no object: nobody knows where
     assert not embedding.grad[..., 2].any()
 
 
 @pytest.fixture
 def bank(tmp_path):
-    """Two names of the data, a stranger with a synonym, a sentence about each name, captions of the first and last of three photos."""
+    """Two names of the data, a stranger with a synonym, a sentence about each name, captions of the first and last
+    of three photos."""
     rows = np.eye(6, 128, dtype=np.float16)
     rows[3, 0] = rows[4, 1] = 1  # the stranger is like the first name, its synonym like the second
-    np.savez(tmp_path / "prompts.npz", texts=np.array(["cat", "dog", "hound", "stranger", "alien", "a phrase"]), embedding=rows,
-             kind=np.array(["name", "name", "synonym", "name", "synonym", "phrase"]), owner=np.array([0, 1, 1, 2, 2, -1]))
+    np.savez(
+        tmp_path / "prompts.npz",
+        texts=np.array(["cat", "dog", "hound", "stranger", "alien", "a phrase"]),
+        embedding=rows,
+        kind=np.array(["name", "name", "synonym", "name", "synonym", "phrase"]),
+        owner=np.array([0, 1, 1, 2, 2, -1]),
+    )
     captions = ["An alien at the window", "A stranger", "Nobody"]
-    np.savez(tmp_path / "sentences.npz", texts=np.array(["the cat", "the dog", *captions]), owner=np.array([0, 1, -1, -1, -1]), photo=np.array([-1, -1, 0, 2, 2]),
-             embedding=np.eye(5, 128, 100, dtype=np.float16), things=np.array(["alien", "cat"]),
-             names=np.array(["cat", "dog"]), files=np.array(["0", "1", "2"]))
+    np.savez(
+        tmp_path / "sentences.npz",
+        texts=np.array(["the cat", "the dog", *captions]),
+        owner=np.array([0, 1, -1, -1, -1]),
+        photo=np.array([-1, -1, 0, 2, 2]),
+        embedding=np.eye(5, 128, 100, dtype=np.float16),
+        things=np.array(["alien", "cat"]),
+        names=np.array(["cat", "dog"]),
+        files=np.array(["0", "1", "2"]),
+    )
     prompts = PromptBank(tmp_path / "prompts.npz", ["cat", "dog"], tmp_path / "sentences.npz")
-    return prompts, EmbeddingBank(prompts, [{"file_name": str(n), "captions": c} for n, c in enumerate((captions[:1], None, captions[1:]))], tmp_path / "sentences.npz")
+    return prompts, EmbeddingBank(
+        prompts,
+        [{"file_name": str(n), "captions": c} for n, c in enumerate((captions[:1], None, captions[1:]))],
+        tmp_path / "sentences.npz",
+    )
 
 
 def test_prompts_are_names_synonyms_definitions_and_sentences(bank):
@@ -95,14 +127,22 @@ def test_what_captions_of_the_batch_mention_is_asked_for_first(bank, monkeypatch
     _, bank = bank
     monkeypatch.setattr("tarsier_recipe.detector.bank.MENTIONED", 1.0)
     for seed in range(8):
-        rows, _, told = bank.draw(1, 0, torch.tensor([[0] * 4]), torch.tensor([[320, 320]]), 320, torch.ones(1), random.Random(seed))
+        rows, _, told = bank.draw(
+            1, 0, torch.tensor([[0] * 4]), torch.tensor([[320, 320]]), 320, torch.ones(1), random.Random(seed)
+        )
         assert rows[0, 4] and told.tolist() == [[SOMEWHERE]]
 
 
 def test_words_of_the_datas_names_are_not_taught_to_be_absent(tmp_path):
     texts = ["dog", "puppy", "puppy", "terrier", "a small dog", "racket", "hot dog"]
     kinds, owners = ["name", "synonym", "name", "name", "definition", "name", "name"], [0, 0, 1, 2, 2, 3, 4]
-    np.savez(tmp_path / "prompts.npz", texts=np.array(texts), embedding=np.eye(7, 128, dtype=np.float16), kind=np.array(kinds), owner=np.array(owners))
+    np.savez(
+        tmp_path / "prompts.npz",
+        texts=np.array(texts),
+        embedding=np.eye(7, 128, dtype=np.float16),
+        kind=np.array(kinds),
+        owner=np.array(owners),
+    )
     prompts = PromptBank(tmp_path / "prompts.npz", ["dog", "hot dog"])
     assert [prompts.texts[i] for i in prompts.others] == ["terrier", "racket"]  # not the other "puppy"
     bank = EmbeddingBank(prompts, [{"captions": ["a hot dog and a racket"]}])
@@ -121,7 +161,11 @@ def test_sentences_of_other_names_or_photos_are_refused(bank, tmp_path):
 def test_the_bank_has_only_names_that_the_data_lacks_and_captions_of_the_photos(bank):
     prompts, bank = bank
     assert [prompts.texts[i] for i in prompts.others] == ["stranger", "alien"]
-    photos, seams, alone = torch.tensor([[0] * 4, [1] * 4, [2] * 4, [0, 1, 2, 1]]), torch.tensor([[320, 320]] * 3 + [[100, 200]]), torch.ones(4)
+    photos, seams, alone = (
+        torch.tensor([[0] * 4, [1] * 4, [2] * 4, [0, 1, 2, 1]]),
+        torch.tensor([[320, 320]] * 3 + [[100, 200]]),
+        torch.ones(4),
+    )
     rows, near, told = bank.draw(2, 1, photos, seams, 320, alone, random.Random(0))
     order = [3, 4] if rows[0, 3] else [4, 3]  # which row is the stranger, which the alien
     assert near[:, :2].tolist() == [[order[0] == 3, order[1] == 3], [order[0] == 4, order[1] == 4]]
@@ -143,7 +187,11 @@ def test_blended_pictures_have_no_labels_and_the_others_only_those_that_are_lear
     assert blended(rgb, weight)[:, 0, 0, 0].tolist() == [0, 75, 200]
     labels = torch.tensor([[[0.0, 0, 9, 9, 3, 1], [0, 0, 9, 9, 90, 0.5]]] * 3)
     labels, listed = kept(labels, torch.ones(3, 4, 90, dtype=torch.bool), weight, torch.tensor([True, False, False]))
-    assert labels[..., 5].tolist() == [[1, 0.5], [0, 0], [0, 0.5]]  # the third has its label of a name that is not the teacher's
+    assert labels[..., 5].tolist() == [
+        [1, 0.5],
+        [0, 0],
+        [0, 0.5],
+    ]  # the third has its label of a name that is not the teacher's
     assert listed.flatten(1).all(1).tolist() == [True, False, True]
 
 
@@ -172,7 +220,18 @@ def test_a_step_never_waits_for_its_own_results():
         bank = torch.rand(9, 128), torch.zeros(90, 9, dtype=torch.bool), torch.zeros(batch, 9, dtype=torch.uint8)
         labels, listed = kept(torch.rand(batch, 7, 6), listed, torch.ones(batch), torch.ones(batch, dtype=torch.bool))
         outputs = student(torch.rand(batch, 3, 256, 256))
-        losses = loss.detection_loss(outputs, torch.rand(90, 128), student, STRIDES, 256, answers, labels, listed, torch.full((batch, 2), 256), bank)
+        losses = loss.detection_loss(
+            outputs,
+            torch.rand(90, 128),
+            student,
+            STRIDES,
+            256,
+            answers,
+            labels,
+            listed,
+            torch.full((batch, 2), 256),
+            bank,
+        )
         sum(losses.values()).backward()
         torch.nn.utils.clip_grad_norm_(student.parameters(), 10.0)
         Muon([p for p in student.parameters() if p.ndim == 4], lr=torch.tensor(1e-3), weight_decay=0.05).step()
@@ -190,7 +249,42 @@ def test_a_label_beyond_the_teachers_names_counts_only_where_it_is_known():
     exhaustive[1, 88] = True
     asked, mine, listed = loss.asked_names(labels, torch.tensor([[1, 1, 1, 1]]), exhaustive)
     assert asked.tolist() == [*range(80), 85, 88] and mine[0, 0, 4] == 80 and listed[0, 0].nonzero().tolist() == [[81]]
-    few = loss.detection_loss(outputs, rows[asked], student, STRIDES, 256, answers, mine, listed, torch.tensor([[256, 256]]))
-    all_names = loss.detection_loss(outputs, rows, student, STRIDES, 256, answers, labels, exhaustive[torch.tensor([[1, 1, 1, 1]])], torch.tensor([[256, 256]]))
+    few = loss.detection_loss(
+        outputs, rows[asked], student, STRIDES, 256, answers, mine, listed, torch.tensor([[256, 256]])
+    )
+    all_names = loss.detection_loss(
+        outputs,
+        rows,
+        student,
+        STRIDES,
+        256,
+        answers,
+        labels,
+        exhaustive[torch.tensor([[1, 1, 1, 1]])],
+        torch.tensor([[256, 256]]),
+    )
     for name in few:
         torch.testing.assert_close(few[name], all_names[name])
+
+
+def test_each_isolated_region_of_stuff_is_an_object(tmp_path):
+    """Two patches of grass of a fitting size, a crumb, and a thing whose mask is one box."""
+    grass = [[5, 5, 45, 5, 45, 45, 5, 45], [60, 60, 95, 60, 95, 95, 60, 95], [50, 2, 52, 2, 52, 4, 50, 4]]
+    annotations = [
+        {"image_id": 7, "category_id": 81, "bbox": [5, 5, 90, 90], "segmentation": grass},
+        {"image_id": 7, "category_id": 0, "bbox": [10, 10, 20, 30], "segmentation": [[10, 10, 30, 10, 30, 40, 10, 40]]},
+    ]
+    categories = [{"id": n, "name": name, "isthing": True, "coco80": True} for n, name in enumerate(NAMES)]
+    categories.append({"id": 81, "name": "grass", "isthing": False})
+    images = [{"id": 7, "file_name": "7.png", "width": 100, "height": 100, "source": "coco"}]
+    path = tmp_path / "split.json"
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    things, regions = Split(path, NAMES), Split(path, NAMES, stuff=True)
+    assert things.boxes[0].tolist() == [[10, 10, 30, 40, 0, 1]] and "grass" not in things.names
+    found = sorted(regions.boxes[0].tolist())
+    assert [row[4] for row in found] == [80, 0, 80] and regions.names[80] == "grass"
+    assert np.abs(np.array(found[0][:4]) - [5, 5, 45, 45]).max() <= 1
+    assert np.abs(np.array(found[2][:4]) - [60, 60, 95, 95]).max() <= 1
+    # a mask belongs to the box at its place: regions have none, the thing has its own
+    own = [m is not None for m in regions.masks[0]]
+    assert own == [row[4] == 0 for row in regions.boxes[0].tolist()]

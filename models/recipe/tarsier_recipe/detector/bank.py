@@ -1,9 +1,11 @@
-"""The embedding bank: what is asked for in every step beside the data's names. Names of the vocabulary that nothing labels, and captions.
+"""The embedding bank: what is asked for in every step beside the data's names. Names of the vocabulary that nothing
+labels, and captions.
 
 What a row of the bank is to a picture:
     ABSENT     nowhere in it
     UNKNOWN    perhaps in it
-    SOMEWHERE  in it, nobody says where (multiple-instance learning): what a caption of the photo says, if it is known to be a thing and the photo is alone (parts may be cut off)
+    SOMEWHERE  in it, nobody says where (multiple-instance learning): what a caption of the photo says, if it is known
+               to be a thing and the photo is alone (parts may be cut off)
 """
 
 import numpy as np
@@ -17,14 +19,17 @@ MENTIONED = 0.25  # share of the names that captions of the batch's photos menti
 
 
 class EmbeddingBank:
-    """`prompts`: the PromptBank of the split's names. Without `sentences` (npz of `sentences`) captions are not asked for."""
+    """`prompts`: the PromptBank of the split's names. Without `sentences` (npz of `sentences`) captions are not
+    asked for."""
 
     def __init__(self, prompts, images, sentences=None):
         self.names, self.others = prompts.names(), prompts.embedding[prompts.others]
         texts = [prompts.texts[i] for i in prompts.others]
         own = [(k, prompts.texts[r]) for k, (synonyms, _) in enumerate(prompts.ways) for r in synonyms]
         words = [t for _, t in own]
-        self.said = mentioned(images, words + texts)[:, len(own) :].numpy()  # the longest word is heard: no "racket" in "tennis racket"
+        self.said = mentioned(images, words + texts)[
+            :, len(own) :
+        ].numpy()  # the longest word is heard: no "racket" in "tennis racket"
         self.owns = torch.zeros(len(own), len(self.names), dtype=torch.bool)
         self.owns[range(len(own)), [k for k, _ in own]] = True
         self.words = words
@@ -35,22 +40,29 @@ class EmbeddingBank:
                 if z["files"].tolist() != [im["file_name"] for im in images]:
                     raise ValueError(f"{sentences} was made for other photos: run `sentences` again")
                 caption = z["photo"] >= 0
-                self.photo, self.rows = z["photo"][caption], torch.from_numpy(z["embedding"][caption].astype(np.float32))
+                self.photo, self.rows = (
+                    z["photo"][caption],
+                    torch.from_numpy(z["embedding"][caption].astype(np.float32)),
+                )
                 self.caption_kin = self.akin(z["texts"][caption].tolist()) | (self.rows @ self.names.T >= NEAR)
                 self.thing = np.isin(texts, z["things"])
-        self.first, self.count = np.searchsorted(self.photo, np.arange(len(images))), np.bincount(self.photo, minlength=len(images))
+        self.first, self.count = (
+            np.searchsorted(self.photo, np.arange(len(images))),
+            np.bincount(self.photo, minlength=len(images)),
+        )
 
     def akin(self, texts):
-        """Which of the split's names (or their synonyms) each text mentions, [texts,C]: "tennis player" a person if that is a synonym, what is defined
-        as a young dog a dog."""
+        """Which of the split's names (or their synonyms) each text mentions, [texts,C]: "tennis player" a person if
+        that is a synonym, what is defined as a young dog a dog."""
         said = mentioned([{"captions": [t]} for t in texts], self.words)
         return said.float() @ self.owns.float() > 0
 
     def draw(self, names, captions, photos, seams, size, weight, rng):
-        """Rows [names+captions,128], which of the split's names [C,·] they are near to or mention (themselves or in their definition), and what they are to each picture [B,·].
+        """Rows [names+captions,128], which of the split's names [C,·] they are near to or mention (themselves or in
+        their definition), and what they are to each picture [B,·].
 
-        `photos` [B,4] of each quadrant, `seams` [B,2], `weight` [B] of each picture where it is blended with the one before (`mixing`). Captions
-        are those of the batch's photos; none are drawn where no photo has one.
+        `photos` [B,4] of each quadrant, `seams` [B,2], `weight` [B] of each picture where it is blended with the one
+        before (`mixing`). Captions are those of the batch's photos; none are drawn where no photo has one.
         """
         photos, whole = photos.numpy(), ((seams >= size).all(1) & (weight == 1)).numpy()
         heard = np.flatnonzero(self.said[np.unique(photos)].any(0)).tolist()

@@ -1,12 +1,15 @@
 """Everything that training needs, in pieces small enough for a machine that takes only so much at a time.
 
-    python -m tarsier_recipe bundle pack --shared ../../../../shared --output ../../build/bundle     # here: piece-00.tar, piece-01.tar, ...
-    python -m tarsier_recipe bundle unpack --pieces ../../build/bundle --output /tmp/tarsier         # there, when all pieces have arrived
+    # here: piece-00.tar, piece-01.tar, ...
+    python -m tarsier_recipe bundle pack --shared ../../../shared --output ../build/bundle
+    # there, when all pieces have arrived
+    python -m tarsier_recipe bundle unpack --pieces ../build/bundle --output /tmp/tarsier
 
-Unpacked, `--output` has shared/ (data/train.json, data/train_more.json, data/val.json, data/images, teachers/) and build/ (text/prompts.npz, text/sentences.npz, detector/*.pt): what
-`train --shared ... --build ...` reads. Photos are shrunk to what training keeps of them (data.LONGEST) and saved as WebP under their own names (the
-content says what they are); labels stay in the pixels of the original. Of the prompts, those that training asks for: noun phrases stay behind.
-Every piece can be unpacked alone, a list of all of them is in each, and unpacking says what is missing.
+Unpacked, `--output` has shared/ (data/train.json, data/train_more.json, data/val.json, data/images, teachers/) and
+build/ (text/prompts.npz, text/sentences.npz, detector/*.pt): what `train --shared ... --build ...` reads. Photos are
+shrunk to what training keeps of them (data.LONGEST) and saved as WebP under their own names (the content says what
+they are); labels stay in the pixels of the original. Of the prompts, those that training asks for: noun phrases stay
+behind. Every piece can be unpacked alone, a list of all of them is in each, and unpacking says what is missing.
 """
 
 import hashlib
@@ -25,7 +28,14 @@ from tarsier_recipe.detector.data import stored
 from tarsier_recipe.folders import CHECKPOINTS
 
 PIECE = 58 << 20  # bytes of a piece at most
-TEACHERS = ("ncnn_torch.py", "nanodet-plus-m_416.param", "nanodet-plus-m_416.bin", "picodet_torch.py", "picodet-s-416.param", "picodet-s-416.bin")
+TEACHERS = (
+    "ncnn_torch.py",
+    "nanodet-plus-m_416.param",
+    "nanodet-plus-m_416.bin",
+    "picodet_torch.py",
+    "picodet-s-416.param",
+    "picodet-s-416.bin",
+)
 WEIGHTS = ("detector.pt", "detector_constant.pt")
 
 
@@ -83,7 +93,11 @@ def pack(a):
                 entry = tarfile.TarInfo(name)
                 entry.size = len(data)
                 tar.addfile(entry, io.BytesIO(data))
-        print(f"{path.name}: {path.stat().st_size} bytes, {len(piece)} files, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}", flush=True)
+        print(
+            f"{path.name}: {path.stat().st_size} bytes, {len(piece)} files, sha256 "
+            f"{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}",
+            flush=True,
+        )
 
 
 def unpack(a):

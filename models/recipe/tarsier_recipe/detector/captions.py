@@ -11,7 +11,8 @@ def words(text):
 
 
 def forms(name):
-    """A name and its plural as captions have them; nothing for names of one or two letters, which captions use as other words ("a", "in")."""
+    """A name and its plural as captions have them; nothing for names of one or two letters, which captions use as
+    other words ("a", "in")."""
     one = " ".join(words(name))
     return {one, one + ("es" if one.endswith(("s", "x", "ch", "sh")) else "s")} if len(one) > 2 else set()
 

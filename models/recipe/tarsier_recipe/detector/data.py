@@ -1,8 +1,9 @@
-"""Photos and boxes: reads COCO-format splits, keeps decoded photos in one mapped file, yields augmented training pictures.
+"""Photos and boxes: reads COCO-format splits, keeps decoded photos in one mapped file, yields augmented training
+pictures.
 
-A training picture is either one photo (scaled, shifted, flipped) or a mosaic of four. Labels are federated: a photo says in
-`exhaustive_categories` which names are annotated completely; only those are negatives where nothing is labelled. A mosaic keeps
-track of which photo each location came from, so that the rule holds per location.
+A training picture is either one photo (scaled, shifted, flipped) or a mosaic of four. Labels are federated: a photo
+says in `exhaustive_categories` which names are annotated completely; only those are negatives where nothing is
+labelled. A mosaic keeps track of which photo each location came from, so that the rule holds per location.
 """
 
 import json
@@ -23,7 +24,16 @@ DEPLOYED = SHAPE.size  # the runtime's picture: whole photos at this size are wh
 GREY = 114
 LEAST_SCORE = 0.3  # other teachers' detections below it are not learnt
 EVERYDAY = ("coco", "voc2012-sample", "openimages-dinesh", "cartucho-map")
-SCENES = (*EVERYDAY, "osie", "houses", "indoor-kaggle", "doordetect", "traffic-hanoi", "amenity", "jetson-demo")  # with many kinds of things: drawn three times as often
+SCENES = (
+    *EVERYDAY,
+    "osie",
+    "houses",
+    "indoor-kaggle",
+    "doordetect",
+    "traffic-hanoi",
+    "amenity",
+    "jetson-demo",
+)  # with many kinds of things: drawn three times as often
 
 
 def training(shared):
@@ -36,8 +46,9 @@ class Split:
 
     `names`: the 80 COCO names first (the teacher's order), then every other thing category that has boxes.
     `boxes[i]`: `[n,6]` x0 y0 x1 y1 in the JSON's pixels, index of the name, certainty: 1 for what people labelled.
-    `masks[i]`: for the first of those boxes, one each, what the JSON has in `segmentation` (polygons or RLE) or nothing.
-    `results`: what other teachers found (COCO-results JSON; see `add_results`). `stuff`: isolated regions of stuff are objects as well.
+    `masks[i]`: for the first of those boxes, one each, what the JSON has in `segmentation` (polygons or RLE) or
+    nothing. `results`: what other teachers found (COCO-results JSON; see `add_results`). `stuff`: isolated regions
+    of stuff are objects as well.
     """
 
     def __init__(self, json_path, coco_names, results=(), stuff=False):
@@ -45,7 +56,9 @@ class Split:
         parts = [json.load(open(path)) for path in paths]
         if any(part["categories"] != parts[0]["categories"] for part in parts):
             raise ValueError(f"{', '.join(map(str, paths))}: their categories differ")
-        self.data = {"categories": parts[0]["categories"]} | {k: [x for part in parts for x in part[k]] for k in ("images", "annotations")}
+        self.data = {"categories": parts[0]["categories"]} | {
+            k: [x for part in parts for x in part[k]] for k in ("images", "annotations")
+        }
         cats = {c["id"]: c for c in self.data["categories"]}
         others = sorted({c["name"] for c in cats.values() if (stuff or c["isthing"]) and not c.get("coco80")})
         self.names = list(coco_names) + others
@@ -59,7 +72,10 @@ class Split:
                 continue
             if not cats[a["category_id"]]["isthing"] and a.get("segmentation"):
                 i = place[a["image_id"]]
-                boxes[i] += [(*b, index[c], 1.0) for b in isolated(a["segmentation"], self.images[i]["height"], self.images[i]["width"])]
+                boxes[i] += [
+                    (*b, index[c], 1.0)
+                    for b in isolated(a["segmentation"], self.images[i]["height"], self.images[i]["width"])
+                ]
                 self.masks[i] += [None] * (len(boxes[i]) - len(self.masks[i]))
                 continue
             x, y, w, h = a["bbox"]
@@ -78,9 +94,10 @@ class Split:
     def add_results(self, file, boxes, index, name_of):
         """Appends a teacher's detections as labels whose certainty is their score.
 
-        A list of objects as COCO's evaluation and detectron2 (so APE) write them: `image_id` or `image_name`; `category_name`, else
-        `category_id`; `bbox` x y w h in pixels of the photo as the split knows it; `score`. Other fields are not read. What a name that is
-        not the split's, or a photo that is not in it, is counted and said; a box that a label of its name covers already is left out.
+        A list of objects as COCO's evaluation and detectron2 (so APE) write them: `image_id` or `image_name`;
+        `category_name`, else `category_id`; `bbox` x y w h in pixels of the photo as the split knows it; `score`.
+        Other fields are not read. What a name that is not the split's, or a photo that is not in it, is counted and
+        said; a box that a label of its name covers already is left out.
         """
         place = {im["id"]: i for i, im in enumerate(self.images)}
         place.update({Path(im["file_name"]).name: i for i, im in enumerate(self.images)})
@@ -100,7 +117,11 @@ class Split:
             known, added = known + covered, added + (not covered)
             if not covered:
                 boxes[i].append((x, y, x + w, y + h, c, min(1.0, score)))
-        print(f"{file}: {added} boxes added, {known} labelled already, {strange_photo} of other photos, {strange_name} of other names", flush=True)
+        print(
+            f"{file}: {added} boxes added, {known} labelled already, {strange_photo} of other photos, {strange_name} "
+            f"of other names",
+            flush=True,
+        )
 
 
 def iou(a, b):
@@ -149,8 +170,8 @@ class PhotoStore:
 
 
 def colour_change(rng):
-    """Brightness, contrast, saturation and tint, as one affine map of colours: a matrix [3,3] and an offset [3] in units of the picture's
-    mean red."""
+    """Brightness, contrast, saturation and tint, as one affine map of colours: a matrix [3,3] and an offset [3] in
+    units of the picture's mean red."""
     m = np.eye(3) * rng.uniform(0.7, 1.3)
     k = rng.uniform(-0.25, 0.25)  # towards the mean brightness
     offset = np.full(3, k * m[0, 0])
@@ -171,7 +192,8 @@ def jitter_colour(x, rng):
 
 
 def halvings(m, width):
-    """How often to halve a photo before it is drawn with the map `m`, lest it alias: until bilinear sampling uses every pixel."""
+    """How often to halve a photo before it is drawn with the map `m`, lest it alias: until bilinear sampling uses
+    every pixel."""
     times, side = 0, abs(m[0, 0]) * width
     while side < 0.6 * width:
         width, times = width // 2, times + 1
@@ -184,20 +206,31 @@ def halved(photo):
 
 
 class Pictures(torch.utils.data.IterableDataset):
-    """An endless stream of batches: uint8 [B,3,S,S], boxes [B,n,6] padded with zeros, photo of each quadrant [B,4], seam [B,2].
+    """An endless stream of batches: uint8 [B,3,S,S], boxes [B,n,6] padded with zeros, photo of each quadrant [B,4],
+    seam [B,2].
 
-    Processes of one training (`rank`) draw different pictures of the same sizes, so that none waits for another; so do the worker
-    processes that a DataLoader splits one stream over.
+    Processes of one training (`rank`) draw different pictures of the same sizes, so that none waits for another; so
+    do the worker processes that a DataLoader splits one stream over.
     """
 
     def __init__(self, split, store, batch, sizes, mosaic, seed, rank=0):
-        self.split, self.store, self.batch, self.sizes, self.mosaic, self.seed, self.rank = split, store, batch, sizes, mosaic, seed, rank
+        self.split, self.store, self.batch, self.sizes, self.mosaic, self.seed, self.rank = (
+            split,
+            store,
+            batch,
+            sizes,
+            mosaic,
+            seed,
+            rank,
+        )
         self.pool = [i for i, im in enumerate(split.images) for _ in range(3 if im["source"] in SCENES else 1)]
 
     def place(self, region, i, rng, longest):
-        """Where photo `i` goes: its longer side scaled to between `longest[0]` and `longest[1]` pixels, shifted at random in its region.
+        """Where photo `i` goes: its longer side scaled to between `longest[0]` and `longest[1]` pixels, shifted at
+        random in its region.
 
-        Returns the map [2,3] from the stored photo's pixels to the canvas, which of the photo's boxes remain visible, and these [n,6].
+        Returns the map [2,3] from the stored photo's pixels to the canvas, which of the photo's boxes remain
+        visible, and these [n,6].
         """
         x0, y0, x1, y1 = region
         _, h, w, sx, sy = self.store.index[i]
@@ -218,7 +251,10 @@ class Pictures(torch.utils.data.IterableDataset):
         bx = np.stack([b[:, 0] * kx, b[:, 2] * kx], 1)
         if flip:
             bx = nw - bx[:, ::-1]
-        out = np.stack([bx[:, 0] + x0 + dx, b[:, 1] * ky + y0 + dy, bx[:, 1] + x0 + dx, b[:, 3] * ky + y0 + dy, b[:, 4], b[:, 5]], 1)
+        out = np.stack(
+            [bx[:, 0] + x0 + dx, b[:, 1] * ky + y0 + dy, bx[:, 1] + x0 + dx, b[:, 3] * ky + y0 + dy, b[:, 4], b[:, 5]],
+            1,
+        )
         area = (out[:, 2] - out[:, 0]) * (out[:, 3] - out[:, 1])
         out[:, 0:4:2] = out[:, 0:4:2].clip(x0, x1)
         out[:, 1:4:2] = out[:, 1:4:2].clip(y0, y1)
@@ -242,14 +278,21 @@ class Pictures(torch.utils.data.IterableDataset):
         shift[0, 0] *= w / photo.shape[1]
         shift[1, 1] *= h / photo.shape[0]
         shift[:, 2] -= (x0, y0)
-        cv2.warpAffine(photo, shift, (x1 - x0, y1 - y0), dst=canvas[y0:y1, x0:x1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_TRANSPARENT)
+        cv2.warpAffine(
+            photo,
+            shift,
+            (x1 - x0, y1 - y0),
+            dst=canvas[y0:y1, x0:x1],
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_TRANSPARENT,
+        )
         if len(kept):
             boxes_out.append(boxes)
         return kept, json_to_canvas
 
     def layout(self, size, rng):
-        """Of one picture: [(region, photo, longest side in pixels)], one of a whole photo or four of a mosaic; the photo of each
-        quadrant; where these meet."""
+        """Of one picture: [(region, photo, longest side in pixels)], one of a whole photo or four of a mosaic; the
+        photo of each quadrant; where these meet."""
         if rng.random() < self.mosaic:
             cx, cy = (int(size * rng.uniform(0.3, 0.7)) for _ in range(2))
             quads = [(0, 0, cx, cy), (cx, 0, size, cy), (0, cy, cx, size), (cx, cy, size, size)]
@@ -295,5 +338,7 @@ def letterbox(photo, size):
     nw, nh = max(1, round(w * s)), max(1, round(h * s))
     out = np.full((size, size, 3), GREY, np.uint8)
     left, top = (size - nw) // 2, (size - nh) // 2
-    out[top : top + nh, left : left + nw] = cv2.resize(photo, (nw, nh), interpolation=cv2.INTER_AREA if s < 1 else cv2.INTER_LINEAR)
+    out[top : top + nh, left : left + nw] = cv2.resize(
+        photo, (nw, nh), interpolation=cv2.INTER_AREA if s < 1 else cv2.INTER_LINEAR
+    )
     return out, s, left, top

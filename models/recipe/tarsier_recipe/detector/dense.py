@@ -7,7 +7,7 @@ A photo's labels are masks of names; which names are annotated at which pixels d
 | COCO with stuff labels (panoptic) | 53 stuff names, 80 things | all of these, at labelled pixels; nobody labelled the others |
 | COCO with a mask for every thing | the things | the things everywhere, stuff at the pixels of things |
 | clothing (CCP) | garments, skin, hair, person | the names labelled in the photo, everywhere; COCO's stuff on the person |
-"""
+"""  # noqa: E501
 
 import random
 
@@ -40,7 +40,9 @@ class Labels:
             self.masks[i].append((name, a["segmentation"]))
         self.stuff = sorted(own) if stuff is None else stuff
         known = [*COCO80, *self.stuff]
-        clothes = sorted({n for i, im in enumerate(split.images) if im["source"] == "ccp" for n, _ in self.masks[i]} - set(known))
+        clothes = sorted(
+            {n for i, im in enumerate(split.images) if im["source"] == "ccp" for n, _ in self.masks[i]} - set(known)
+        )
         self.names = known + clothes
         self.index = {n: k for k, n in enumerate(self.names)}
         self.kind = [self.kind_of(im) for im in split.images]
@@ -57,8 +59,8 @@ class Labels:
     def known(self, kind, cover, named, seen):
         """Which names are annotated where: [C,n] of 0 and 1.
 
-        `cover` [C,n] is the share of each cell that a name's masks cover, `named` the names that the picture has, `seen` [n] what of
-        the cell is photo.
+        `cover` [C,n] is the share of each cell that a name's masks cover, `named` the names that the picture has,
+        `seen` [n] what of the cell is photo.
         """
         things, stuff = len(COCO80), len(COCO80) + len(self.stuff)
         out = torch.zeros_like(cover)
@@ -74,7 +76,8 @@ class Labels:
 
 
 def dense_labels(labels, i, image, m, size):
-    """Names [n] and the share of every cell they cover, uint8 [n,h,w] of 0..255; `m` maps the photo's JSON pixels to the picture."""
+    """Names [n] and the share of every cell they cover, uint8 [n,h,w] of 0..255; `m` maps the photo's JSON pixels to
+    the picture."""
     side, by_name = size // STRIDE, {}
     for name, segmentation in labels.masks[i]:
         k = labels.index.get(name)
@@ -99,7 +102,10 @@ class DensePictures(Pictures):
     def __init__(self, split, store, labels, batch, size, seed):
         super().__init__(split, store, batch, (size,), 0.0, seed)
         self.labels = labels
-        self.by_kind = {k: [i for i, kind in enumerate(labels.kind) if kind == k and not (k == "panoptic" and kept_back(i))] for k in self.SHARE}
+        self.by_kind = {
+            k: [i for i, kind in enumerate(labels.kind) if kind == k and not (k == "panoptic" and kept_back(i))]
+            for k in self.SHARE
+        }
 
     def picture(self, size, rng):
         kind = rng.choices(list(self.SHARE), self.SHARE.values())[0]
@@ -108,7 +114,9 @@ class DensePictures(Pictures):
         _, m = self.paste(canvas, (0, 0, size, size), i, rng, (0.8 * size, 1.6 * DEPLOYED), [])
         image = self.split.images[i]
         names, masks = dense_labels(self.labels, i, image, m, size)
-        seen = cv2.warpAffine(np.full((image["height"], image["width"]), 255, np.uint8), m.astype(np.float32), (size, size))
+        seen = cv2.warpAffine(
+            np.full((image["height"], image["width"]), 255, np.uint8), m.astype(np.float32), (size, size)
+        )
         seen = cv2.resize(seen, (size // STRIDE,) * 2, interpolation=cv2.INTER_AREA)
         x = jitter_colour(canvas, rng) if rng.random() < 0.8 else canvas
         return x, (kind, torch.from_numpy(names), torch.from_numpy(masks), torch.from_numpy(seen))

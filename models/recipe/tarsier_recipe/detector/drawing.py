@@ -1,8 +1,9 @@
 """Training pictures drawn on the GPU that learns from them.
 
-A GPU learns from more pictures than its machine's cores draw, pickle and copy. So all photos lie in its memory, as they are and halved once
-and twice; the cores only say which photo goes where and how its colours change (`Plans`, the same draws as `data.Pictures`), and `Album.draw`
-does it: bilinear sampling of the level that `data.halvings` names.
+A GPU learns from more pictures than its machine's cores draw, pickle and copy. So all photos lie in its memory, as
+they are and halved once and twice; the cores only say which photo goes where and how its colours change (`Plans`,
+the same draws as `data.Pictures`), and `Album.draw` does it: bilinear sampling of the level that `data.halvings`
+names.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,8 @@ CHUNK = 1 << 26  # pixels packed at a time
 
 
 class Album:
-    """All photos of a store and their halves in a device's memory: `pixels` [P] of int32, red in the lowest byte, then green, blue.
+    """All photos of a store and their halves in a device's memory: `pixels` [P] of int32, red in the lowest byte, then
+    green, blue.
 
     `places[i][level]` = (first pixel, width, height).
     """
@@ -57,9 +59,9 @@ class Album:
 
 
 def draw(pixels, at, source, sampling, colour, seams):
-    """`pixels` [P]; `at` [S] the coordinates of rows and columns; `source` [B,4,3] first pixel, width, height of the level in each quadrant;
-    `sampling` [B,4,4] a, b, c, d: column a*x+b and row c*y+d of it; `colour` [B,3,4] a map of colours, its last column in units of the mean
-    red; `seams` [B,2] where the quadrants meet -> uint8 [B,3,S,S]."""
+    """`pixels` [P]; `at` [S] the coordinates of rows and columns; `source` [B,4,3] first pixel, width, height of the
+    level in each quadrant; `sampling` [B,4,4] a, b, c, d: column a*x+b and row c*y+d of it; `colour` [B,3,4] a map
+    of colours, its last column in units of the mean red; `seams` [B,2] where the quadrants meet -> uint8 [B,3,S,S]."""
     right, below = (at >= seams[:, :1])[:, None, :], (at >= seams[:, 1:])[:, :, None]
 
     def local(t):
@@ -75,7 +77,12 @@ def draw(pixels, at, source, sampling, colour, seams):
     fx, fy = u - x, v - y
     where = first + y.long() * width + x.long()
     where = torch.where(inside, where, 0)
-    top_left, top_right, low_left, low_right = pixels[where], pixels[where + 1], pixels[where + width * inside], pixels[where + (width + 1) * inside]
+    top_left, top_right, low_left, low_right = (
+        pixels[where],
+        pixels[where + 1],
+        pixels[where + width * inside],
+        pixels[where + (width + 1) * inside],
+    )
     channels = []
     for shift in (0, 8, 16):
         tl, tr, ll, lr = ((p >> shift & 255).float() for p in (top_left, top_right, low_left, low_right))
@@ -88,7 +95,8 @@ def draw(pixels, at, source, sampling, colour, seams):
 
 
 class Plans(Pictures):
-    """An endless stream of batches: size, then what `Album.draw` takes, then boxes [B,MOST_LABELS,6], photo of each quadrant [B,4]."""
+    """An endless stream of batches: size, then what `Album.draw` takes, then boxes [B,MOST_LABELS,6], photo of each
+    quadrant [B,4]."""
 
     def __init__(self, album, split, batch, sizes, mosaic, seed, rank=0):
         super().__init__(split, album.store, batch, sizes, mosaic, seed, rank)
@@ -96,7 +104,11 @@ class Plans(Pictures):
 
     def picture(self, size, rng):
         parts, photos, seam = self.layout(size, rng)
-        source, sampling, boxes = np.zeros((4, 3), np.int64), np.zeros((4, 4), np.float32), np.zeros((MOST_LABELS, 6), np.float32)
+        source, sampling, boxes = (
+            np.zeros((4, 3), np.int64),
+            np.zeros((4, 4), np.float32),
+            np.zeros((MOST_LABELS, 6), np.float32),
+        )
         labels = []
         for k, (region, i, longest) in enumerate(parts):
             m, _, visible = self.place(region, i, rng, longest)
@@ -110,7 +122,14 @@ class Plans(Pictures):
             labels = labels[rng.sample(range(len(labels)), MOST_LABELS)]
         boxes[: len(labels)] = labels
         m, offset = colour_change(rng) if rng.random() < 0.8 else (np.eye(3), np.zeros(3))
-        return source, sampling, np.column_stack([m, offset]).astype(np.float32), np.array(seam), boxes, np.array(photos)
+        return (
+            source,
+            sampling,
+            np.column_stack([m, offset]).astype(np.float32),
+            np.array(seam),
+            boxes,
+            np.array(photos),
+        )
 
     def together(self, size, items):
         return size, *(torch.from_numpy(np.stack(t)) for t in zip(*items))

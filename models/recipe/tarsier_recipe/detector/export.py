@@ -1,13 +1,16 @@
 """Student -> ONNX fp32 (one graph, every tensor that the next stages need has a name) and calibration pictures.
 
-    python -m tarsier_recipe export                       # build/detector/final.pt -> build/detector/detector_fp32.onnx, calibration.npz
-                                           # final.int8.pt -> detector_tuned.onnx: weights that are good once they are rounded
-                                           # ground.pt -> ground_fp32.onnx: it reads objects, not pictures
+    python -m tarsier_recipe export
 
-Masks, presence and stuff are in the graph where their weights are in the folder; what the folder lacks, the pack will lack.
+    final.pt      -> detector_fp32.onnx, calibration.npz
+    final.int8.pt -> detector_tuned.onnx: weights that are good once they are rounded
+    ground.pt     -> ground_fp32.onnx: it reads objects, not pictures
 
-Batch normalisation is folded into the convolutions. Two affine changes are folded into the last convolutions, so that one int8
-scale serves all 16 geometry channels and no work is left for the runtime:
+Masks, presence and stuff are in the graph where their weights are in the folder; what the folder lacks, the pack will
+lack.
+
+Batch normalisation is folded into the convolutions. Two affine changes are folded into the last convolutions, so that
+one int8 scale serves all 16 geometry channels and no work is left for the runtime:
 * distances stay in strides, 0..8;
 * objectness only orders proposals, so any rising map of it will do: stored = clamp(logit / 2 + 5, 0, 8).
 """
@@ -32,13 +35,20 @@ MASKS = ["prototypes"] + [f"coefficients_{s}" for s in STRIDES]
 
 
 class Exported(torch.nn.Module):
-    """Flat outputs: features first, then embedding and geometry of each level, then masks, presence and stuff, those that there are."""
+    """Flat outputs: features first, then embedding and geometry of each level, then masks, presence and stuff, those
+    that there are."""
 
     def __init__(self, student, masks=None, presence=None, stuff=None):
         super().__init__()
         self.backbone, self.head, self.masks, self.stuff = student.backbone, student.head, masks, stuff
         self.presence = presence and presence.convolutions()
-        self.names = FEATURES + LEVELS + (MASKS if masks else []) + (["presence"] if presence else []) + (["stuff"] if stuff else [])
+        self.names = (
+            FEATURES
+            + LEVELS
+            + (MASKS if masks else [])
+            + (["presence"] if presence else [])
+            + (["stuff"] if stuff else [])
+        )
 
     def forward(self, image):
         features = self.backbone(image)
@@ -69,9 +79,11 @@ def digest(path):
 
 
 def load(build, tuned=False):
-    """The student with averaged weights, objectness mapped to 0..8; `tuned`: with the weights that `int8` made of them, or None if it has not.
+    """The student with averaged weights, objectness mapped to 0..8; `tuned`: with the weights that `int8` made of them,
+    or None if it has not.
 
-    Its normalisation is the average of what it was in training: the weights were learnt for the statistics of small batches.
+    Its normalisation is the average of what it was in training: the weights were learnt for the statistics of small
+    batches.
     """
     state = torch.load(build.weights, weights_only=True)
     if tuned:
@@ -86,7 +98,8 @@ def load(build, tuned=False):
 
 @torch.no_grad()
 def objectness_as_stored(student):
-    """The student, whose head now gives objectness as the runtime stores it instead of its logit, and zeros in unused channels."""
+    """The student, whose head now gives objectness as the runtime stores it instead of its logit, and zeros in
+    unused channels."""
     last = student.head.where[-1]
     last.weight[4] *= 0.5
     last.bias[4] = last.bias[4] * 0.5 + 5.0
@@ -106,10 +119,11 @@ def objectness_as_logit(student):
 
 @torch.no_grad()
 def balance(stuff, features):
-    """Scales what the stuff network concatenates with features to just within the features' range; its results stay as they are.
+    """Scales what the stuff network concatenates with features to just within the features' range; its results stay as
+    they are.
 
-    Concatenated tensors share one int8 scale (`quantise`), and the features' must not become coarser by a network that may never run.
-    `features`: lists of the four features of some pictures each.
+    Concatenated tensors share one int8 scale (`quantise`), and the features' must not become coarser by a network
+    that may never run. `features`: lists of the four features of some pictures each.
     """
     high = lambda xs: torch.cat([x.flatten(1).amax(1) for x in xs]).quantile(0.9).item()  # noqa: E731
     coarsest = [f[3] for f in features]
@@ -134,7 +148,8 @@ def calibration_photos(split, store, size, count):
 
 
 def share_constants(model):
-    """The exporter passes weights that several levels share through Identity; the quantiser would take them for activations."""
+    """The exporter passes weights that several levels share through Identity; the quantiser would take them for
+    activations."""
     graph = model.graph
     constants = {t.name for t in graph.initializer}
     same = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "Identity" and n.input[0] in constants}
@@ -151,11 +166,20 @@ def export(student, parts, photos, size, path):
     """Writes one graph of the student and its branches."""
     if parts["stuff"]:
         with torch.no_grad():
-            balance(parts["stuff"], [student.backbone(torch.from_numpy(b).float() / 255) for b in np.array_split(photos[:64], 4)])
+            balance(
+                parts["stuff"],
+                [student.backbone(torch.from_numpy(b).float() / 255) for b in np.array_split(photos[:64], 4)],
+            )
     exported = Exported(student, **parts)
     torch.onnx.export(
-        exported, torch.zeros(1, 3, size, size), str(path), dynamo=False, opset_version=17,
-        input_names=["image"], output_names=exported.names, do_constant_folding=True,
+        exported,
+        torch.zeros(1, 3, size, size),
+        str(path),
+        dynamo=False,
+        opset_version=17,
+        input_names=["image"],
+        output_names=exported.names,
+        do_constant_folding=True,
     )
     model = share_constants(onnx.load(path))
     onnx.save(model, path)
@@ -171,14 +195,21 @@ def main():
     split = Split(training(a.shared), COCO80)
     store = PhotoStore(split, a.shared / "data/images", a.build.photos)
     photos = calibration_photos(split, store, a.size, a.calibration)
-    parts = {k: trained(kind, a.build.branch(k)) for k, kind in (("masks", Masks), ("presence", Presence), ("stuff", Stuff))}
+    parts = {
+        k: trained(kind, a.build.branch(k)) for k, kind in (("masks", Masks), ("presence", Presence), ("stuff", Stuff))
+    }
     for path, tuned in ((a.build.detector_tuned, True), (a.build.detector_fp32, False)):
         path.unlink(missing_ok=True)
         student = load(a.build, tuned)
         if student:
             export(student, parts, photos, a.size, path)
     terms = {"": student, "presence_": parts["presence"]}
-    alignment = {f"{k}{name}": value for k, m in terms.items() if m for name, value in (("scale", m.log_scale.exp().item()), ("bias", m.bias.item()))}
+    alignment = {
+        f"{k}{name}": value
+        for k, m in terms.items()
+        if m
+        for name, value in (("scale", m.log_scale.exp().item()), ("bias", m.bias.item()))
+    }
     if parts["masks"]:
         alignment["mask_unit"] = parts["masks"].UNIT
     a.build.alignment.write_text(json.dumps(alignment) + "\n")
@@ -186,8 +217,14 @@ def main():
     ground = trained(Grounder, a.build.branch("ground"))
     if ground:
         torch.onnx.export(
-            ground, torch.zeros(1, CHANNELS, SIDE, SIDE), str(a.build.ground_fp32), dynamo=False, opset_version=17,
-            input_names=["objects"], output_names=["match"], do_constant_folding=True,
+            ground,
+            torch.zeros(1, CHANNELS, SIDE, SIDE),
+            str(a.build.ground_fp32),
+            dynamo=False,
+            opset_version=17,
+            input_names=["objects"],
+            output_names=["match"],
+            do_constant_folding=True,
         )
 
     np.savez(a.build.calibration_photos, image=photos[: a.calibration])

@@ -1,20 +1,33 @@
-"""Referring expressions made from labelled boxes: sentences that mean one object of a photo, and sentences that mean none.
+"""Referring expressions made from labelled boxes: sentences that mean one object of a photo, and sentences that mean
+none.
 
-An object is (name, box x0 y0 x1 y1 in 0..1 of the photo, colour or None). A sentence is true of exactly one object of the photo by
-construction: position, order, size and colour are measured among the objects of its name, relations against objects whose name is
-unique; names are only used where the photo lists them as annotated exhaustively. Absent sentences have the same forms, but name what is
-not there, a colour that nothing of that name has, or a relation to something absent: words alone do not give them away.
+An object is (name, box x0 y0 x1 y1 in 0..1 of the photo, colour or None). A sentence is true of exactly one object
+of the photo by construction: position, order, size and colour are measured among the objects of its name, relations
+against objects whose name is unique; names are only used where the photo lists them as annotated exhaustively.
+Absent sentences have the same forms, but name what is not there, a colour that nothing of that name has, or a
+relation to something absent: words alone do not give them away.
 """
 
 COLOURS = {
-    "red": (0.0, 0.06), "orange": (0.06, 0.11), "yellow": (0.12, 0.19), "green": (0.22, 0.45), "blue": (0.52, 0.70), "purple": (0.73, 0.86), "pink": (0.88, 0.97),
+    "red": (0.0, 0.06),
+    "orange": (0.06, 0.11),
+    "yellow": (0.12, 0.19),
+    "green": (0.22, 0.45),
+    "blue": (0.52, 0.70),
+    "purple": (0.73, 0.86),
+    "pink": (0.88, 0.97),
 }  # hue, 0..1
-ALIKE = {frozenset(p) for p in (("red", "orange"), ("red", "pink"), ("orange", "yellow"), ("blue", "purple"), ("pink", "purple"))}
+ALIKE = {
+    frozenset(p)
+    for p in (("red", "orange"), ("red", "pink"), ("orange", "yellow"), ("blue", "purple"), ("pink", "purple"))
+}
 LARGEST, SMALLEST = ("largest", "biggest"), ("smallest", "tiniest")
 ORDINALS = ("first", "second", "third")
 ASIDE = 0.12  # of the photo: centres nearer than this are not left or right of one another
 ORDERS = {  # axis, from the low end?
-    "from the left": (0, True), "from the right": (0, False), "from the top": (1, True),
+    "from the left": (0, True),
+    "from the right": (0, False),
+    "from the top": (1, True),
 }
 
 
@@ -58,8 +71,11 @@ def beside(word, a, b):
 
 
 RELATIONS = {
-    "left": ("to the left of the {}", "left of the {}"), "right": ("to the right of the {}", "right of the {}"),
-    "above": ("above the {}", "over the {}"), "below": ("below the {}", "under the {}"), "near": ("next to the {}", "beside the {}", "near the {}"),
+    "left": ("to the left of the {}", "left of the {}"),
+    "right": ("to the right of the {}", "right of the {}"),
+    "above": ("above the {}", "over the {}"),
+    "below": ("below the {}", "under the {}"),
+    "near": ("next to the {}", "beside the {}", "near the {}"),
 }
 
 
@@ -93,7 +109,10 @@ def present(objects, words, rng):
             if abs(y - 0.5) > 0.2:
                 out.append((say("", "at the top" if y < 0.5 else "at the bottom"), same[0], "position"))
         else:
-            for axis, words_low, words_high in ((0, ("leftmost",), ("rightmost",)), (1, ("topmost", "upper"), ("lowest", "lower"))):
+            for axis, words_low, words_high in (
+                (0, ("leftmost",), ("rightmost",)),
+                (1, ("topmost", "upper"), ("lowest", "lower")),
+            ):
                 for low, adjectives in ((True, words_low), (False, words_high)):
                     at = single([centre(b)[axis] for b in boxes], low, 0.06)
                     if at is not None:
@@ -101,7 +120,9 @@ def present(objects, words, rng):
                         if axis == 0:
                             out.append((say("", f"on the {'left' if low else 'right'}"), same[at], "position"))
                             if len(same) == 2:
-                                out.append((say("", f"that is not on the {'right' if low else 'left'}"), same[at], "negation"))
+                                out.append(
+                                    (say("", f"that is not on the {'right' if low else 'left'}"), same[at], "negation")
+                                )
             for low, adjectives in ((False, LARGEST), (True, SMALLEST)):
                 at = single([area(b) ** 0.5 for b in boxes], low, 0.04)
                 if at is not None:
@@ -109,7 +130,10 @@ def present(objects, words, rng):
             if len(same) <= 5:
                 for order, (axis, low) in ORDERS.items():
                     ranked = sorted(same, key=lambda i: centre(objects[i][1])[axis] * (1 if low else -1))
-                    gaps = [abs(centre(objects[a][1])[axis] - centre(objects[b][1])[axis]) for a, b in zip(ranked, ranked[1:])]
+                    gaps = [
+                        abs(centre(objects[a][1])[axis] - centre(objects[b][1])[axis])
+                        for a, b in zip(ranked, ranked[1:])
+                    ]
                     for n, word in enumerate(ORDINALS[: len(ranked)]):
                         if all(g > 0.05 for g in gaps[max(0, n - 1) : n + 1]):
                             out.append((say(word, order), ranked[n], "ordinal"))
@@ -140,15 +164,30 @@ def absent(objects, missing, words, rng, count):
         kind = rng.random()
         gone = rng.choice(missing)
         if kind < 0.45 or not names:
-            before, after = rng.choice((("", ""), ("", f"on the {rng.choice(('left', 'right'))}"), (rng.choice(("leftmost", "rightmost", *LARGEST, *SMALLEST)), ""),
-                                        (rng.choice(list(COLOURS)), ""), ("", f"that is not {rng.choice(list(COLOURS))}"), (rng.choice(ORDINALS), rng.choice(list(ORDERS)))))
+            before, after = rng.choice(
+                (
+                    ("", ""),
+                    ("", f"on the {rng.choice(('left', 'right'))}"),
+                    (rng.choice(("leftmost", "rightmost", *LARGEST, *SMALLEST)), ""),
+                    (rng.choice(list(COLOURS)), ""),
+                    ("", f"that is not {rng.choice(list(COLOURS))}"),
+                    (rng.choice(ORDINALS), rng.choice(list(ORDERS))),
+                )
+            )
             if rng.random() < 0.3 and names:
                 after = rng.choice(RELATIONS[rng.choice(list(RELATIONS))]).format(words(rng.choice(names)))
                 before = ""
             out.append((phrase(rng, words(gone), before, after), "absent name"))
         elif kind < 0.75:
             name = rng.choice(names)
-            out.append((phrase(rng, words(name), "", rng.choice(RELATIONS[rng.choice(list(RELATIONS))]).format(words(gone))), "absent relation"))
+            out.append(
+                (
+                    phrase(
+                        rng, words(name), "", rng.choice(RELATIONS[rng.choice(list(RELATIONS))]).format(words(gone))
+                    ),
+                    "absent relation",
+                )
+            )
         else:
             name = rng.choice(names)
             have = {o[2] for o in objects if o[0] == name}

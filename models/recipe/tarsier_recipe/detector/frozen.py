@@ -35,8 +35,8 @@ class Frozen:
 
     @torch.no_grad()
     def objects(self, features, count=PROPOSALS):
-        """The `count` locations with the most objectness: embedding [B,K,128], boxes [B,K,4] in pixels, objectness [B,K] (0..8),
-        location [B,K]."""
+        """The `count` locations with the most objectness: embedding [B,K,128], boxes [B,K,4] in pixels, objectness
+        [B,K] (0..8), location [B,K]."""
         with autocast():
             outputs = self.student.head(features)
         embedding, geometry = (by_location(maps) for maps in zip(*outputs))

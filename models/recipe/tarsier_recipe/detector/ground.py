@@ -1,16 +1,18 @@
 """Grounding: which of a frame's objects a sentence means, or that it means none.
 
-Fusion here is between objects and the sentence, not between feature maps and the sentence (as in APE): the head's proposals are thinned
-to OBJECTS by class-agnostic suppression, each is described by one vector, and three layers see every object beside the greatest
-values over all objects. That is what "leftmost", "second" or "next to the dog" need (comparing objects), it costs 8 MMAC per sentence
-where a fused neck and head cost 300, and it can be learnt in minutes on features computed once. Names do not pass through here: to
-them the gate is shut, as the zero token is in APE.
+Fusion here is between objects and the sentence, not between feature maps and the sentence (as in APE): the head's
+proposals are thinned to OBJECTS by class-agnostic suppression, each is described by one vector, and three layers see
+every object beside the greatest values over all objects. That is what "leftmost", "second" or "next to the dog" need
+(comparing objects), it costs 8 MMAC per sentence where a fused neck and head cost 300. Names do not pass through here:
+to them the gate is shut, as the zero token is in APE.
 
-    objects [N,464,64]: embedding x sentence (128), embedding (128), sentence (128), the location's feature (64), geometry (16),
-                          each times its factor in SCALES and cut to -4..4, so that one int8 scale serves them all
+    objects [N,464,64]: embedding x sentence (128), embedding (128), sentence (128), the location's feature (64),
+                          geometry (16), each times its factor in SCALES and cut to -4..4, so that one int8 scale
+                          serves them all
       -> 128, greatest over objects -> 128, greatest -> 128 -> match [N,64], a logit per object
-    geometry: cx, cy, w, h in 0..1 of the photo; sqrt of the area; log2 of the aspect / 4; objectness / 8; alignment logit / 8;
-              mean red, green, blue of the box's inner half in 0..1; 1 where there is an object; four zeros
+    geometry: cx, cy, w, h in 0..1 of the photo; sqrt of the area; log2 of the aspect / 4; objectness / 8;
+              alignment logit / 8; mean red, green, blue of the box's inner half in 0..1; 1 where there is an object;
+              four zeros
 """
 
 import torch
@@ -30,7 +32,10 @@ RANGE = 4.0
 def thin(boxes, objectness, count=OBJECTS, overlap=OVERLAP):
     """Indices of the boxes that agnostic suppression keeps, best first; boxes [K,4] come sorted by objectness."""
     area = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(1)
-    lt, rb = torch.maximum(boxes[:, None, :2], boxes[None, :, :2]), torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    lt, rb = (
+        torch.maximum(boxes[:, None, :2], boxes[None, :, :2]),
+        torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:]),
+    )
     both = (rb - lt).clamp(min=0).prod(2)
     near = both / (area[:, None] + area[None] - both).clamp(min=1e-6) > overlap
     kept, free = [], torch.ones(len(boxes), dtype=torch.bool)
@@ -44,8 +49,8 @@ def thin(boxes, objectness, count=OBJECTS, overlap=OVERLAP):
 
 
 def describe(embedding, feature, geometry, alignment, sentence):
-    """Objects [K,...] and unit sentences [S,128] -> [S,CHANNELS,K]. `geometry` [K,16] without the alignment logits [S,K], which
-    differ by sentence."""
+    """Objects [K,...] and unit sentences [S,128] -> [S,CHANNELS,K]. `geometry` [K,16] without the alignment logits
+    [S,K], which differ by sentence."""
     s, k = len(sentence), embedding.shape[0]
     e, t = embedding[None].expand(s, -1, -1), sentence[:, None].expand(-1, k, -1)
     g = geometry[None].repeat(s, 1, 1)
@@ -55,7 +60,8 @@ def describe(embedding, feature, geometry, alignment, sentence):
 
 
 class Grounder(nn.Module):
-    """[N,CHANNELS,SIDE,SIDE] -> [N,1,SIDE,SIDE]. Only convolutions, pooling, doubling and concatenation: the runtime's operators."""
+    """[N,CHANNELS,SIDE,SIDE] -> [N,1,SIDE,SIDE]. Only convolutions, pooling, doubling and concatenation: the
+    runtime's operators."""
 
     def __init__(self, width=128):
         super().__init__()

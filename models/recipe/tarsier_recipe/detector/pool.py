@@ -1,11 +1,15 @@
 """A pool of drawn pictures with the teachers' answers, on disk: what two cores learn from.
 
-    python -m tarsier_recipe pool --pictures 50000 --share 0/2 & python -m tarsier_recipe pool --pictures 50000 --share 1/2       # run again to go on; `train` reads what is there
+    # run again to go on; `train` reads what is there
+    python -m tarsier_recipe pool --pictures 50000 --share 0/2 &
+    python -m tarsier_recipe pool --pictures 50000 --share 1/2
 
-Both teachers at 512 pixels cost more than a step of the student on the same picture, so their answers are kept, sparse, and each picture is used again:
-mirrored, with other colours, a window of it at another scale. The answers move with it. Two photos are blended before the teachers see them.
+Both teachers at 512 pixels cost more than a step of the student on the same picture, so their answers are kept, sparse,
+and each picture is used again: mirrored, with other colours, a window of it at another scale. The answers move with it.
+Two photos are blended before the teachers see them.
 
-A shard is a file of SHARD pictures: JPEG bytes, what `data.Pictures` says of them, and per teacher the scores from LEAST on.
+A shard is a file of SHARD pictures: JPEG bytes, what `data.Pictures` says of them, and per teacher the scores from
+LEAST on.
 """
 
 import random
@@ -40,7 +44,9 @@ def draw(pictures, teachers, mosaic_rng, mixing, blend):
         rgb = blended(rgb, weight)
         both_say = [t(rgb) for t in teachers]
         for i in range(BATCH):
-            ok, data = cv2.imencode(".jpg", rgb[i].permute(1, 2, 0).numpy()[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+            ok, data = cv2.imencode(
+                ".jpg", rgb[i].permute(1, 2, 0).numpy()[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
+            )
             assert ok
             rows["jpeg"].append(data)
             rows["length"].append(len(data))
@@ -49,7 +55,13 @@ def draw(pictures, teachers, mosaic_rng, mixing, blend):
             rows["count"].append(len(own))
             for kept, (scores, boxes) in zip(answers, both_say):
                 (at, name, score), (where, box) = sparse(scores[i], boxes[i], LEAST)
-                for k, v in (("at", at.short()), ("name", name.byte()), ("score", score.half()), ("where", where.short()), ("box", box.half())):
+                for k, v in (
+                    ("at", at.short()),
+                    ("name", name.byte()),
+                    ("score", score.half()),
+                    ("where", where.short()),
+                    ("box", box.half()),
+                ):
                     kept[k].append(v.numpy())
                 kept["n"].append(len(at))
                 kept["m"].append(len(where))
@@ -83,9 +95,20 @@ class Shard:
         answers = []
         for t, (n, m) in enumerate(self.teachers):
             n, m = slice(n[i], n[i + 1]), slice(m[i], m[i + 1])
-            answers.append(((tensor(f"at_{t}", n).long(), tensor(f"name_{t}", n).long(), tensor(f"score_{t}", n).float()),
-                            (tensor(f"where_{t}", m).long(), tensor(f"box_{t}", m).float())))
-        return rgb, r["labels"][self.boxes[i] : self.boxes[i + 1]], r["photos"][i], r["seams"][i], float(r["weight"][i]), answers
+            answers.append(
+                (
+                    (tensor(f"at_{t}", n).long(), tensor(f"name_{t}", n).long(), tensor(f"score_{t}", n).float()),
+                    (tensor(f"where_{t}", m).long(), tensor(f"box_{t}", m).float()),
+                )
+            )
+        return (
+            rgb,
+            r["labels"][self.boxes[i] : self.boxes[i + 1]],
+            r["photos"][i],
+            r["seams"][i],
+            float(r["weight"][i]),
+            answers,
+        )
 
 
 class Again:
@@ -101,7 +124,13 @@ class Again:
         x, y = rng.uniform(0, SIZE - side), rng.uniform(0, SIZE - side)
         k, mirrored = size / side, rng.random() < 0.5
         scale, shift = np.array([-k if mirrored else k, k]), np.array([size + x * k if mirrored else -x * k, -y * k])
-        part = cv2.warpAffine(halved_for(rgb, k), to_pixels(rgb, k, scale, shift), (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        part = cv2.warpAffine(
+            halved_for(rgb, k),
+            to_pixels(rgb, k, scale, shift),
+            (size, size),
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
         part = jitter_colour(part, rng) if rng.random() < 0.7 else part
         scale, shift = torch.from_numpy(scale).float(), torch.from_numpy(shift).float()
         maps = [cells(p, self.strides, scale, shift, size) for p in self.points]
@@ -118,14 +147,18 @@ class Again:
 
 def halved_for(rgb, k):
     """The picture, halved where a map that scales by `k` would otherwise alias."""
-    return cv2.resize(rgb, (SIZE // 2, SIZE // 2), interpolation=cv2.INTER_AREA) if k < 0.6 else np.ascontiguousarray(rgb)
+    return (
+        cv2.resize(rgb, (SIZE // 2, SIZE // 2), interpolation=cv2.INTER_AREA) if k < 0.6 else np.ascontiguousarray(rgb)
+    )
 
 
 def to_pixels(rgb, k, scale, shift):
     """The map [2,3] of `warpAffine`, between centres of pixels, for a picture that `halved_for` may have halved."""
     half = 2.0 if k < 0.6 else 1.0
     scaled = scale * half
-    return np.array([[scaled[0], 0, shift[0] + 0.5 * scaled[0] - 0.5], [0, scaled[1], shift[1] + 0.5 * scaled[1] - 0.5]], np.float32)
+    return np.array(
+        [[scaled[0], 0, shift[0] + 0.5 * scaled[0] - 0.5], [0, scaled[1], shift[1] + 0.5 * scaled[1] - 0.5]], np.float32
+    )
 
 
 def moved(labels, scale, shift, size):
@@ -171,11 +204,19 @@ class Pool(torch.utils.data.IterableDataset):
         again, items = Again([points(SIZE, offset) for offset in OFFSETS]), self.items(rng)
         while True:
             size = sizes.choice(self.sizes)
-            rgb, scores, boxes, labels, photos, seams, weight = zip(*(again(next(items), size, rng) for _ in range(self.batch)))
+            rgb, scores, boxes, labels, photos, seams, weight = zip(
+                *(again(next(items), size, rng) for _ in range(self.batch))
+            )
             yield (
-                torch.from_numpy(np.stack(rgb)).permute(0, 3, 1, 2), torch.stack(scores), torch.stack(boxes),
-                torch.nn.utils.rnn.pad_sequence([torch.from_numpy(x.astype(np.float32)) for x in labels], batch_first=True),
-                torch.from_numpy(np.stack(photos)), torch.from_numpy(np.stack(seams)).float(), torch.tensor(weight),
+                torch.from_numpy(np.stack(rgb)).permute(0, 3, 1, 2),
+                torch.stack(scores),
+                torch.stack(boxes),
+                torch.nn.utils.rnn.pad_sequence(
+                    [torch.from_numpy(x.astype(np.float32)) for x in labels], batch_first=True
+                ),
+                torch.from_numpy(np.stack(photos)),
+                torch.from_numpy(np.stack(seams)).float(),
+                torch.tensor(weight),
             )
 
 

@@ -1,17 +1,21 @@
-"""Prompt embeddings for training: every name is asked for in several ways (itself, synonyms, its definition); and what is none of them."""
+"""Prompt embeddings for training: every name is asked for in several ways (itself, synonyms, its definition); and
+what is none of them."""
 
 import random
 
 import numpy as np
 import torch
 
-NEAR = 0.35  # cosine from which a name of the bank may be true of what another name is true of; 99 % of the pairs of COCO's names are below
+# cosine from which a name of the bank may be true of what another name is true of; 99 % of the pairs of COCO's names
+# are below
+NEAR = 0.35
 
 
 class PromptBank:
     """Rows for the data's names, sampled among their texts at every step.
 
-    Reads `prompts.npz` of the text stage: texts, kind, owner, embedding [N,128] of unit length; and, if given, the names' sentences (`sentences`).
+    Reads `prompts.npz` of the text stage: texts, kind, owner, embedding [N,128] of unit length; and, if given, the
+    names' sentences (`sentences`).
     """
 
     def __init__(self, npz, names, sentences=None):
@@ -45,8 +49,14 @@ class PromptBank:
                         self.sentences[k].append(len(embedding) + n)
                 self.embedding = torch.cat([embedding, torch.from_numpy(s["embedding"].astype(np.float32))])
         self.texts, owners = texts, {int(owner[i]) for i in self.main}
-        own = {texts[r].lower() for synonyms, _ in self.ways for r in synonyms}  # a word of a name may be another name's owner, too: "woman"
-        self.others = [i for i, k in enumerate(kind) if k in ("name", "synonym") and int(owner[i]) not in owners and texts[i].lower() not in own]
+        own = {
+            texts[r].lower() for synonyms, _ in self.ways for r in synonyms
+        }  # a word of a name may be another name's owner, too: "woman"
+        self.others = [
+            i
+            for i, k in enumerate(kind)
+            if k in ("name", "synonym") and int(owner[i]) not in owners and texts[i].lower() not in own
+        ]
         definitions = {int(owner[i]): texts[i] for i, k in enumerate(kind) if k == "definition"}
         self.defined = [definitions.get(int(owner[i]), "") for i in self.others]
 
@@ -55,7 +65,8 @@ class PromptBank:
         return self.embedding[self.main]
 
     def sample(self, rng=random):
-        """[C,128]: half the time the name, else a synonym, the definition (10 %), or a sentence about it (15 %, where there are sentences)."""
+        """[C,128]: half the time the name, else a synonym, the definition (10 %), or a sentence about it (15 %,
+        where there are sentences)."""
         rows = []
         for i, (synonyms, definitions), sentences in zip(self.main, self.ways, self.sentences):
             u = rng.random()

@@ -1,11 +1,13 @@
-"""What people say instead of a name, as prompts for training: names in sentences, and the captions of the training photos.
+"""What people say instead of a name, as prompts for training: names in sentences, and the captions of the training
+photos.
 
     python -m tarsier_recipe sentences        # build/text/encoder.pt -> build/text/sentences.npz
 
-Encoded by the sentence encoder that the runtime has, so that the detector learns from the very rows that it will be asked for: an encoder
-puts "a photo of a cup" and "the cup on the left" elsewhere than "cup". Writes texts, owner (the name's place in the split's list, -1 for a
-caption), photo (the caption's place in the split, -1 for a name's sentence), embedding f16 [N,128]; names and files, the split's, for which these
-places hold; and things: what the vocabulary knows to have boxes, by name and synonym.
+Encoded by the sentence encoder that the runtime has, so that the detector learns from the very rows that it will be
+asked for: an encoder puts "a photo of a cup" and "the cup on the left" elsewhere than "cup". Writes texts, owner
+(the name's place in the split's list, -1 for a caption), photo (the caption's place in the split, -1 for a name's
+sentence), embedding f16 [N,128]; names and files, the split's, for which these places hold; and things: what the
+vocabulary knows to have boxes, by name and synonym.
 """
 
 import json
@@ -21,13 +23,44 @@ from tarsier_recipe.detector.prompts import PromptBank
 from tarsier_recipe.text.sentence_encoder import SentenceEncoder
 
 FORMS = (
-    "{a}", "the {n}", "a photo of {a}", "a picture of the {n}", "{a} in the background", "is there {a}", "the {n} on the left", "the {n} on the right",
-    "the {n} in the middle", "the {size} {n}", "a {size} {n}", "the {colour} {n}", "{a} that is {colour}", "the {n} next to the {other}",
-    "the {n} in front of the {other}", "{a} without {b}", "a {look} {n}", "{a} in {colour}",
+    "{a}",
+    "the {n}",
+    "a photo of {a}",
+    "a picture of the {n}",
+    "{a} in the background",
+    "is there {a}",
+    "the {n} on the left",
+    "the {n} on the right",
+    "the {n} in the middle",
+    "the {size} {n}",
+    "a {size} {n}",
+    "the {colour} {n}",
+    "{a} that is {colour}",
+    "the {n} next to the {other}",
+    "the {n} in front of the {other}",
+    "{a} without {b}",
+    "a {look} {n}",
+    "{a} in {colour}",
 )
-WORDS = {"look": ("smiling", "happy", "old", "young", "new", "beautiful", "dirty", "standing", "sitting", "moving", "broken", "nearby", "single"),
-         "size": ("small", "large", "biggest", "smallest", "first", "second"),
-         "colour": ("red", "orange", "yellow", "green", "blue", "purple", "pink", "black", "white", "grey", "brown")}
+WORDS = {
+    "look": (
+        "smiling",
+        "happy",
+        "old",
+        "young",
+        "new",
+        "beautiful",
+        "dirty",
+        "standing",
+        "sitting",
+        "moving",
+        "broken",
+        "nearby",
+        "single",
+    ),
+    "size": ("small", "large", "biggest", "smallest", "first", "second"),
+    "colour": ("red", "orange", "yellow", "green", "blue", "purple", "pink", "black", "white", "grey", "brown"),
+}
 
 
 def with_article(name):
@@ -66,9 +99,16 @@ def main():
     print()
     records = [c for c in json.load(open(a.build.categories)) if c["kind"] == "thing" and c["kind_known"]]
     things = sorted({n for c in records for n in (c["name"], *c["synonyms"])})
-    np.savez_compressed(a.build.sentences, texts=np.array(texts), owner=np.array(owner), photo=np.array(photo),
-                        embedding=torch.cat(rows).half().numpy(), things=np.array(things),
-                        names=np.array(split.names), files=np.array([im["file_name"] for im in split.images]))
+    np.savez_compressed(
+        a.build.sentences,
+        texts=np.array(texts),
+        owner=np.array(owner),
+        photo=np.array(photo),
+        embedding=torch.cat(rows).half().numpy(),
+        things=np.array(things),
+        names=np.array(split.names),
+        files=np.array([im["file_name"] for im in split.images]),
+    )
 
 
 if __name__ == "__main__":

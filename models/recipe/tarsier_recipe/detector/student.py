@@ -9,15 +9,15 @@
                                   ((x+0.5)*stride, (y+0.5)*stride); 4 objectness logit; 5.. unused, zero
 
 Chosen for int8 on small cores (DESIGN: the network is ours too):
-* only dense convolutions, ReLU, concatenation and nearest upsampling: no addition, so that every int8 tensor is the output of one
-  convolution and concatenation is a slice of memory;
+* only dense convolutions, ReLU, concatenation and nearest upsampling: no addition, so that every int8 tensor is the
+  output of one convolution and concatenation is a slice of memory;
 * channel counts are multiples of 16, the width of a weight block;
 * a fourth level (stride 64) because the dense teacher has one: it costs 2 MMAC and finds what fills the picture.
 
-Beside the head, on the same features, each a graph of its own that runs only where it is asked for (trained after the detector, which
-stays as it is: `masks`, `presence`, `stuff`):
+Beside the head, on the same features, each a graph of its own that runs only where it is asked for (trained after the
+detector, which stays as it is: `masks`, `presence`, `stuff`):
 
-      -> masks: prototypes [N,16,S/8,S/8], coefficients [N,160,h,w] per level: the weights of an object's own network over them
+      -> masks: prototypes [N,16,S/8,S/8], coefficients [N,160,h,w] per level: weights of an object's own network
       -> presence [N,128]: what is in the picture at all, compared with prompt rows like an object
       -> stuff [N,128,S/8,S/8]: what each cell is of, compared with prompt rows like an object
 """
@@ -121,11 +121,13 @@ class Head(nn.Module):
 
 
 class Masks(nn.Module):
-    """Features -> prototypes at stride 8, and per level the weights of each object's own small network over them (CondInst, Tian et al. 2020).
+    """Features -> prototypes at stride 8, and per level the weights of each object's own small network over them
+    (CondInst, Tian et al. 2020).
 
-    A network has `hidden` units; each sees the prototypes and where in the object's box a point lies, so that two neighbours of a kind need
-    not differ in their prototypes. Coefficients [N,hidden*(count+4),h,w]: `count` weights of prototypes for each unit, then for each unit
-    (across, down, constant, out), the first three in steps of `UNIT`, which makes all of them about as large: they share one int8 scale.
+    A network has `hidden` units; each sees the prototypes and where in the object's box a point lies, so that two
+    neighbours of a kind need not differ in their prototypes. Coefficients [N,hidden*(count+4),h,w]: `count` weights
+    of prototypes for each unit, then for each unit (across, down, constant, out), the first three in steps of
+    `UNIT`, which makes all of them about as large: they share one int8 scale.
     """
 
     UNIT = 2.0
@@ -142,19 +144,22 @@ class Masks(nn.Module):
 
     @staticmethod
     def within(points, low, high, stride=STRIDES[0]):
-        """Where the prototypes' points lie between [n] and [n], in input pixels: -1 at the one, 1 at the other, [n,points]; as the runtime has it."""
+        """Where the prototypes' points lie between [n] and [n], in input pixels: -1 at the one, 1 at the other,
+        [n,points]; as the runtime has it."""
         place, low, high = (torch.arange(points, device=low.device) + 0.5) * stride, low[:, None], high[:, None]
         return ((place - (low + high) / 2) / ((high - low) / 2).clamp(min=stride / 2)).clamp(-2, 2)
 
     def logits(self, prototypes, coefficients, boxes):
-        """[count,h,w], [n,hidden*(count+4)] and boxes [n,4] in input pixels -> mask logits [n,h,w] on the prototypes' grid, of which the
-        sign is what counts: the runtime leaves the scales of both factors out."""
+        """[count,h,w], [n,hidden*(count+4)] and boxes [n,4] in input pixels -> mask logits [n,h,w] on the
+        prototypes' grid, of which the sign is what counts: the runtime leaves the scales of both factors out."""
         n, (h, w) = len(coefficients), prototypes.shape[-2:]
         across, down = self.within(w, boxes[:, 0], boxes[:, 2]), self.within(h, boxes[:, 1], boxes[:, 3])
         weights, rest = coefficients.split((self.hidden * self.count, self.hidden * 4), 1)
         rest = rest.reshape(n, self.hidden, 4, 1, 1)
         x = torch.einsum("nkc,chw->nkhw", weights.reshape(n, self.hidden, self.count), prototypes)
-        x = x + self.UNIT * (rest[:, :, 0] * across[:, None, None] + rest[:, :, 1] * down[:, None, :, None] + rest[:, :, 2])
+        x = x + self.UNIT * (
+            rest[:, :, 0] * across[:, None, None] + rest[:, :, 1] * down[:, None, :, None] + rest[:, :, 2]
+        )
         return (rest[:, :, 3] * x.relu()).sum(1)
 
 
@@ -185,7 +190,8 @@ class Presence(nn.Module):
 
 
 class PresenceExported(nn.Module):
-    """Presence with pooling written as pooling operators and layers as pointwise convolutions: four features -> [N,128,1,1]."""
+    """Presence with pooling written as pooling operators and layers as pointwise convolutions: four features ->
+    [N,128,1,1]."""
 
     def __init__(self, layers):
         super().__init__()
@@ -199,14 +205,24 @@ class PresenceExported(nn.Module):
                 self.layers.append(layer)
 
     def forward(self, features):
-        return self.layers(torch.cat([f(x) for x in features[1:] for f in (lambda t: F.adaptive_avg_pool2d(t, 1), lambda t: F.max_pool2d(t, t.shape[-1]))], 1))
+        return self.layers(
+            torch.cat(
+                [
+                    f(x)
+                    for x in features[1:]
+                    for f in (lambda t: F.adaptive_avg_pool2d(t, 1), lambda t: F.max_pool2d(t, t.shape[-1]))
+                ],
+                1,
+            )
+        )
 
 
 class Stuff(nn.Module):
-    """A vector for every cell of stride 8, compared with prompt rows like an object: four features -> [N,128,S/8,S/8], 50 MMAC at 320.
+    """A vector for every cell of stride 8, compared with prompt rows like an object: four features -> [N,128,S/8,S/8],
+    50 MMAC at 320.
 
-    From the coarsest feature down, each is mixed with the one above it, doubled: what a patch of grey is, road or wall or sky, only its
-    surroundings tell.
+    From the coarsest feature down, each is mixed with the one above it, doubled: what a patch of grey is, road or
+    wall or sky, only its surroundings tell.
     """
 
     def __init__(self, neck=SHAPE.neck):
@@ -252,8 +268,13 @@ def macs(module, size=SHAPE.size):
     total, hooks = [0], []
     for m in module.modules():
         if isinstance(m, nn.Conv2d):
-            hooks.append(m.register_forward_hook(
-                lambda m, i, o: total.__setitem__(0, total[0] + o[0].numel() * m.in_channels // m.groups * m.kernel_size[0] * m.kernel_size[1])))
+            hooks.append(
+                m.register_forward_hook(
+                    lambda m, i, o: total.__setitem__(
+                        0, total[0] + o[0].numel() * m.in_channels // m.groups * m.kernel_size[0] * m.kernel_size[1]
+                    )
+                )
+            )
     training = module.training
     module.eval()
     with torch.no_grad():
@@ -266,4 +287,7 @@ def macs(module, size=SHAPE.size):
 
 if __name__ == "__main__":
     s = Student()
-    print(f"backbone {macs(s.backbone) / 1e6:.0f} MMAC, whole {macs(s) / 1e6:.0f} MMAC at {SHAPE.size}, {sum(p.numel() for p in s.parameters()) / 1e6:.2f} M parameters")
+    print(
+        f"backbone {macs(s.backbone) / 1e6:.0f} MMAC, whole {macs(s) / 1e6:.0f} MMAC at {SHAPE.size}, "
+        f"{sum(p.numel() for p in s.parameters()) / 1e6:.2f} M parameters"
+    )

@@ -1,10 +1,12 @@
-"""The dense teachers: NanoDet-Plus-m and PicoDet-S on the very picture the student sees (function matching), drawn larger for them.
+"""The dense teachers: NanoDet-Plus-m and PicoDet-S on the very picture the student sees (function matching), drawn
+larger for them.
 
-Labels on few photos teach slowly and are learnt by heart; the teachers answer at every location of every augmented picture, also of photos that
-nobody labelled. Both are read from their ncnn files by `ncnn_torch.py` and `picodet_torch.py` beside them; none of their weights enter the student.
+Labels on few photos teach slowly and are learnt by heart; the teachers answer at every location of every augmented
+picture, also of photos that nobody labelled. Both are read from their ncnn files by `ncnn_torch.py` and
+`picodet_torch.py` beside them; none of their weights enter the student.
 
-On the 382 COCO photos of val, drawn at 512 pixels, their averaged scores have an AP of 30.0; NanoDet-Plus at the student's 320 has 23.1. The strides are the
-student's, its picture is smaller, so one location of the student stands for several of theirs: `brought` takes the best of them.
+The strides are the student's, its picture is smaller, so one location of the student stands for several of theirs:
+`brought` takes the best of them.
 """
 
 import importlib.util
@@ -27,9 +29,15 @@ MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of red, green,
 
 
 def points(size, offset, device="cpu"):
-    """Where the locations of a square picture are, [L,2] in pixels, levels in order, row-major; `offset` of each in its cell, in strides."""
+    """Where the locations of a square picture are, [L,2] in pixels, levels in order, row-major; `offset` of each in
+    its cell, in strides."""
     axes = [torch.arange(-(-size // s), device=device) for s in STRIDES]
-    return torch.cat([torch.stack([t.flatten() for t in torch.meshgrid(a, a, indexing="xy")], 1) * float(s) + offset * s for a, s in zip(axes, STRIDES)])
+    return torch.cat(
+        [
+            torch.stack([t.flatten() for t in torch.meshgrid(a, a, indexing="xy")], 1) * float(s) + offset * s
+            for a, s in zip(axes, STRIDES)
+        ]
+    )
 
 
 def strides_of(size, device="cpu"):
@@ -52,9 +60,10 @@ class Heads(torch.nn.Module):
 
 
 class Teacher:
-    """One detector: `__call__(rgb uint8 [B,3,S,S]) -> scores [B,L,80], boxes [B,L,4] in pixels`, L over strides 8 to 64, row-major.
+    """One detector: `__call__(rgb uint8 [B,3,S,S]) -> scores [B,L,80], boxes [B,L,4] in pixels`, L over strides 8 to
+    64, row-major.
 
-    `points` of a size: where the L locations are. On a CPU with OpenVINO installed, through it, in less than half of the time that PyTorch takes.
+    `points` of a size: where the L locations are. On a CPU with OpenVINO installed, through it: it is faster.
     """
 
     def __init__(self, net, bgr, offset, device="cpu"):
@@ -75,7 +84,10 @@ class Teacher:
                 warnings.simplefilter("ignore", torch.jit.TracerWarning)  # shapes are fixed here
                 model = openvino.convert_model(self.net, example_input=torch.zeros_like(x))
             model.reshape(list(x.shape))
-            options = {"INFERENCE_PRECISION_HINT": "bf16" if has_bfloat16() else "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+            options = {
+                "INFERENCE_PRECISION_HINT": "bf16" if has_bfloat16() else "f32",
+                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            }
             self.compiled[x.shape] = openvino.Core().compile_model(model, "CPU", options)
         answers = self.compiled[x.shape](x.contiguous().numpy())
         return [torch.from_numpy(answers[i]) for i in range(len(answers))]
@@ -107,7 +119,9 @@ def beside(folder, name):
 
 
 def nanodet(folder, device="cpu"):
-    net = beside(folder, "ncnn_torch").NcnnDetector(f"{folder}/nanodet-plus-m_416.param", f"{folder}/nanodet-plus-m_416.bin")
+    net = beside(folder, "ncnn_torch").NcnnDetector(
+        f"{folder}/nanodet-plus-m_416.param", f"{folder}/nanodet-plus-m_416.bin"
+    )
     return Teacher(net, True, OFFSETS[0], device)
 
 
@@ -122,8 +136,8 @@ def both(folder, device="cpu"):
 
 
 def sparse(scores, boxes, least):
-    """One picture's answer [L,80], [L,4] without what is below `least`: (location, name, score) of each score left, and of each location that has one,
-    (location, box)."""
+    """One picture's answer [L,80], [L,4] without what is below `least`: (location, name, score) of each score left,
+    and of each location that has one, (location, box)."""
     at, name = torch.nonzero(scores >= least, as_tuple=True)
     where = at.unique()
     return (at, name, scores[at, name]), (where, boxes[where])
@@ -132,7 +146,8 @@ def sparse(scores, boxes, least):
 def cells(points, strides, scale, shift, size):
     """The student's location of each of the teachers' points [n,2], -1 outside its picture.
 
-    `scale`, `shift` [2] map the teachers' pixels to the student's, of `size`; `strides` [n] says on which level a point is.
+    `scale`, `shift` [2] map the teachers' pixels to the student's, of `size`; `strides` [n] says on which level a
+    point is.
     """
     xy = points * scale + shift
     out, first = torch.full((len(points),), -1), 0
@@ -146,12 +161,18 @@ def cells(points, strides, scale, shift, size):
 
 
 def brought(answers, maps, locations, scale, shift):
-    """Sparse answers of several teachers on the student's grid: scores [L,80], the mean over teachers of the best of what a location covers; boxes [L,4] in
-    the student's pixels, of the surest answer there, averaged with the others' that overlap it (0 where nothing is).
+    """Sparse answers of several teachers on the student's grid: scores [L,80], the mean over teachers of the best of
+    what a location covers; boxes [L,4] in the student's pixels, of the surest answer there, averaged with the others'
+    that overlap it (0 where nothing is).
 
-    `maps`: for each teacher, the student's location of each of its own (`cells`). A mirror image has a negative scale.
+    `maps`: for each teacher, the student's location of each of its own (`cells`). A mirror image has a negative
+    scale.
     """
-    scores, boxes, sure = torch.zeros(locations, 80), torch.zeros(len(answers), locations, 4), torch.zeros(len(answers), locations)
+    scores, boxes, sure = (
+        torch.zeros(locations, 80),
+        torch.zeros(len(answers), locations, 4),
+        torch.zeros(len(answers), locations),
+    )
     for k, (((at, name, score), (where, box)), to) in enumerate(zip(answers, maps)):
         best = torch.zeros(locations, 80)
         place = to[at]
@@ -174,18 +195,25 @@ def brought(answers, maps, locations, scale, shift):
 
 @torch.no_grad()
 def together(teachers, rgb, size):
-    """The same for whole answers, in batches, where the student's picture is the teachers' `rgb` [B,3,S,S] at `size` pixels: scores [B,L,80], boxes [B,L,4]."""
+    """The same for whole answers, in batches, where the student's picture is the teachers' `rgb` [B,3,S,S] at `size`
+    pixels: scores [B,L,80], boxes [B,L,4]."""
     locations, scale = sum((-(-size // s)) ** 2 for s in STRIDES), size / rgb.shape[-1]
     scores, boxes, sure = 0, [], []
     for t in teachers:
         own, box = t(rgb)
-        to = cells(t.points(rgb.shape[-1]), strides_of(rgb.shape[-1], rgb.device), scale, 0.0, size).expand(len(rgb), -1)
-        best = torch.zeros(len(rgb), locations, 80, device=rgb.device).scatter_reduce_(1, to[..., None].expand(-1, -1, 80), own, "amax")
+        to = cells(t.points(rgb.shape[-1]), strides_of(rgb.shape[-1], rgb.device), scale, 0.0, size).expand(
+            len(rgb), -1
+        )
+        best = torch.zeros(len(rgb), locations, 80, device=rgb.device).scatter_reduce_(
+            1, to[..., None].expand(-1, -1, 80), own, "amax"
+        )
         top = own.amax(-1)
         most = torch.zeros(len(rgb), locations, device=rgb.device).scatter_reduce_(1, to, top, "amax")
         # of equal ones it does not matter which
         winner = torch.where(top == most.gather(1, to), torch.arange(to.shape[1], device=rgb.device), -1)
-        first = torch.zeros(len(rgb), locations, dtype=torch.long, device=rgb.device).scatter_reduce_(1, to, winner, "amax")
+        first = torch.zeros(len(rgb), locations, dtype=torch.long, device=rgb.device).scatter_reduce_(
+            1, to, winner, "amax"
+        )
         scores = scores + best / len(teachers)
         boxes.append(box.gather(1, first[..., None].expand(-1, -1, 4)) * scale)
         sure.append(most)

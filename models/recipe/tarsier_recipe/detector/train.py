@@ -1,23 +1,27 @@
 """Trains the student on the photos, with the dense teachers' answers.
 
-    python -m tarsier_recipe pool --pictures 20000                                             # first, on a CPU: drawn pictures and the answers
-    torchrun --nproc-per-node 2 -m tarsier_recipe.detector.train --threads 1 --hours 1.5       # run again to go on after an interruption
-    python -m tarsier_recipe train --device cuda --hours 0.4                                   # a GPU draws and asks the teachers itself
+    python -m tarsier_recipe pool --pictures 20000  # first, on a CPU: drawn pictures and the answers
+    # run again to go on after an interruption
+    torchrun --nproc-per-node 2 -m tarsier_recipe.detector.train --threads 1 --hours 1.5
+    python -m tarsier_recipe train --device cuda --hours 0.4  # a GPU draws and asks the teachers itself
 
-A student with a trained trunk (MODEL=lite) starts from `transplant`: first the trunk stands still (--frozen 16), then it is trained from the top
-down (--frozen 3), at --trunk of the learning rate.
+A student with a trained trunk (MODEL=lite) starts from `transplant`: first the trunk stands still (--frozen 16), then
+it is trained from the top down (--frozen 3), at --trunk of the learning rate.
 
-The schedule runs on training time, not on steps, because the budget is time: warm-up, a constant phase on small pictures (--sizes), then a linear decay
-to zero on pictures of nearly the final size (--last-sizes) from --decay on. The learning rate grows with the root of the batch unless --lr says it.
+The schedule runs on training time, not on steps, because the budget is time: warm-up, a constant phase on small
+pictures (--sizes), then a linear decay to zero on pictures of nearly the final size (--last-sizes) from --decay on. The
+learning rate grows with the root of the batch unless --lr says it.
 
-Labels of the teachers' names are learnt in a share of the pictures (--labelled), and some pictures are two photos blended (on a CPU `pool` says how many,
-on a GPU --blend): few photos are otherwise learnt by heart. --results: boxes of other teachers, as labels.
+Labels of the teachers' names are learnt in a share of the pictures (--labelled), and some pictures are two photos
+blended (on a CPU `pool` says how many, on a GPU --blend): few photos are otherwise learnt by heart. --results: boxes of
+other teachers, as labels.
 
-Besides names, synonyms and definitions, sentences about them are asked for, and in every step a bank of other names and of captions (`bank`), for which
-`sentences` has to have run.
+Besides names, synonyms and definitions, sentences about them are asked for, and in every step a bank of other names and
+of captions (`bank`), for which `sentences` has to have run.
 
-Writes build/detector/checkpoint.pt (to go on from), stable.pt (the checkpoint before the decay: put it in the place of checkpoint.pt and raise --hours to
-train on), latest.pt and at the end final.pt (averaged weights), log.csv and its plot log.png.
+Writes build/detector/checkpoint.pt (to go on from), stable.pt (the checkpoint before the decay: put it in the place
+of checkpoint.pt and raise --hours to train on), latest.pt and at the end final.pt (averaged weights), log.csv and
+its plot log.png.
 """
 
 import os
@@ -58,7 +62,8 @@ def average_over_processes(tensors):
 
 
 def parameters(student, only):
-    """What is learnt: matrices (for Muon), other convolutions, vectors, and a trained trunk; with `only`, of modules whose names begin so."""
+    """What is learnt: matrices (for Muon), other convolutions, vectors, and a trained trunk; with `only`, of modules
+    whose names begin so."""
     for name, q in student.named_parameters():
         q.requires_grad_(q.requires_grad and ("." not in name or name.startswith(tuple(only))))
     trunk = [q for n, q in student.named_parameters() if q.requires_grad and n.startswith("backbone.lite.")]
@@ -76,20 +81,55 @@ def parsed():
     p.add_argument("--decay", type=float, default=0.7, help="fraction of the time after which the learning rate falls")
     p.add_argument("--sizes", type=int, nargs="+", default=[224, 256], help="picture sizes before that")
     p.add_argument("--last-sizes", type=int, nargs="+", default=[288, 320], help="picture sizes from then on")
-    p.add_argument("--mosaic", type=float, nargs=2, default=[0.25, 0.15], help="share of mosaics before that and from then on, on a GPU")
-    p.add_argument("--blend", type=float, nargs=2, default=[0.5, 0.25], help="share of blended pictures, likewise, on a GPU")
-    p.add_argument("--frozen", type=int, default=0, help="blocks of a trained trunk, from the picture on, that stay as they are (16: all)")
+    p.add_argument(
+        "--mosaic",
+        type=float,
+        nargs=2,
+        default=[0.25, 0.15],
+        help="share of mosaics before that and from then on, on a GPU",
+    )
+    p.add_argument(
+        "--blend", type=float, nargs=2, default=[0.5, 0.25], help="share of blended pictures, likewise, on a GPU"
+    )
+    p.add_argument(
+        "--frozen",
+        type=int,
+        default=0,
+        help="blocks of a trained trunk, from the picture on, that stay as they are (16: all)",
+    )
     p.add_argument("--trunk", type=float, default=0.1, help="learning rate of a trained trunk, of the others'")
     p.add_argument(
-        "--labelled", type=float, nargs=2, help="share of the other ones whose labels of the teacher's names are learnt: by default 0, with --results 1"
+        "--labelled",
+        type=float,
+        nargs=2,
+        help="share of the other ones whose labels of the teacher's names are learnt: by default 0, with --results 1",
     )
     p.add_argument(
-        "--bank", type=int, nargs=2, default=[256, 32], help="names of the vocabulary that nothing labels, and captions, asked for in each step"
+        "--bank",
+        type=int,
+        nargs=2,
+        default=[256, 32],
+        help="names of the vocabulary that nothing labels, and captions, asked for in each step",
     )
-    p.add_argument("--only", nargs="+", default=[""], help="train these modules only (head.what), with the scale and bias of alignment")
-    p.add_argument("--workers", type=int, help="processes that make pictures: by default 1 for a CPU, all cores but two for GPUs")
-    p.add_argument("--stuff-regions", action="store_true", help="learn each isolated region of a stuff mask as an object")
-    p.add_argument("--results", type=Path, nargs="*", default=[], help="COCO-results JSON of other teachers on the photos of the split")
+    p.add_argument(
+        "--only",
+        nargs="+",
+        default=[""],
+        help="train these modules only (head.what), with the scale and bias of alignment",
+    )
+    p.add_argument(
+        "--workers", type=int, help="processes that make pictures: by default 1 for a CPU, all cores but two for GPUs"
+    )
+    p.add_argument(
+        "--stuff-regions", action="store_true", help="learn each isolated region of a stuff mask as an object"
+    )
+    p.add_argument(
+        "--results",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="COCO-results JSON of other teachers on the photos of the split",
+    )
     return options.parse(p)
 
 
@@ -131,7 +171,10 @@ def main():
             student.backbone.lite.write_out()
     recorded = gpu and processes == 1
     clock = torch.zeros(1, device=device)
-    rate, trunk_rate = torch.tensor(a.lr, device=device), torch.tensor(a.lr * a.trunk, device=device)  # where a recorded step finds them
+    rate, trunk_rate = (
+        torch.tensor(a.lr, device=device),
+        torch.tensor(a.lr * a.trunk, device=device),
+    )  # where a recorded step finds them
     groups = [
         {"params": decayed, "weight_decay": 0.05, "lr": rate},
         {"params": plain, "weight_decay": 0.0, "lr": rate},
@@ -142,8 +185,17 @@ def main():
         torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=gpu, capturable=recorded),
     ]
     trainer = Trainer(
-        {"student": student, "average": average.network, "optimisers": optimisers}, a.build.checkpoint, schedule=constant_then_linear(a.decay),
-        rate=a.lr, budget=a.hours * 3600, by="spent", every=30, limit=a.steps, table=out / "log.csv", keep=True, quiet=rank > 0,
+        {"student": student, "average": average.network, "optimisers": optimisers},
+        a.build.checkpoint,
+        schedule=constant_then_linear(a.decay),
+        rate=a.lr,
+        budget=a.hours * 3600,
+        by="spent",
+        every=30,
+        limit=a.steps,
+        table=out / "log.csv",
+        keep=True,
+        quiet=rank > 0,
     )
     trainer.resume()
     for o in optimisers:
@@ -155,7 +207,10 @@ def main():
         album = Album(PhotoStore(split, a.shared / "data/images", a.build.photos)).load(device)
         teachers = both(a.shared / "teachers", device)
     sums = torch.zeros(len(LOSSES), device=device)
-    trainer.say(f"{processes} x {device}, {a.batch} pictures a step each, lr {a.lr:.2e}, {workers} workers, {len(split.names)} names")
+    trainer.say(
+        f"{processes} x {device}, {a.batch} pictures a step each, lr {a.lr:.2e}, {workers} workers, "
+        f"{len(split.names)} names"
+    )
 
     def learn(rgb, answers, asked, labels, listed, rows, near, told, weight, labelled, seams):
         """One step on a batch; its losses are added to `sums`."""
@@ -163,7 +218,9 @@ def main():
         x = rgb.float().div(255).contiguous(memory_format=torch.channels_last)
         with autocast(device, gpu or not trunk):  # a trunk that is written out is faster in fp32
             outputs = student(x)
-        losses = detection_loss(outputs, asked, student, STRIDES, rgb.shape[-1], answers, labels, listed, seams, (rows, near, told))
+        losses = detection_loss(
+            outputs, asked, student, STRIDES, rgb.shape[-1], answers, labels, listed, seams, (rows, near, told)
+        )
         for o in optimisers:
             o.zero_grad(set_to_none=True)
         sum(losses.values()).backward()
@@ -177,13 +234,27 @@ def main():
             o.step()
         sums.add_(torch.stack([losses[k].detach() for k in LOSSES]))
 
-    def draw_and_learn(size, source, sampling, colour, seams, asked, labels, listed, rows, near, told, weight, labelled):
+    def draw_and_learn(
+        size, source, sampling, colour, seams, asked, labels, listed, rows, near, told, weight, labelled
+    ):
         """The same on a GPU, which draws the pictures as the teachers see them first."""
         large = blended(album.draw(SIZE, source, sampling, colour, seams), weight)
         small = torch.nn.functional.interpolate(large.float(), size=(size, size), mode="bilinear", antialias=True)
         labels = torch.cat([labels[..., :4] * (size / SIZE), labels[..., 4:]], -1)
         answers = together(teachers, large, size)
-        learn(small.round().to(torch.uint8), answers, asked, labels, listed, rows, near, told, weight, labelled, seams * (size / SIZE))
+        learn(
+            small.round().to(torch.uint8),
+            answers,
+            asked,
+            labels,
+            listed,
+            rows,
+            near,
+            told,
+            weight,
+            labelled,
+            seams * (size / SIZE),
+        )
 
     def on_device(size, *rest):
         draw_and_learn(size, *(t.to(device, non_blocking=True) for t in rest))
@@ -215,7 +286,9 @@ def main():
                 pictures = Plans(album, split, a.batch, (SIZE,), a.mosaic[last], seed + 1, rank)
             else:
                 pictures = Pool(a.build.pool, a.batch, more, seed + 1, rank)
-            batches = iter(torch.utils.data.DataLoader(pictures, batch_size=None, num_workers=workers, prefetch_factor=4))
+            batches = iter(
+                torch.utils.data.DataLoader(pictures, batch_size=None, num_workers=workers, prefetch_factor=4)
+            )
         rate.fill_(trainer.rate_now())
         trunk_rate.copy_(rate * a.trunk)
         if gpu:
@@ -229,7 +302,19 @@ def main():
             labelled = (torch.rand(a.batch, generator=mixing) < a.labelled[last]) & (weight == 1)
             asked, labels, listed = asked_names(labels, photos, split.exhaustive)
             rows, near, told = bank.draw(*a.bank, photos, seams, rgb.shape[-1], weight, rng)
-            learn(rgb, (scores, boxes), prompts.sample(rng)[asked], labels, listed, rows, near[asked], told, weight, labelled, seams)
+            learn(
+                rgb,
+                (scores, boxes),
+                prompts.sample(rng)[asked],
+                labels,
+                listed,
+                rows,
+                near[asked],
+                told,
+                weight,
+                labelled,
+                seams,
+            )
         average.update(trainer.step)
         trainer.done(a.batch * processes, clock.item() if processes > 1 else None, totals)
         if time.time() - trainer.saved_at > (120 if gpu else 300):

@@ -1,13 +1,15 @@
-"""Trains grounding on the frozen detector: final.pt -> ground.pt, its gate, ground_calibration.npz (for the quantiser), expressions of val.
+"""Trains grounding on the frozen detector: final.pt -> ground.pt, its gate, ground_calibration.npz (for the quantiser),
+expressions of val.
 
     python -m tarsier_recipe ground
 
-One photo in sixteen is kept back to set the gate: the logit above which a sentence is said to be there, so that REFUSED of the absent
-sentences about those photos get no box.
+One photo in sixteen is kept back to set the gate: the logit above which a sentence is said to be there, so that REFUSED
+of the absent sentences about those photos get no box.
 
-What the detector proposes on each photo (and its mirror image) is computed once; then sentences are generated from the labels
-(`expressions`), encoded by the sentence encoder, and matched with the objects. Writes build/detector/expressions_val.json: the
-held-out expressions, of photos that no stage has trained on, which `evaluate` asks the binary.
+What the detector proposes on each photo (and its mirror image) is computed once; then sentences are generated from
+the labels (`expressions`), encoded by the sentence encoder, and matched with the objects. Writes
+build/detector/expressions_val.json: the held-out expressions, of photos that no stage has trained on, which
+`evaluate` asks the binary.
 """
 
 import json
@@ -74,8 +76,17 @@ def scenes(frozen, cache):
             for r in b["boxes"]:
                 c = colour_name(inner_mean(b["photo"], r[:4]))
                 objects.append((split.names[int(r[4])], (r[0] / w, r[1] / h, r[2] / w, r[3] / h), c))
-            out.append({"photo": b["index"], "mirror": b["mirror"], "embedding": embedding[n, kept].half(), "feature": flat[n, at[n, kept]].half(),
-                        "geometry": g, "boxes": unit, "objects": objects})
+            out.append(
+                {
+                    "photo": b["index"],
+                    "mirror": b["mirror"],
+                    "embedding": embedding[n, kept].half(),
+                    "feature": flat[n, at[n, kept]].half(),
+                    "geometry": g,
+                    "boxes": unit,
+                    "objects": objects,
+                }
+            )
         batch.clear()
 
     for n, i in enumerate(chosen):
@@ -86,7 +97,9 @@ def scenes(frozen, cache):
             if mirror:
                 boxes[:, [0, 2]] = photo.shape[1] - boxes[:, [2, 0]]
             x, s, left, top = letterbox(p, DEPLOYED)
-            batch.append({"x": x, "photo": p, "scale": s, "left": left, "top": top, "boxes": boxes, "index": i, "mirror": mirror})
+            batch.append(
+                {"x": x, "photo": p, "scale": s, "left": left, "top": top, "boxes": boxes, "index": i, "mirror": mirror}
+            )
         if len(batch) >= 32 or n == len(chosen) - 1:
             flush()
         if n % 500 == 0:
@@ -146,7 +159,8 @@ def loss_of(logit, iou, told):
 
 
 def report(rows, logit, iou, gate):
-    """Of (text, kind, box) rows: P@0.5 in all and by kind, share of absent sentences that get a box at the threshold `gate`."""
+    """Of (text, kind, box) rows: P@0.5 in all and by kind, share of absent sentences that get a box at the threshold
+    `gate`."""
     best = logit.argmax(1)
     hit = iou.gather(1, best[:, None])[:, 0] >= 0.5
     top = logit.max(1).values
@@ -155,8 +169,10 @@ def report(rows, logit, iou, gate):
         kinds.setdefault(kind, []).append(bool(top[n] > gate) if box is None else bool(hit[n]))
     told = torch.tensor([box is not None for _, _, box in rows])
     return {
-        "P@0.5": hit[told].float().mean().item(), "reachable": (iou.max(1).values >= 0.5)[told].float().mean().item(),
-        "P@0.5, boxes above the gate only": (hit & (top > gate))[told].float().mean().item(), "box for absent": (top > gate)[~told].float().mean().item(),
+        "P@0.5": hit[told].float().mean().item(),
+        "reachable": (iou.max(1).values >= 0.5)[told].float().mean().item(),
+        "P@0.5, boxes above the gate only": (hit & (top > gate))[told].float().mean().item(),
+        "box for absent": (top > gate)[~told].float().mean().item(),
         **{k: round(float(np.mean(v)), 3) for k, v in sorted(kinds.items())},
     }
 
@@ -180,14 +196,20 @@ def main():
         return [r for r in rows if r[1]]
 
     kept_back = [s for s in ts if s["photo"] % 16 == 0]
-    rows, held = asked([s for s in ts if s["photo"] % 16], train.split, 1, a.rounds), asked([s for s in vs if not s["mirror"]], val.split, 2, 1)
+    rows, held = (
+        asked([s for s in ts if s["photo"] % 16], train.split, 1, a.rounds),
+        asked([s for s in vs if not s["mirror"]], val.split, 2, 1),
+    )
     gating = asked(kept_back, train.split, 3, 1)
     file = lambda s: Path(val.split.images[s["photo"]]["file_name"]).name  # noqa: E731
     flat = [(s, *q) for s, told in held for q in told]
     expressions = [{"file_name": file(s), "sentence": t, "kind": k, "box": b} for s, t, k, b in flat]
     a.build.expressions.write_text(json.dumps(expressions, indent=0))
     texts = sorted({t for _, told in rows + gating + held for t, _, _ in told}, key=len)
-    print(f"{sum(len(told) for _, told in rows)} training sentences, {len(flat)} held out, {len(texts)} different ones", flush=True)
+    print(
+        f"{sum(len(told) for _, told in rows)} training sentences, {len(flat)} held out, {len(texts)} different ones",
+        flush=True,
+    )
     for n in range(0, len(texts), 8192):
         encoder(texts[n : n + 8192])
         print(f"encoded {min(n + 8192, len(texts))}/{len(texts)}", flush=True)
@@ -197,8 +219,14 @@ def main():
     optimiser = torch.optim.AdamW(model.parameters(), lr=a.lr, weight_decay=0.03)
     rng, steps = random.Random(a.seed), len(rows) // BATCH
     trainer = Trainer(
-        {"model": model, "optimiser": optimiser}, schedule=linear(100), rate=a.lr, budget=a.epochs * steps, by="step", unit="sentences",
-        limit=a.steps, table=a.build.table("ground"),
+        {"model": model, "optimiser": optimiser},
+        schedule=linear(100),
+        rate=a.lr,
+        budget=a.epochs * steps,
+        by="step",
+        unit="sentences",
+        limit=a.steps,
+        table=a.build.table("ground"),
     )
 
     def batches():

@@ -1,10 +1,11 @@
 """Fine-tunes the detector for int8: final.pt and detector_qdq.onnx -> final.int8.pt, which `export` then takes.
 
-    python -m tarsier_recipe export && python -m tarsier_recipe quantise detector && python -m tarsier_recipe int8 --pictures 12000     # then both once more
+    python -m tarsier_recipe int8 --pictures 12000      # after `export` and `quantise detector`; then both once more
 
-Quantisation-aware: the detector computes with the weights and activations that the int8 graph would have (its ranges; steps as in
-`quantise`), and learns to answer as the same detector does in floats, on training pictures without their labels. Rounding lets gradients
-through, saturation stops them (straight-through estimator). Normalisation is folded.
+Quantisation-aware: the detector computes with the weights and activations that the int8 graph would have (its
+ranges; steps as in `quantise`), and learns to answer as the same detector does in floats, on training pictures
+without their labels. Rounding lets gradients through, saturation stops them (straight-through estimator).
+Normalisation is folded.
 """
 
 import copy
@@ -23,11 +24,11 @@ from tarsier_recipe.detector.lite import Depthwise, DepthwiseGradient, Inverted
 from tarsier_recipe.detector.loss import boxes_from_geometry, by_location, detection_loss, quality_focal
 from tarsier_recipe.detector.prompts import PromptBank
 from tarsier_recipe.detector.student import STRIDES, Conv
-
-BANK = 128  # names of the vocabulary, beside the data's
 from tarsier_recipe.pack_reader import module
 from tarsier_recipe.quantise import steps
 from tarsier_recipe.training import Trainer, linear, save
+
+BANK = 128  # names of the vocabulary, beside the data's
 
 
 class Rounded(nn.Module):
@@ -42,7 +43,8 @@ class Rounded(nn.Module):
 
 
 class Int8Conv(nn.Module):
-    """A convolution, its normalisation folded, on rounded weights; what comes out is rounded with its own (scale, zero point) in every call of a picture.
+    """A convolution, its normalisation folded, on rounded weights; what comes out is rounded with its own (scale, zero
+    point) in every call of a picture.
 
     Of depthwise ones the weights stay (`lite`).
     """
@@ -51,15 +53,22 @@ class Int8Conv(nn.Module):
         super().__init__()
         self.stride, self.padding, self.relu, self.outputs, self.call = conv.stride, conv.padding, relu, outputs, 0
         self.depthwise = isinstance(conv, Depthwise)
-        self.gain = (norm.weight / (norm.running_var + norm.eps).sqrt()).detach() if norm else torch.ones(conv.out_channels)
+        self.gain = (
+            (norm.weight / (norm.running_var + norm.eps).sqrt()).detach() if norm else torch.ones(conv.out_channels)
+        )
         self.centre = norm.running_mean.clone() if norm else torch.zeros(conv.out_channels)
         own = norm.bias - self.centre * self.gain if norm else conv.bias
-        self.weight, self.bias = nn.Parameter((conv.weight * self.gain[:, None, None, None]).detach()), nn.Parameter(own.detach().clone())
+        self.weight, self.bias = (
+            nn.Parameter((conv.weight * self.gain[:, None, None, None]).detach()),
+            nn.Parameter(own.detach().clone()),
+        )
         self.weight.requires_grad_(not self.depthwise)
 
     def forward(self, x):
         size = torch.from_numpy(steps(self.weight.detach().numpy())).float()
-        weight = torch.fake_quantize_per_channel_affine(self.weight, size, torch.zeros(len(size), dtype=torch.int32), 0, -63, 63)
+        weight = torch.fake_quantize_per_channel_affine(
+            self.weight, size, torch.zeros(len(size), dtype=torch.int32), 0, -63, 63
+        )
         if self.depthwise:
             y = DepthwiseGradient.apply(x, weight, self.bias, self.stride[0])
         else:
@@ -78,7 +87,11 @@ class Int8Conv(nn.Module):
 def ranges(graph):
     """{module: [(scale, zero point) of each call's result]} of a QDQ graph's convolutions and sums."""
     constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
-    quantised = {n.input[0]: (float(constants[n.input[1]]), int(constants[n.input[2]])) for n in graph.node if n.op_type == "QuantizeLinear"}
+    quantised = {
+        n.input[0]: (float(constants[n.input[1]]), int(constants[n.input[2]]))
+        for n in graph.node
+        if n.op_type == "QuantizeLinear"
+    }
     found = {}
     for n in graph.node:
         if n.op_type in ("Conv", "Add"):
@@ -97,7 +110,9 @@ def convolutions(network):
 
 def bounded(modules, parent):
     """Whether what follows a convolution is a ReLU; a ReLU6 is one whose range ends at 6 or below (`quantise`)."""
-    return isinstance(modules[parent], Conv) or (isinstance(modules[parent], nn.Sequential) and isinstance(modules[parent][1], nn.ReLU6))
+    return isinstance(modules[parent], Conv) or (
+        isinstance(modules[parent], nn.Sequential) and isinstance(modules[parent][1], nn.ReLU6)
+    )
 
 
 def as_int8(student, graph):
@@ -121,8 +136,14 @@ def main():
     int8, own = as_int8(student, onnx.load(a.build.detector_qdq).graph)
     optimiser = torch.optim.Adam([q for m in own.values() for q in (m.weight, m.bias) if q.requires_grad], lr=a.lr)
     trainer = Trainer(
-        {"int8": int8, "optimiser": optimiser}, a.build.branch_checkpoint("int8"), schedule=linear(500, 0.05), rate=a.lr, budget=a.pictures,
-        report=50, limit=a.steps, table=a.build.table("int8"),
+        {"int8": int8, "optimiser": optimiser},
+        a.build.branch_checkpoint("int8"),
+        schedule=linear(500, 0.05),
+        rate=a.lr,
+        budget=a.pictures,
+        report=50,
+        limit=a.steps,
+        table=a.build.table("int8"),
     )
     trainer.resume()
     bank, rng = PromptBank(a.build.prompts, split.names), random.Random(trainer.seen)
@@ -132,9 +153,14 @@ def main():
     def answers(network, x):
         """Features, and (embedding, geometry) of each level with objectness as a logit, as the loss has it."""
         features = network.backbone(x)
-        return features, [(e, torch.cat([g[:, :4].clamp(0, 8), 2 * (g[:, 4:5].clamp(0, 8) - 5)], 1)) for e, g in network.head(features)]
+        return features, [
+            (e, torch.cat([g[:, :4].clamp(0, 8), 2 * (g[:, 4:5].clamp(0, 8) - 5)], 1))
+            for e, g in network.head(features)
+        ]
 
-    for rgb, _, _, seams in trainer.over(torch.utils.data.DataLoader(pictures, batch_size=None, num_workers=1, prefetch_factor=4)):
+    for rgb, _, _, seams in trainer.over(
+        torch.utils.data.DataLoader(pictures, batch_size=None, num_workers=1, prefetch_factor=4)
+    ):
         x = rgb.float().div(255).contiguous(memory_format=torch.channels_last)
         prompts = F.normalize(torch.cat([bank.names(), bank.embedding[rng.sample(bank.others, BANK)]]), dim=1)
         with torch.no_grad():
@@ -144,10 +170,16 @@ def main():
             scores = student.logits(embedding, prompts).sigmoid()
             boxes = boxes_from_geometry(geometry, frozen.points, frozen.steps)
         features, outputs = answers(int8, x)
-        losses = detection_loss(outputs, prompts, int8, STRIDES, DEPLOYED, (scores, boxes), torch.zeros(len(rgb), 0, 6), everything, seams)
+        losses = detection_loss(
+            outputs, prompts, int8, STRIDES, DEPLOYED, (scores, boxes), torch.zeros(len(rgb), 0, 6), everything, seams
+        )
         # in training objectness follows the labels; without them it is the exact one that it must keep to
-        losses["object"] = quality_focal(by_location(g for _, g in outputs)[..., 4], objects, None) / objects.sum().clamp(min=1)
-        losses["feature"] = torch.stack([(f - e).square().mean() / e.square().mean() for f, e in zip(features, exact)]).mean()
+        losses["object"] = quality_focal(
+            by_location(g for _, g in outputs)[..., 4], objects, None
+        ) / objects.sum().clamp(min=1)
+        losses["feature"] = torch.stack(
+            [(f - e).square().mean() / e.square().mean() for f, e in zip(features, exact)]
+        ).mean()
         optimiser.zero_grad(set_to_none=True)
         sum(losses.values()).backward()
         optimiser.step()

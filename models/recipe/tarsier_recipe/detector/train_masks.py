@@ -2,10 +2,10 @@
 
     python -m tarsier_recipe masks --pictures 36000      # run again to continue after an interruption
 
-Only photos with instance masks are used. At every location that is responsible for a masked object and finds about its box, the mask
-logit is made by the network that the location's coefficients are, over the prototypes and that box, at stride 8, enlarged to stride 4 as
-the runtime does. Inside the found box, because there the runtime draws, it is compared with the object's mask: binary cross entropy over
-the box's area + Dice.
+Only photos with instance masks are used. At every location that is responsible for a masked object and finds about
+its box, the mask logit is made by the network that the location's coefficients are, over the prototypes and that
+box, at stride 8, enlarged to stride 4 as the runtime does. Inside the found box, because there the runtime draws, it
+is compared with the object's mask: binary cross entropy over the box's area + Dice.
 """
 
 import random
@@ -35,7 +35,9 @@ class MaskedPictures(Pictures):
     def __init__(self, split, store, batch, size, seed):
         super().__init__(split, store, batch, (size,), 0.0, seed)
         # annotators of some sets drew one mask around everything of a kind
-        self.pool = [i for i, m in enumerate(split.masks) if any(m) and split.images[i]["source"] not in ("ccp", "human-seg")]
+        self.pool = [
+            i for i, m in enumerate(split.masks) if any(m) and split.images[i]["source"] not in ("ccp", "human-seg")
+        ]
 
     def picture(self, size, rng):
         canvas = np.full((size, size, 3), GREY, np.uint8)
@@ -57,8 +59,11 @@ class MaskedPictures(Pictures):
         rng = random.Random(self.seed)
         while True:
             items = [self.picture(self.sizes[0], rng) for _ in range(self.batch)]
-            yield (torch.from_numpy(np.stack([i[0] for i in items])).permute(0, 3, 1, 2),
-                   [torch.from_numpy(i[1]) for i in items], [torch.from_numpy(i[2]) for i in items])
+            yield (
+                torch.from_numpy(np.stack([i[0] for i in items])).permute(0, 3, 1, 2),
+                [torch.from_numpy(i[1]) for i in items],
+                [torch.from_numpy(i[2]) for i in items],
+            )
 
 
 def inside(boxes, side):
@@ -70,7 +75,8 @@ def inside(boxes, side):
 
 
 def mask_loss(model, prototypes, coefficients, found, boxes, masks, points, steps):
-    """Loss of a batch and the mean IoU of what it drew. Lists over pictures; coefficients [B,L,160], found boxes [B,L,4]."""
+    """Loss of a batch and the mean IoU of what it drew. Lists over pictures; coefficients [B,L,160], found boxes
+    [B,L,4]."""
     losses, overlaps = [], []
     for p, c, f, b, m in zip(prototypes, coefficients, found, boxes, masks):
         at, label = assign(b, points, steps)
@@ -104,21 +110,30 @@ def main():
     if a.weights:
         model.load_state_dict(whole(torch.load(a.weights, weights_only=True)))
     trainer = Trainer(
-        {"model": model, "optimiser": optimiser}, a.build.branch_checkpoint("masks"), schedule=linear(500, 0.05), rate=a.lr, budget=a.pictures,
-        limit=a.steps, table=a.build.table("masks"),
+        {"model": model, "optimiser": optimiser},
+        a.build.branch_checkpoint("masks"),
+        schedule=linear(500, 0.05),
+        rate=a.lr,
+        budget=a.pictures,
+        limit=a.steps,
+        table=a.build.table("masks"),
     )
     trainer.resume()
     points, steps = frozen.points, frozen.steps
     pictures = MaskedPictures(frozen.split, frozen.store, a.batch, DEPLOYED, trainer.seen)
     print(f"{len(pictures.pool)} photos with masks", flush=True)
-    for rgb, boxes, masks in trainer.over(torch.utils.data.DataLoader(pictures, batch_size=None, num_workers=1, prefetch_factor=4)):
+    for rgb, boxes, masks in trainer.over(
+        torch.utils.data.DataLoader(pictures, batch_size=None, num_workers=1, prefetch_factor=4)
+    ):
         features = frozen.features(rgb)
         with autocast():
             with torch.no_grad():
                 geometry = by_location(map(frozen.student.head.where, features))
             prototypes, coefficients = model(features)
         found = boxes_from_geometry(geometry, points, steps).clamp(0, DEPLOYED)
-        loss, overlap = mask_loss(model, prototypes.float(), by_location(coefficients), found, boxes, masks, points, steps)
+        loss, overlap = mask_loss(
+            model, prototypes.float(), by_location(coefficients), found, boxes, masks, points, steps
+        )
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()

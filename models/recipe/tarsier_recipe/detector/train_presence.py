@@ -2,13 +2,12 @@
 
     python -m tarsier_recipe presence
 
-"Is it in the picture at all?" is asked of the whole picture: mean and greatest value of every feature channel at strides 16, 32 and 64
-go through two layers to one vector, which is compared with prompts like an object is. Learnt from image-level truth: names that a
-photo's set annotates exhaustively (present or absent), image labels without boxes (present), and captions: names of the whole vocabulary that they
-mention are present, the others absent, but for those near to what is present. The detector's features of every photo, in a few views, are
-computed once.
+"Is it in the picture at all?" is asked of the whole picture: mean and greatest value of every feature channel at
+strides 16, 32 and 64 go through two layers to one vector, which is compared with prompts like an object is. Learnt
+from image-level truth: names that a photo's set annotates exhaustively (present or absent), image labels without
+boxes (present), and captions: names of the whole vocabulary that they mention are present, the others absent, but
+for those near to what is present. The detector's features of every photo, in a few views, are computed once.
 """
-
 
 import itertools
 import random
@@ -26,7 +25,6 @@ from tarsier_recipe.detector.student import Presence, pooled
 from tarsier_recipe.training import Trainer, linear, save
 
 BATCH = 256
-
 
 
 def views(frozen, count, rng):
@@ -77,7 +75,8 @@ def truth(split):
 
 
 def validation(bank, split, names):
-    """A function of the model: loss and Matthews' correlation at the best threshold, of these names on the split's COCO photos; and which photos."""
+    """A function of the model: loss and Matthews' correlation at the best threshold, of these names on the split's
+    COCO photos; and which photos."""
     index = {n: k for k, n in enumerate(split.names)}
     photos = [i for i, im in enumerate(split.images) if im["source"] == "coco"]
     present = truth(split)[0][photos][:, [index[n] for n in names]]
@@ -102,7 +101,10 @@ def main():
     p.add_argument("--captions", type=float, default=0.03, help="weight of the names that only captions tell of")
     a = options.parse(p)
     train, val = Frozen(a.shared, a.build), Frozen(a.shared, a.build, "val")
-    x, xv = gather(train, a.views, a.build.detector / "presence_train.pt"), gather(val, 1, a.build.detector / "presence_val.pt")
+    x, xv = (
+        gather(train, a.views, a.build.detector / "presence_train.pt"),
+        gather(val, 1, a.build.detector / "presence_val.pt"),
+    )
     bank = PromptBank(a.build.prompts, train.split.names)
     present, known = truth(train.split)
     # names that nothing labels are known from captions alone
@@ -116,14 +118,24 @@ def main():
     near = torch.cat([present, said], 1).float() @ alike.float() > 0
     asked = (said | ~near) & said.any(1)[:, None]
     told = int(said.any(1).sum())
-    print(f"{int(own.sum())} mentions of the data's names, {int(said.sum())} of {len(others)} others, in captions of {told} photos", flush=True)
+    print(
+        f"{int(own.sum())} mentions of the data's names, {int(said.sum())} of {len(others)} others, in captions of "
+        f"{told} photos",
+        flush=True,
+    )
     weight = known.float()
     model = Presence(x.shape[-1])
     optimiser = torch.optim.AdamW(model.parameters(), lr=a.lr, weight_decay=0.05)
     measure = validation(bank, val.split, train.split.names[:80])
     trainer = Trainer(
-        {"model": model, "optimiser": optimiser}, schedule=linear(50), rate=a.lr, budget=a.epochs * (len(x) // BATCH), by="step", unit="views",
-        limit=a.steps, table=a.build.table("presence"),
+        {"model": model, "optimiser": optimiser},
+        schedule=linear(50),
+        rate=a.lr,
+        budget=a.epochs * (len(x) // BATCH),
+        by="step",
+        unit="views",
+        limit=a.steps,
+        table=a.build.table("presence"),
     )
     rng = random.Random(a.seed)
     for _ in trainer.over(itertools.repeat(None)):
@@ -135,7 +147,10 @@ def main():
         # rare names count as much as their positives allow
         bce = F.binary_cross_entropy_with_logits(logit, present[rows].float(), reduction="none") * weight[rows]
         loss = bce.sum() / present[rows].sum().clamp(min=1)
-        bce = F.binary_cross_entropy_with_logits(model.logits(v, others), said[rows].float(), reduction="none") * asked[rows]
+        bce = (
+            F.binary_cross_entropy_with_logits(model.logits(v, others), said[rows].float(), reduction="none")
+            * asked[rows]
+        )
         loss = loss + a.captions * bce.sum() / said[rows].sum().clamp(min=1)
         optimiser.zero_grad()
         loss.backward()

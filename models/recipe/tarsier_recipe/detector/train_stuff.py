@@ -2,13 +2,15 @@
 
     python -m tarsier_recipe stuff --pictures 24000      # run again to continue after an interruption
 
-A cell's vector is compared with prompt rows as an object's is: every name has its own sigmoid, so that adding a prompt never changes
-another's score. Learnt from dense labels (`dense`) by binary cross entropy where a name is annotated, and by cross entropy between
-the annotated names of a cell, which is what decides where several names are asked for. Few photos have such labels (120), the backbone
-is ten times as dear as this network, and is frozen: so each augmented picture's features are kept in a pool and learnt from --reuse times,
-each time with other words for the names and other pictures beside it.
+A cell's vector is compared with prompt rows as an object's is: every name has its own sigmoid, so that adding a prompt
+never changes another's score. Learnt from dense labels (`dense`) by binary cross entropy where a name is annotated, and
+by cross entropy between the annotated names of a cell, which is what decides where several names are asked for. Few
+photos have such labels (120), the backbone is ten times as dear as this network, and is frozen: so each augmented
+picture's features are kept in a pool and learnt from --reuse times, each time with other words for the names and other
+pictures beside it.
 
-The threshold is the score that gives the best IoU (over all pixels, and the mean over names) on the photos that are kept back.
+The threshold is the score that gives the best IoU (over all pixels, and the mean over names) on the photos that are
+kept back.
 """
 
 import json
@@ -78,7 +80,8 @@ class Held:
         return torch.cat([model.logits(model(f), rows[self.stuff]).sigmoid() for f in self.features]).numpy()
 
     def measure(self, scores, threshold):
-        """Of cells that are labelled as stuff or as a thing: which stuff is said where the best score reaches the threshold."""
+        """Of cells that are labelled as stuff or as a thing: which stuff is said where the best score reaches the
+        threshold."""
         confusion = Confusion(len(self.labels.stuff))
         for cover, score in zip(self.items, scores):
             truth = label_map(cover[self.stuff])
@@ -97,7 +100,11 @@ def main():
     bank = PromptBank(a.build.prompts, labels.names)
     rows = F.normalize(bank.names(), dim=1)
     pictures = DensePictures(split, store, labels, a.batch, DEPLOYED, 0)
-    print({k: len(v) for k, v in pictures.by_kind.items()}, f"{len(labels.stuff)} stuff names, {len(labels.names)} in all", flush=True)
+    print(
+        {k: len(v) for k, v in pictures.by_kind.items()},
+        f"{len(labels.stuff)} stuff names, {len(labels.names)} in all",
+        flush=True,
+    )
     back = Held(frozen, labels, [i for i, k in enumerate(labels.kind) if k == "panoptic" and kept_back(i)])
     val_labels = Labels(val.split, labels.stuff)
     held = Held(val, val_labels, [i for i, k in enumerate(val_labels.kind) if k == "panoptic"])
@@ -105,13 +112,20 @@ def main():
     model = Stuff()
     decay = [q for q in model.parameters() if q.ndim == 4]
     plain = [q for q in model.parameters() if q.ndim < 4]
-    optimiser = torch.optim.AdamW([{"params": decay, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}], lr=a.lr)
+    optimiser = torch.optim.AdamW(
+        [{"params": decay, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}], lr=a.lr
+    )
     if a.weights:
         model.load_state_dict(whole(torch.load(a.weights, weights_only=True)))
     share = torch.full((len(labels.names),), MIDDLE)
     trainer = Trainer(
-        {"model": model, "optimiser": optimiser}, a.build.branch_checkpoint("stuff"), schedule=linear(500, 0.05), rate=a.lr, budget=a.pictures,
-        limit=a.steps, table=a.build.table("stuff"),
+        {"model": model, "optimiser": optimiser},
+        a.build.branch_checkpoint("stuff"),
+        schedule=linear(500, 0.05),
+        rate=a.lr,
+        budget=a.pictures,
+        limit=a.steps,
+        table=a.build.table("stuff"),
     )
     share = trainer.resume().get("share", share)
     pictures.seed = trainer.seen
@@ -122,14 +136,19 @@ def main():
         scores = back.scores(model, rows)
         best = max(np.arange(0.1, 0.7, 0.05), key=lambda t: sum(back.measure(scores, t)[k] for k in ("IoU", "mIoU")))
         threshold = round(float(best), 3)
-        numbers = {"kept back": back.measure(scores, threshold), "val": held.measure(held.scores(model, rows), threshold)}
+        numbers = {
+            "kept back": back.measure(scores, threshold),
+            "val": held.measure(held.scores(model, rows), threshold),
+        }
         save(a.build.branch("stuff"), model.state_dict())
         answer = {"scale": model.log_scale.exp().item(), "bias": model.bias.item(), "threshold": threshold}
         a.build.numbers("stuff").write_text(json.dumps(answer) + "\n")
         print(answer, {k: {n: round(v, 3) for n, v in m.items()} for k, m in numbers.items()}, flush=True)
         model.train()
 
-    for rgb, told in trainer.over(torch.utils.data.DataLoader(pictures, batch_size=None, num_workers=1, prefetch_factor=4)):
+    for rgb, told in trainer.over(
+        torch.utils.data.DataLoader(pictures, batch_size=None, num_workers=1, prefetch_factor=4)
+    ):
         features = [f.half() for f in frozen.features(rgb)]
         pool.extend((([f[n] for f in features]), told[n]) for n in range(len(rgb)))
         del pool[:-POOL]

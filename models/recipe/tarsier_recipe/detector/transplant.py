@@ -1,9 +1,12 @@
-"""First weights of a student with a trained trunk (MODEL=lite): ImageNet's trunk under the neck and heads of a tarsier-s.
+"""First weights of a student with a trained trunk (MODEL=lite): ImageNet's trunk under the neck and heads of a
+tarsier-s.
 
-    MODEL=lite python -m tarsier_recipe transplant tarsier-s.pt --output ../../build/detector/start.pt      # then `train` --weights start.pt
+    # then `train` --weights start.pt
+    MODEL=lite python -m tarsier_recipe transplant tarsier-s.pt --output ../build/detector/start.pt
 
-Between them are three pointwise convolutions; they are fitted by least squares to give what the old trunk's gave on training pictures, so that the neck and
-heads, which have seen millions of pictures, begin with something that they know.
+Between them are three pointwise convolutions; they are fitted by least squares to give what the old trunk's gave on
+training pictures, so that the neck and heads, which have seen millions of pictures, begin with something that they
+know.
 """
 
 from pathlib import Path
@@ -24,7 +27,8 @@ RIDGE = 1e-2  # of the mean square of the trunk's features
 
 @torch.no_grad()
 def fit(lite, old, pictures, count):
-    """For each stride: weights [64,c] and how much of the variance of the old laterals (before normalisation) they explain."""
+    """For each stride: weights [64,c] and how much of the variance of the old laterals (before normalisation) they
+    explain."""
     sums = [None] * 3
     for _, (rgb, *_) in zip(range(count), pictures):
         x = rgb.float().div(255).contiguous(memory_format=torch.channels_last)
@@ -48,7 +52,11 @@ def main():
     p.add_argument("--batches", type=int, default=24, help="of 8 pictures")
     a = options.parse(p)
     state = whole(torch.load(a.old, weights_only=True))
-    old = Backbone(depths=SHAPES["tarsier-s"].depths, neck=SHAPES["tarsier-s"].neck).to(memory_format=torch.channels_last).eval()
+    old = (
+        Backbone(depths=SHAPES["tarsier-s"].depths, neck=SHAPES["tarsier-s"].neck)
+        .to(memory_format=torch.channels_last)
+        .eval()
+    )
     old.load_state_dict({k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")})
     student = Student()
     student.backbone.lite = imagenet()

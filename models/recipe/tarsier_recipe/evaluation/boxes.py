@@ -1,16 +1,19 @@
-"""Numbers of the shipped binary (int8), or of the fp32 export, on a COCO-format split: box AP; and, for the binary, what a user sees at
-the pack's own thresholds (precision, recall, and IL_MCC: Matthews' correlation of "a photo of this has at least one box" with "it has
-one in truth", over all photos and names), how far scores are from probabilities by name, what is lost when a name is asked for by a synonym,
-and mask AP.
+"""Numbers of the shipped binary (int8), or of the fp32 export, on a COCO-format split: box AP; and, for the binary,
+what a user sees at the pack's own thresholds (precision, recall, and IL_MCC: Matthews' correlation of "a photo of this
+has at least one box" with "it has one in truth", over all photos and names), how far scores are from probabilities by
+name, what is lost when a name is asked for by a synonym, and mask AP.
 
-    python -m tarsier_recipe evaluate                                   # ../tarsier-s.tarsier through ../../target/release/tarsier
-    python -m tarsier_recipe evaluate --fp32                            # build/detector/detector_fp32.onnx through onnxruntime, same letterbox and selection
+    python -m tarsier_recipe evaluate  # ../tarsier-s.tarsier through the program
+    # build/detector/detector_fp32.onnx through onnxruntime, same letterbox and selection
+    python -m tarsier_recipe evaluate --fp32
     python -m tarsier_recipe evaluate --annotations instances.json --images folder --source any
     python -m tarsier_recipe evaluate --plots folder                    # precision-recall.png, confusion.png
 
-Other tasks: `evaluate-federated` (LVIS, OpenImages, ODinW, ...), `evaluate-scene`, `evaluate-semantic` (pixels), `evaluate-grounding`, `evaluate-d3` (sentences).
+Other tasks: `evaluate-federated` (LVIS, OpenImages, ODinW, ...), `evaluate-scene`, `evaluate-semantic` (pixels),
+`evaluate-grounding`, `evaluate-d3` (sentences).
 
-Prompts are the names of the 80 COCO categories; only photos of the source that annotates them exhaustively count (`--source coco`).
+Prompts are the names of the 80 COCO categories; only photos of the source that annotates them exhaustively count
+(`--source coco`).
 """
 
 import contextlib
@@ -31,7 +34,16 @@ PROPOSALS = 300
 NMS_IOU = 0.6
 
 
-SYNONYMS = {"couch": "sofa", "dog": "puppy", "bicycle": "bike", "car": "automobile", "motorcycle": "motorbike", "airplane": "plane", "tv": "television", "cell phone": "mobile phone"}
+SYNONYMS = {
+    "couch": "sofa",
+    "dog": "puppy",
+    "bicycle": "bike",
+    "car": "automobile",
+    "motorcycle": "motorbike",
+    "airplane": "plane",
+    "tv": "television",
+    "cell phone": "mobile phone",
+}
 SENTENCES = ("a {}", "a photo of a {}", "the {} on the left")  # names that the encoder has to find in more words
 
 
@@ -40,7 +52,19 @@ def through_binary(a, files, names=COCO80, threshold=None, *more):
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as prompts:
         prompts.write("\n".join(names))
         prompts.flush()
-        command = [a.tarsier, "detect", "--pack", a.pack, "--prompts", prompts.name, "--encode-unknown", "--format", "coco", "--threads", str(a.threads)]
+        command = [
+            a.tarsier,
+            "detect",
+            "--pack",
+            a.pack,
+            "--prompts",
+            prompts.name,
+            "--encode-unknown",
+            "--format",
+            "coco",
+            "--threads",
+            str(a.threads),
+        ]
         command += [] if threshold is None else ["--threshold", str(threshold)]
         done = subprocess.run([*map(str, command), *more, *map(str, files)], stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout)
@@ -68,7 +92,8 @@ def nms(boxes, scores, limit):
 
 
 def proposals(a, files):
-    """What the fp32 export proposes: for each photo (photo [H,W,3], letterbox (scale, left, top), embeddings [300,128], boxes [300,4] in input pixels, stored objectness [300]).
+    """What the fp32 export proposes: for each photo (photo [H,W,3], letterbox (scale, left, top), embeddings [300,128],
+    boxes [300,4] in input pixels, stored objectness [300]).
 
     Best object first, as the runtime ranks them; stored values are clipped as int8 clips them.
     """
@@ -103,7 +128,7 @@ def unit_rows(a, names):
 
 
 def alignment(a, names, calibrated):
-    """Maps embeddings [...,128] to the names' logits [...,N]: as the network gives them, or calibrated as in the pack."""
+    """Maps embeddings [...,128] to the names' logits [...,N]: the network's, or calibrated as in the pack."""
     rows, common = unit_rows(a, names), json.load(open(a.build.alignment))
     logits = lambda embedding: common["scale"] * embedding @ rows.T + common["bias"]  # noqa: E731
     if not calibrated:
@@ -121,7 +146,8 @@ def in_photo(boxes, placed, photo):
 
 
 def selected(boxes, scores, threshold):
-    """COCO80's names, boxes x y w h and scores of what NMS leaves of each name; boxes [n,4], or [80,n,4] where a name has its own; scores [n,80]."""
+    """COCO80's names, boxes x y w h and scores of what NMS leaves of each name; boxes [n,4], or [80,n,4] where a
+    name has its own; scores [n,80]."""
     boxes = np.broadcast_to(boxes, (len(COCO80), *boxes.shape[-2:]))
     for c, name in enumerate(COCO80):
         at = np.nonzero(scores[:, c] > threshold)[0]
@@ -135,17 +161,22 @@ def through_fp32(a, files):
     logits, results = alignment(a, COCO80, calibrated=False), []
     for file, (photo, placed, embedding, boxes, _) in zip(files, proposals(a, files)):
         scores = 1 / (1 + np.exp(-logits(embedding)))
-        results += [{"file_name": file.name, **r} for r in selected(in_photo(boxes, placed, photo), scores, a.threshold)]
+        results += [
+            {"file_name": file.name, **r} for r in selected(in_photo(boxes, placed, photo), scores, a.threshold)
+        ]
     return results
 
 
 def coco_truth(annotations, source, limit):
-    """A COCO-format file's photos of a source (`any`: all; only the first `limit`), the boxes of COCO80's names in them, and those names' ids."""
+    """A COCO-format file's photos of a source (`any`: all; only the first `limit`), the boxes of COCO80's names in
+    them, and those names' ids."""
     truth = json.load(open(annotations))
     truth["images"] = [im for im in truth["images"] if source in ("any", im.get("source"))][:limit]
     chosen = {im["id"] for im in truth["images"]}
     ids = {c["name"]: c["id"] for c in truth["categories"] if c["name"] in COCO80}
-    truth["annotations"] = [n for n in truth["annotations"] if n["image_id"] in chosen and n["category_id"] in ids.values()]
+    truth["annotations"] = [
+        n for n in truth["annotations"] if n["image_id"] in chosen and n["category_id"] in ids.values()
+    ]
     return truth, ids
 
 
@@ -153,18 +184,49 @@ def mask_ap(a, files, truth, found, by_file, ids, evaluated):
     """Mask AP over the photos whose every box has a mask."""
     from pycocotools.coco import COCO
 
-    masked = {n["image_id"] for n in truth["annotations"]} - {n["image_id"] for n in truth["annotations"] if not n.get("segmentation")}
+    masked = {n["image_id"] for n in truth["annotations"]} - {
+        n["image_id"] for n in truth["annotations"] if not n.get("segmentation")
+    }
     if not masked:
         return "no photo has masks"
     coco = COCO()
-    coco.dataset = {**truth, "images": [im for im in truth["images"] if im["id"] in masked], "annotations": [n for n in truth["annotations"] if n["image_id"] in masked]}
+    coco.dataset = {
+        **truth,
+        "images": [im for im in truth["images"] if im["id"] in masked],
+        "annotations": [n for n in truth["annotations"] if n["image_id"] in masked],
+    }
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
-    results = [{"image_id": by_file[r["file_name"]], "category_id": ids[r["category_name"]], "segmentation": r["segmentation"], "score": r["score"]} for r in found]
+    results = [
+        {
+            "image_id": by_file[r["file_name"]],
+            "category_id": ids[r["category_name"]],
+            "segmentation": r["segmentation"],
+            "score": r["score"],
+        }
+        for r in found
+    ]
     results = [r for r in results if r["image_id"] in masked]
     out = {"photos": len(masked)}
     for kind in ("segm", "bbox"):
-        e = evaluated(results if kind == "segm" else [{"image_id": by_file[r["file_name"]], "category_id": ids[r["category_name"]], "bbox": r["bbox"], "score": r["score"]} for r in found if by_file[r["file_name"]] in masked], COCO80, kind, coco, sorted(masked))
+        e = evaluated(
+            results
+            if kind == "segm"
+            else [
+                {
+                    "image_id": by_file[r["file_name"]],
+                    "category_id": ids[r["category_name"]],
+                    "bbox": r["bbox"],
+                    "score": r["score"],
+                }
+                for r in found
+                if by_file[r["file_name"]] in masked
+            ],
+            COCO80,
+            kind,
+            coco,
+            sorted(masked),
+        )
         with contextlib.redirect_stdout(io.StringIO()):
             e.summarize()
         out.update({f"{kind} {k}": round(100 * float(v), 2) for k, v in zip(("AP", "AP50", "AP75"), e.stats)})
@@ -182,13 +244,16 @@ def as_shipped(e, chosen, ids):
     pairs = {(i, k): (bool(e._gts[i, k]), bool(e._dts[i, k])) for i in chosen for k in ids.values()}
     there, said = np.array(list(pairs.values())).T
     return {
-        "precision": round(right / max(1, right + wrong), 3), "recall": round(right / total, 3), "boxes per photo": round((right + wrong) / len(chosen), 2),
+        "precision": round(right / max(1, right + wrong), 3),
+        "recall": round(right / total, 3),
+        "boxes per photo": round((right + wrong) / len(chosen), 2),
         "IL_MCC": round(float(np.corrcoef(there, said)[0, 1]), 3),
     }
 
 
 def calibration_errors(e, name_of, least=0.02, enough=50):
-    """Mean distance between score and precision (IoU 0.5) over ten equally filled bins: of all pairs together, and by name.
+    """Mean distance between score and precision (IoU 0.5) over ten equally filled bins: of all pairs together, and by
+    name.
 
     Only detections of at least `least` count, and names with `enough` of them.
     """
@@ -201,11 +266,21 @@ def calibration_errors(e, name_of, least=0.02, enough=50):
 
     def error(pairs):
         pairs = np.array(sorted(pairs), float)
-        return sum(abs(part[:, 0].mean() - part[:, 1].mean()) * len(part) for part in np.array_split(pairs, 10)) / len(pairs)
+        return sum(abs(part[:, 0].mean() - part[:, 1].mean()) * len(part) for part in np.array_split(pairs, 10)) / len(
+            pairs
+        )
 
     own = {name_of[k]: round(float(error(r)), 3) for k, r in rows.items() if len(r) >= enough}
     every = [pair for r in rows.values() for pair in r]
-    return {"calibration error": round(float(error(every)), 4), "calibration error, mean over names": round(float(np.mean(list(own.values()))), 4), "calibration error by name": own} if own else {}
+    return (
+        {
+            "calibration error": round(float(error(every)), 4),
+            "calibration error, mean over names": round(float(np.mean(list(own.values()))), 4),
+            "calibration error by name": own,
+        }
+        if own
+        else {}
+    )
 
 
 def main():
@@ -224,17 +299,29 @@ def main():
     chosen = {im["id"] for im in truth["images"]}
     by_file = {Path(im["file_name"]).name: im["id"] for im in truth["images"]}
     files = [a.images / im["file_name"] for im in truth["images"]]
-    print(f"{len(files)} photos, {len(truth['annotations'])} boxes, {'fp32 onnxruntime' if a.fp32 else a.pack}", flush=True)
+    print(
+        f"{len(files)} photos, {len(truth['annotations'])} boxes, {'fp32 onnxruntime' if a.fp32 else a.pack}",
+        flush=True,
+    )
     found = through_fp32(a, files) if a.fp32 else through_binary(a, files, threshold=a.threshold)
-    as_results = lambda found, of=lambda name: name: [{"image_id": by_file[r["file_name"]], "category_id": ids[of(r["category_name"])], "bbox": r["bbox"], "score": r["score"]} for r in found]
+    as_results = lambda found, of=lambda name: name: [
+        {
+            "image_id": by_file[r["file_name"]],
+            "category_id": ids[of(r["category_name"])],
+            "bbox": r["bbox"],
+            "score": r["score"],
+        }
+        for r in found
+    ]
     coco = COCO()
     coco.dataset = truth
     coco.createIndex()
 
-    def evaluated(results, names, kind="bbox", coco=coco, photos=sorted(chosen)):
+    def evaluated(results, names, kind="bbox", coco=coco, photos=None):
         with contextlib.redirect_stdout(io.StringIO()):
             e = COCOeval(coco, coco.loadRes(results), kind)
-            e.params.imgIds, e.params.catIds = photos, sorted(ids[n] for n in names)
+            e.params.imgIds = sorted(chosen) if photos is None else photos
+            e.params.catIds = sorted(ids[n] for n in names)
             e.evaluate()
             e.accumulate()
         return e
@@ -271,7 +358,9 @@ def main():
         said = {}
         for form in SENTENCES:
             back = {form.format(n): n for n in COCO80}
-            pr = evaluated(as_results(through_binary(a, files, list(back), a.threshold), back.get), COCO80).eval["precision"][:, :, :, 0, 2]
+            pr = evaluated(as_results(through_binary(a, files, list(back), a.threshold), back.get), COCO80).eval[
+                "precision"
+            ][:, :, :, 0, 2]
             said[form] = round(100 * float(pr[pr > -1].mean()), 2)
         more["AP by sentence"] = said
         there = presences(a, files)
@@ -279,12 +368,19 @@ def main():
         has.update({(file_of[n["image_id"]], name_of[n["category_id"]]): True for n in truth["annotations"]})
         both = np.array([(v, there[Path(f).name, n]) for (f, n), v in has.items()]).T
         more["IL_MCC of --absent"] = round(float(np.corrcoef(*both)[0, 1]), 3)
-        more["masks"] = mask_ap(a, files, truth, through_binary(a, files, COCO80, a.threshold, "--masks"), by_file, ids, evaluated)
+        more["masks"] = mask_ap(
+            a, files, truth, through_binary(a, files, COCO80, a.threshold, "--masks"), by_file, ids, evaluated
+        )
         for k, v in more.items():
             print(f"{k}: {v}")
     if a.output:
         keys = ("AP", "AP50", "AP75", "AP small", "AP medium", "AP large")
-        a.output.write_text(json.dumps({**{k: round(100 * float(v), 2) for k, v in zip(keys, e.stats)}, "AP50 by name": per_name, **more}, indent=1))
+        a.output.write_text(
+            json.dumps(
+                {**{k: round(100 * float(v), 2) for k, v in zip(keys, e.stats)}, "AP50 by name": per_name, **more},
+                indent=1,
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python -m tarsier_recipe check-split --shared ../../../shared      # exits with 1 and the pairs if there are any
 
-Two photos are the same if their files are, or if the 16x16 grey pictures that they shrink to differ by less than NEAR on average (a
-photo saved again).
+Two photos are the same if their files are, or if the 16x16 grey pictures that they shrink to differ by less than
+NEAR on average (a photo saved again).
 """
 
 import hashlib
@@ -23,7 +23,12 @@ def prints(folder, splits):
     """File names, SHA-256 of each file, and its 16x16 grey picture, of all splits' photos."""
     files = [im["file_name"] for split in splits for im in json.load(open(split))["images"]]
     raw = [(folder / f).read_bytes() for f in files]
-    small = [cv2.resize(cv2.imdecode(np.frombuffer(r, np.uint8), cv2.IMREAD_GRAYSCALE), (16, 16), interpolation=cv2.INTER_AREA) for r in raw]
+    small = [
+        cv2.resize(
+            cv2.imdecode(np.frombuffer(r, np.uint8), cv2.IMREAD_GRAYSCALE), (16, 16), interpolation=cv2.INTER_AREA
+        )
+        for r in raw
+    ]
     return files, [hashlib.sha256(r).hexdigest() for r in raw], np.array(small, np.float32).reshape(len(files), -1)
 
 

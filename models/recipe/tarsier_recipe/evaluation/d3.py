@@ -1,14 +1,17 @@
 """Described objects: AP of sentences, asked in two ways as D3 does (Xie et al. 2023), through `tarsier ground`.
 
-    python -m tarsier_recipe evaluate-d3                                     # build/detector/expressions_val.json, made by `ground`
-    python -m tarsier_recipe evaluate-d3 --d3 d3_json --images d3_images     # D3 itself: d3_full_annotations.json, groups.json
+    python -m tarsier_recipe evaluate-d3  # build/detector/expressions_val.json, made by `ground`
+    # D3 itself: d3_full_annotations.json, groups.json
+    python -m tarsier_recipe evaluate-d3 --d3 d3_json --images d3_images
 
 * intra-scenario: a photo is asked only the sentences that were written for its group (here: for that photo);
-* inter-scenario: every photo is asked every sentence of the set. A sentence that is true of a photo it was not written for counts as a mistake there,
-  unless the set says otherwise (D3 was annotated over all photos; the generated expressions were not, so their inter-scenario AP is a lower bound).
+* inter-scenario: every photo is asked every sentence of the set. A sentence that is true of a photo it was not written
+  for counts as a mistake there, unless the set says otherwise (D3 was annotated over all photos; the generated
+  expressions were not, so their inter-scenario AP is a lower bound).
 
-AP is COCO's (IoU 0.50:0.95), a sentence is a category; `full` takes all, `presence` those without a negation, `absence` those with one.
-IL_MCC is Matthews' correlation of "the sentence got a box" with "it is true of the photo" at the pack's gate, over the photos and sentences asked.
+AP is COCO's (IoU 0.50:0.95), a sentence is a category; `full` takes all, `presence` those without a negation,
+`absence` those with one. IL_MCC is Matthews' correlation of "the sentence got a box" with "it is true of the photo"
+at the pack's gate, over the photos and sentences asked.
 """
 
 import contextlib
@@ -28,7 +31,8 @@ NEGATION = re.compile(r"\b(no|not|without|isn't|aren't|nothing|neither|nor|never
 
 
 def generated(a):
-    """Photos, sentences and truth of the expression list: {photo: {sentence: [boxes in pixels]}} for the pairs that were written."""
+    """Photos, sentences and truth of the expression list: {photo: {sentence: [boxes in pixels]}} for the pairs that
+    were written."""
     told, where = expressions(a.expressions or a.build.expressions), {}
     for t in told:
         file = Path(t["file_name"]).name
@@ -53,12 +57,15 @@ def d3(a):
     asked = {}
     for g in groups:
         for i in g.get("inner_group_img_id") or g.get("img_id", []):
-            asked.setdefault(files[i], set()).update(sentences[s] for s in g.get("inner_sent_id") or g.get("sent_id", []))
+            asked.setdefault(files[i], set()).update(
+                sentences[s] for s in g.get("inner_sent_id") or g.get("sent_id", [])
+            )
     return where, asked
 
 
 def average_precision(where, asked, answers, keep):
-    """COCO AP over the sentences that `keep` takes; a sentence is asked of the photos whose `asked` has it. IL_MCC beside it."""
+    """COCO AP over the sentences that `keep` takes; a sentence is asked of the photos whose `asked` has it. IL_MCC
+    beside it."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -68,7 +75,17 @@ def average_precision(where, asked, answers, keep):
     for f, some in asked.items():
         for s in some & sentences.keys():
             real = where[f].get(s, [])
-            boxes += [{"id": len(boxes) + k + 1, "image_id": files[f], "category_id": sentences[s], "bbox": b, "area": b[2] * b[3], "iscrowd": 0} for k, b in enumerate(real)]
+            boxes += [
+                {
+                    "id": len(boxes) + k + 1,
+                    "image_id": files[f],
+                    "category_id": sentences[s],
+                    "bbox": b,
+                    "area": b[2] * b[3],
+                    "iscrowd": 0,
+                }
+                for k, b in enumerate(real)
+            ]
             best, shown = answers[f, s]
             if best:
                 results.append({"image_id": files[f], "category_id": sentences[s], **best})
@@ -76,7 +93,11 @@ def average_precision(where, asked, answers, keep):
     if not boxes or not results:
         return None
     coco = COCO()
-    coco.dataset = {"images": [{"id": k} for k in files.values()], "categories": [{"id": k} for k in sentences.values()], "annotations": boxes}
+    coco.dataset = {
+        "images": [{"id": k} for k in files.values()],
+        "categories": [{"id": k} for k in sentences.values()],
+        "annotations": boxes,
+    }
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
         e = COCOeval(coco, coco.loadRes(results), "bbox")
@@ -84,14 +105,23 @@ def average_precision(where, asked, answers, keep):
         e.accumulate()
     pr = e.eval["precision"][:, :, :, 0, 2]
     there, said = np.array(pairs).T
-    return {"AP": round(100 * float(pr[pr > -1].mean()), 2), "AP50": round(100 * float(pr[0][pr[0] > -1].mean()), 2),
-            "IL_MCC": round(float(np.corrcoef(there, said)[0, 1]), 3) if there.any() and not there.all() and said.any() else None,
-            "sentences": len(sentences), "pairs": len(pairs)}
+    return {
+        "AP": round(100 * float(pr[pr > -1].mean()), 2),
+        "AP50": round(100 * float(pr[0][pr[0] > -1].mean()), 2),
+        "IL_MCC": round(float(np.corrcoef(there, said)[0, 1]), 3)
+        if there.any() and not there.all() and said.any()
+        else None,
+        "sentences": len(sentences),
+        "pairs": len(pairs),
+    }
 
 
 def boxed(answer):
     b = answer["bbox"]
-    return b and {"bbox": [b["center"]["x"] - b["size_x"] / 2, b["center"]["y"] - b["size_y"] / 2, b["size_x"], b["size_y"]], "score": answer["score"]}
+    return b and {
+        "bbox": [b["center"]["x"] - b["size_x"] / 2, b["center"]["y"] - b["size_y"] / 2, b["size_x"], b["size_y"]],
+        "score": answer["score"],
+    }
 
 
 def main():
@@ -112,8 +142,15 @@ def main():
         if (n + 1) % 50 == 0:
             print(f"{n + 1}/{len(files)} photos", flush=True)
     numbers = {}
-    for name, asked in (("intra-scenario", {f: intra.get(f, set()) for f in files}), ("inter-scenario", {f: set(inter) for f in files})):
-        for part, keep in (("full", lambda s: True), ("presence", lambda s: not NEGATION.search(s)), ("absence", NEGATION.search)):
+    for name, asked in (
+        ("intra-scenario", {f: intra.get(f, set()) for f in files}),
+        ("inter-scenario", {f: set(inter) for f in files}),
+    ):
+        for part, keep in (
+            ("full", lambda s: True),
+            ("presence", lambda s: not NEGATION.search(s)),
+            ("absence", NEGATION.search),
+        ):
             numbers[f"{name}, {part}"] = average_precision(where, asked, answers, keep)
     for k, v in numbers.items():
         print(f"{k}: {v}")

@@ -1,4 +1,5 @@
-"""Where box AP is lost: AP if one kind of mistake did not happen, everything else being as it is (fp32 export, calibrated scores).
+"""Where box AP is lost: AP if one kind of mistake did not happen, everything else being as it is (fp32 export,
+calibrated scores).
 
     python -m tarsier_recipe evaluate-errors        # build/detector/{detector_fp32.onnx,calibration.json}
 
@@ -10,7 +11,7 @@
 | box | a proposal that touches an object of the name it is scored for (IoU of at least 0.1) has that object's box |
 
 COCO photos of a split, the 80 names. A second stage, or another use of the same scores, can win no more than these.
-"""
+"""  # noqa: E501
 
 import contextlib
 import io
@@ -34,7 +35,8 @@ def ious(a, b):
 
 
 def mended(boxes, scores, real, names):
-    """Proposals [n,4] with scores [n,80] and labels [m,4] of names [m] -> {kind: (boxes, scores)}; boxes [80,n,4] where a name has its own."""
+    """Proposals [n,4] with scores [n,80] and labels [m,4] of names [m] -> {kind: (boxes, scores)}; boxes [80,n,4]
+    where a name has its own."""
     there = np.isin(np.arange(len(COCO80)), names)
     out = dict.fromkeys(("nothing", "presence", "class", "box"), (boxes, scores))
     out["presence"] = boxes, scores * there
@@ -75,7 +77,9 @@ def main():
         scores = 1 / (1 + np.exp(-logits(embedding)))
         label = np.array(labels[im["id"]]).reshape(-1, 5)
         for kind, mend in mended(in_photo(boxes, placed, photo), scores, label[:, :4], label[:, 4].astype(int)).items():
-            found = [{"image_id": im["id"], "category_id": ids[r["category_name"]], **r} for r in selected(*mend, LEAST)]
+            found = [
+                {"image_id": im["id"], "category_id": ids[r["category_name"]], **r} for r in selected(*mend, LEAST)
+            ]
             results.setdefault(kind, []).extend(found)
         if done % 50 == 49:
             print(f"{done + 1} of {len(files)} photos", flush=True)

@@ -1,12 +1,13 @@
-"""Showing against naming: AP of prompts made from boxes of training photos, beside the AP of the names of the same things.
+"""Showing against naming: AP of prompts made from boxes of training photos, beside the AP of the names of the same
+things.
 
-    python -m tarsier_recipe evaluate-exemplars                         # ../tarsier-s.tarsier through ../../target/release/tarsier
+    python -m tarsier_recipe evaluate-exemplars  # ../tarsier-s.tarsier through the program
     python -m tarsier_recipe evaluate-exemplars --shots 1 3 5 --draws 3
 
-For every category, `draws` times, k boxes from k photos of the training split are shown (`tarsier vocab add --exemplar`); then the photos
-of the validation split are looked at with these words (`tarsier detect --words`). Names of COCO are measured on the photos of COCO,
-the others on those of the source that labels them all. A box in which the program finds nothing object-like is left for the next; how
-often that happens is printed.
+For every category, `draws` times, k boxes from k photos of the training split are shown (`tarsier vocab add
+--exemplar`); then the photos of the validation split are looked at with these words (`tarsier detect --words`).
+Names of COCO are measured on the photos of COCO, the others on those of the source that labels them all. A box in
+which the program finds nothing object-like is left for the next; how often that happens is printed.
 """
 
 import contextlib
@@ -21,8 +22,12 @@ import numpy as np
 
 from tarsier_recipe import options
 
-COCO = "person elephant giraffe horse bus motorcycle dog train broccoli frisbee tv airplane pizza cat laptop car boat umbrella surfboard skateboard".split()
-# categories outside COCO with enough boxes on both sides: name -> source of the photos in which all of them are labelled
+COCO = (
+    "person elephant giraffe horse bus motorcycle dog train broccoli frisbee tv airplane pizza cat laptop car boat "
+    "umbrella surfboard skateboard"
+).split()
+# categories outside COCO with enough boxes on both sides: name -> source of the photos in which all of them are
+# labelled
 OTHERS = {"cabinet door": "doordetect", "refrigerator door": "doordetect", "door": "doordetect", "handle": "doordetect"}
 
 
@@ -46,7 +51,11 @@ def shown(a, words, name, boxes, k):
     for file, box in boxes:
         one = f"{a.images / file}@{','.join(f'{v:.1f}' for v in box)}"
         with tempfile.TemporaryDirectory() as scratch:
-            tried = subprocess.run([a.tarsier, "vocab", "--pack", a.pack, "--words", f"{scratch}/x.words", "add", name, "--exemplar", one], capture_output=True, text=True)
+            tried = subprocess.run(
+                [a.tarsier, "vocab", "--pack", a.pack, "--words", f"{scratch}/x.words", "add", name, "--exemplar", one],
+                capture_output=True,
+                text=True,
+            )
         if tried.returncode == 65 and "nothing object-like" in tried.stderr:
             refused += 1
             continue
@@ -55,7 +64,11 @@ def shown(a, words, name, boxes, k):
         if len(taken) == k:
             break
     exemplars = [part for one in taken for part in ("--exemplar", one)]
-    subprocess.run([a.tarsier, "vocab", "--pack", a.pack, "--words", words, "add", name, *exemplars], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [a.tarsier, "vocab", "--pack", a.pack, "--words", words, "add", name, *exemplars],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     return refused
 
 
@@ -64,7 +77,20 @@ def detected(a, files, names, more):
     found = []
     for at in range(0, len(names), 10):
         prompts = [part for name in names[at : at + 10] for part in ("--prompt", name)]
-        command = [a.tarsier, "detect", "--pack", a.pack, *more, *prompts, "--threshold", a.threshold, "--threads", a.threads, "--format", "coco"]
+        command = [
+            a.tarsier,
+            "detect",
+            "--pack",
+            a.pack,
+            *more,
+            *prompts,
+            "--threshold",
+            a.threshold,
+            "--threads",
+            a.threads,
+            "--format",
+            "coco",
+        ]
         done = subprocess.run([*map(str, command), *map(str, files)], stdout=subprocess.PIPE, check=True)
         found += json.loads(done.stdout)
     return found
@@ -78,8 +104,21 @@ def ap(split, source, found, names, of):
     photos = {p["id"]: p for p in split["images"] if p.get("source") == source}
     ids = {c["name"]: c["id"] for c in split["categories"]}
     truth, by_file = Truth(), {Path(p["file_name"]).name: k for k, p in photos.items()}
-    truth.dataset = {**split, "images": list(photos.values()), "annotations": [n for n in split["annotations"] if n["image_id"] in photos]}
-    results = [{"image_id": by_file[r["file_name"]], "category_id": ids[of(r["category_name"])], "bbox": r["bbox"], "score": r["score"]} for r in found if r["file_name"] in by_file]
+    truth.dataset = {
+        **split,
+        "images": list(photos.values()),
+        "annotations": [n for n in split["annotations"] if n["image_id"] in photos],
+    }
+    results = [
+        {
+            "image_id": by_file[r["file_name"]],
+            "category_id": ids[of(r["category_name"])],
+            "bbox": r["bbox"],
+            "score": r["score"],
+        }
+        for r in found
+        if r["file_name"] in by_file
+    ]
     with contextlib.redirect_stdout(io.StringIO()):
         truth.createIndex()
         e = COCOeval(truth, truth.loadRes(results), "bbox")
@@ -101,13 +140,23 @@ def main():
     train, val = json.load(open(a.shared / "data/train.json")), json.load(open(a.shared / "data/val.json"))
     sources = {**dict.fromkeys(COCO, "coco"), **OTHERS}
     names = list(sources)
-    files = {s: [a.images / im["file_name"] for im in val["images"] if im.get("source") == s] for s in set(sources.values())}
+    files = {
+        s: [a.images / im["file_name"] for im in val["images"] if im.get("source") == s] for s in set(sources.values())
+    }
 
     def measured(prefix, more):
         out = {}
         for source, photos in files.items():
             own = [n for n in names if sources[n] == source]
-            out.update(ap(val, source, detected(a, photos, [prefix + n for n in own], more), own, lambda n: n.removeprefix(prefix)))
+            out.update(
+                ap(
+                    val,
+                    source,
+                    detected(a, photos, [prefix + n for n in own], more),
+                    own,
+                    lambda n: n.removeprefix(prefix),
+                )
+            )
         return out
 
     table = {"name": measured("", ["--no-words"])}
@@ -123,11 +172,18 @@ def main():
                     more = shown(a, words, f"shown {name}", boxes, k)
                     refused, total = refused + more, total + more + k
                 draws.append(measured("shown ", ["--words", words]))
-            print(f"k = {k}, draw {draw}: mean AP {np.nanmean([draws[-1][n][0] for n in names if n in COCO]):.1f} (COCO)", flush=True)
+            print(
+                f"k = {k}, draw {draw}: mean AP {np.nanmean([draws[-1][n][0] for n in names if n in COCO]):.1f} (COCO)",
+                flush=True,
+            )
         table[f"k={k}"] = {n: tuple(np.mean([d[n] for d in draws], 0)) for n in names}
     print(f"\n{refused} of {total} boxes held nothing object-like\n")
     print("| AP (AP50) | " + " | ".join(table) + " |\n|---|" + "---|" * len(table))
-    line = lambda label, chosen: print(f"| {label} | " + " | ".join("{:.1f} ({:.1f})".format(*np.nanmean([column[n] for n in chosen], 0)) for column in table.values()) + " |")
+    line = lambda label, chosen: print(
+        f"| {label} | "
+        + " | ".join("{:.1f} ({:.1f})".format(*np.nanmean([column[n] for n in chosen], 0)) for column in table.values())
+        + " |"
+    )
     line("mean of COCO's", COCO)
     for n in names:
         line(n, [n])

@@ -1,15 +1,18 @@
 """What the shipped binary makes of sentences: `tarsier ground` on expressions about photos.
 
-    python -m tarsier_recipe evaluate-grounding                                   # build/detector/expressions_val.json, made by `ground`
-    python -m tarsier_recipe evaluate-grounding --expressions finetune_refcoco_val.json --images train2014     # RefCOCO in MDETR's form
+    python -m tarsier_recipe evaluate-grounding  # build/detector/expressions_val.json, made by `ground`
+    # RefCOCO in MDETR's form
+    python -m tarsier_recipe evaluate-grounding --expressions finetune_refcoco_val.json --images train2014
 
-* P@0.5: the box that matches best overlaps the one that is meant by half (IoU), whether or not it passes the gate; mIoU is the mean IoU.
-* with the gate: the same for what a user sees, and how many sentences about things that are absent get a box (intra-scenario: such
-  sentences were written for that photo).
-* inter-scenario: `--asked` sentences asked of every photo; a sentence is taken to be true only of the photos it was written for, so a few
-  of these boxes are right after all.
+* P@0.5: the box that matches best overlaps the one that is meant by half (IoU), whether or not it passes the gate; mIoU
+  is the mean IoU.
+* with the gate: the same for what a user sees, and how many sentences about things that are absent get a box
+  (intra-scenario: such sentences were written for that photo).
+* inter-scenario: `--asked` sentences asked of every photo; a sentence is taken to be true only of the photos it was
+  written for, so a few of these boxes are right after all.
 
-The expressions are a JSON list of {"file_name", "sentence", "kind", "box": [x0, y0, x1, y1] in parts of the photo, or null if absent}.
+The expressions are a JSON list of {"file_name", "sentence", "kind", "box": [x0, y0, x1, y1] in parts of the photo,
+or null if absent}.
 """
 
 import collections
@@ -35,8 +38,14 @@ def expressions(path):
         im = images[n["image_id"]]
         x, y, w, h = n["bbox"]
         scale = [im["width"], im["height"]] * 2
-        out.append({"file_name": im["file_name"], "sentence": im["caption"], "kind": im.get("dataset_name", "refcoco"),
-                    "box": [v / s for v, s in zip([x, y, x + w, y + h], scale)]})
+        out.append(
+            {
+                "file_name": im["file_name"],
+                "sentence": im["caption"],
+                "kind": im.get("dataset_name", "refcoco"),
+                "box": [v / s for v, s in zip([x, y, x + w, y + h], scale)],
+            }
+        )
     return out
 
 
@@ -45,7 +54,18 @@ def ask(a, files, sentences, threshold=None):
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as f:
         f.write("\n".join(sentences))
         f.flush()
-        command = [a.tarsier, "ground", "--pack", a.pack, "--sentences", f.name, "--format", "json", "--threads", str(a.threads)]
+        command = [
+            a.tarsier,
+            "ground",
+            "--pack",
+            a.pack,
+            "--sentences",
+            f.name,
+            "--format",
+            "json",
+            "--threads",
+            str(a.threads),
+        ]
         command += [] if threshold is None else ["--threshold", str(threshold)]
         out = subprocess.run([*map(str, command), *map(str, files)], stdout=subprocess.PIPE, check=True).stdout
     frames = [json.loads(line) for line in out.splitlines()]
@@ -53,7 +73,14 @@ def ask(a, files, sentences, threshold=None):
 
 
 def corners(b):
-    return np.array([b["center"]["x"] - b["size_x"] / 2, b["center"]["y"] - b["size_y"] / 2, b["center"]["x"] + b["size_x"] / 2, b["center"]["y"] + b["size_y"] / 2])
+    return np.array(
+        [
+            b["center"]["x"] - b["size_x"] / 2,
+            b["center"]["y"] - b["size_y"] / 2,
+            b["center"]["x"] + b["size_x"] / 2,
+            b["center"]["y"] + b["size_y"] / 2,
+        ]
+    )
 
 
 def iou(a, b):
@@ -90,8 +117,12 @@ def main():
     overlap, seen = np.array(overlap), np.array(seen)
     share = lambda v: round(float(np.mean(v)), 3) if len(v) else None  # noqa: E731
     numbers = {
-        "sentences": len(overlap), "P@0.5": share(overlap >= 0.5), "mIoU": share(overlap), "P@0.5 with the gate": share(seen >= 0.5),
-        "absent sentences": len(gone), "box for absent": share(gone),
+        "sentences": len(overlap),
+        "P@0.5": share(overlap >= 0.5),
+        "mIoU": share(overlap),
+        "P@0.5 with the gate": share(seen >= 0.5),
+        "absent sentences": len(gone),
+        "box for absent": share(gone),
         "P@0.5 by kind, or share of absent ones with a box": {k: [share(v), len(v)] for k, v in sorted(kinds.items())},
     }
     if a.asked:

@@ -15,7 +15,8 @@ def _figure(width, height):
 
 
 def precision_recall(path, evaluation, names):
-    """`evaluation`: an accumulated COCOeval; `names` of its categories, in its order. The mean at IoU 0.5 and 0.75 and the eight best names."""
+    """`evaluation`: an accumulated COCOeval; `names` of its categories, in its order. The mean at IoU 0.5 and 0.75
+    and the eight best names."""
     plt, figure, axis = _figure(6, 4.5)
     pr = evaluation.eval["precision"][:, :, :, 0, -1]
     there = np.flatnonzero((pr[0] > -1).any(0))
@@ -32,8 +33,9 @@ def precision_recall(path, evaluation, names):
 
 
 def confusion(truth, found, least=0.5):
-    """Counts by (true name, said name): every true box goes with the overlapping report of the highest score, whatever its name;
-    `nothing` where no report overlaps by `least`, or where a report overlaps no box. Boxes as dicts of COCO; names under `name`."""
+    """Counts by (true name, said name): every true box goes with the overlapping report of the highest score,
+    whatever its name; `nothing` where no report overlaps by `least`, or where a report overlaps no box. Boxes as
+    dicts of COCO; names under `name`."""
     counts, by_photo = {}, {}
     for n in truth:
         by_photo.setdefault(n["image_id"], ([], []))[0].append(n)
@@ -78,6 +80,14 @@ def confusion_matrix(path, counts):
     axis.set_yticks(range(len(names)), [f"{n} ({total[n]})" for n in names], fontsize=7)
     axis.set(xlabel="said", ylabel="true (boxes)")
     for y, x in np.argwhere(shares >= 0.05):
-        axis.text(x, y, f"{100 * shares[y, x]:.0f}", ha="center", va="center", fontsize=6, color="white" if shares[y, x] < 0.6 else "black")
+        axis.text(
+            x,
+            y,
+            f"{100 * shares[y, x]:.0f}",
+            ha="center",
+            va="center",
+            fontsize=6,
+            color="white" if shares[y, x] < 0.6 else "black",
+        )
     figure.savefig(path, dpi=120)
     plt.close(figure)

@@ -1,12 +1,12 @@
-"""Numbers of every pixel: mean IoU of `tarsier semantic` and panoptic quality of `tarsier panoptic`, through the shipped binary (int8), on
-the stuff-labelled photos of a COCO-format split.
+"""Numbers of every pixel: mean IoU of `tarsier semantic` and panoptic quality of `tarsier panoptic`, through the
+shipped binary (int8), on the stuff-labelled photos of a COCO-format split.
 
-    python -m tarsier_recipe evaluate-scene                             # ../tarsier-s.tarsier through ../../target/release/tarsier
+    python -m tarsier_recipe evaluate-scene  # ../tarsier-s.tarsier through the program
     python -m tarsier_recipe evaluate-scene --threshold 0.2 --stuff-threshold 0.3
 
-Names are COCO's 80 and all stuff that these photos are annotated with. Only labelled pixels count; a pixel that is labelled and that the
-program gives no name is wrong. PQ is that of Kirillov et al. 2019: a segment matches where the IoU is over one half, crowds and unlabelled
-pixels are void.
+Names are COCO's 80 and all stuff that these photos are annotated with. Only labelled pixels count; a pixel that is
+labelled and that the program gives no name is wrong. PQ is that of Kirillov et al. 2019: a segment matches where the
+IoU is over one half, crowds and unlabelled pixels are void.
 """
 
 import json
@@ -36,7 +36,19 @@ def run(a, task, stuff, files, *more):
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as prompts:
         prompts.write("\n".join(COCO80))
         prompts.flush()
-        command = [a.tarsier, task, "--pack", a.pack, "--prompts", prompts.name, "--format", "coco", "--threads", a.threads, *more]
+        command = [
+            a.tarsier,
+            task,
+            "--pack",
+            a.pack,
+            "--prompts",
+            prompts.name,
+            "--format",
+            "coco",
+            "--threads",
+            a.threads,
+            *more,
+        ]
         command += [o for n in stuff for o in ("--stuff", n)]
         command += [] if a.threshold is None else ["--threshold", a.threshold]
         command += [] if a.stuff_threshold is None else ["--stuff-threshold", a.stuff_threshold]
@@ -89,7 +101,9 @@ def main():
         confusion.add(labels, said[f], labels >= 0)
     iou = confusion.iou()
     numbers = {
-        "mIoU": np.nanmean(iou), "mIoU, things": np.nanmean(iou[:split]), "mIoU, stuff": np.nanmean(iou[split:]),
+        "mIoU": np.nanmean(iou),
+        "mIoU, things": np.nanmean(iou[:split]),
+        "mIoU, stuff": np.nanmean(iou[split:]),
         "named pixels that are named right": confusion.summary()["accuracy"],
     }
     numbers = {k: round(100 * float(v), 2) for k, v in numbers.items()}
@@ -106,11 +120,21 @@ def main():
             mine = [(s["category_name"], bool(s["isthing"]), ids == s["id"]) for s in annotation["segments_info"]]
             quality.add(segments, mine, (labels < 0) | crowd)
     numbers.update(quality.summary())
-    best = sorted(((n, round(100 * float(iou[i]), 1)) for n, i in names.items() if iou[i] > 0), key=lambda kv: -kv[1])[:15]
+    best = sorted(((n, round(100 * float(iou[i]), 1)) for n, i in names.items() if iou[i] > 0), key=lambda kv: -kv[1])[
+        :15
+    ]
     print(json.dumps(numbers, indent=1))
     print("IoU of the best names:", ", ".join(f"{n} {v}" for n, v in best))
     if a.output:
-        a.output.write_text(json.dumps({**numbers, "IoU by name": {n: round(100 * float(iou[i]), 1) for n, i in names.items() if not np.isnan(iou[i])}}, indent=1))
+        a.output.write_text(
+            json.dumps(
+                {
+                    **numbers,
+                    "IoU by name": {n: round(100 * float(iou[i]), 1) for n, i in names.items() if not np.isnan(iou[i])},
+                },
+                indent=1,
+            )
+        )
 
 
 if __name__ == "__main__":

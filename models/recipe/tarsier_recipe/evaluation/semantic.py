@@ -1,18 +1,20 @@
 """Mean IoU of stuff: which name each pixel gets. (Things beside it and panoptic quality: `evaluate-scene`.)
 
-    python -m tarsier_recipe evaluate-semantic                                             # val photos with stuff labels, through the binary
-    python -m tarsier_recipe evaluate-semantic --fp32                                      # the same through build/detector/detector_fp32.onnx
+    python -m tarsier_recipe evaluate-semantic  # val photos with stuff labels, through the binary
+    python -m tarsier_recipe evaluate-semantic --fp32  # the same through build/detector/detector_fp32.onnx
     python -m tarsier_recipe evaluate-semantic --annotations camvid-evaluation-only.json
-    python -m tarsier_recipe evaluate-semantic --labels annotations/validation --names names.txt --images images/validation    # ADE20K, PC-459
+    # ADE20K, PC-459
+    python -m tarsier_recipe evaluate-semantic --labels annotations/validation --names names.txt --images images
 
-Truth is a COCO JSON whose annotations have masks, or a folder of PNG label maps (ADE20K's form: value k is line k of --names, 0 is unlabelled;
---zero-based for sets in which value 0 is the first name and 255 is unlabelled).
+Truth is a COCO JSON whose annotations have masks, or a folder of PNG label maps (ADE20K's form: value k is line k of
+--names, 0 is unlabelled; --zero-based for sets in which value 0 is the first name and 255 is unlabelled).
 
-All stuff names of the set are asked for at once; pixels that are labelled count, also those of things (there no stuff should be said).
-A pixel without a reported name is a miss. The mean is over the names that the photos have. Through the binary, what counts is
-`tarsier semantic --format coco`: a list of {file_name, category_name, segmentation, score}.
+All stuff names of the set are asked for at once; pixels that are labelled count, also those of things (there no stuff
+should be said). A pixel without a reported name is a miss. The mean is over the names that the photos have. Through the
+binary, what counts is `tarsier semantic --format coco`: a list of {file_name, category_name, segmentation, score}.
 
-onnxruntime's int8 convolutions saturate on x86 without VNNI where weights have 8 bits: there --onnx detector_qdq.onnx says less than the binary.
+onnxruntime's int8 convolutions saturate on x86 without VNNI where weights have 8 bits: there --onnx
+detector_qdq.onnx says less than the binary.
 """
 
 import json
@@ -30,7 +32,8 @@ from tarsier_recipe.quality import Confusion
 
 
 def masks_of(a):
-    """Yields (file, size, segments) of each photo with dense labels: segments are (name, is it a thing, mask), those of one stuff name joined."""
+    """Yields (file, size, segments) of each photo with dense labels: segments are (name, is it a thing, mask), those
+    of one stuff name joined."""
     if a.labels:
         names = a.names.read_text().splitlines()
         for path in sorted(a.labels.glob("*.png"))[: a.limit]:
@@ -59,11 +62,23 @@ def masks_of(a):
 
 def through_binary(a, files, names):
     """{file name: [(name, score, mask)]} of `tarsier semantic`."""
-    command = [a.tarsier, "semantic", "--pack", a.pack, "--format", "coco", "--threads", a.threads, *(o for n in names for o in ("--stuff", n))]
+    command = [
+        a.tarsier,
+        "semantic",
+        "--pack",
+        a.pack,
+        "--format",
+        "coco",
+        "--threads",
+        a.threads,
+        *(o for n in names for o in ("--stuff", n)),
+    ]
     out = subprocess.run([*map(str, command), *map(str, files)], stdout=subprocess.PIPE, check=True).stdout
     found = {}
     for r in json.loads(out):
-        found.setdefault(Path(r["file_name"]).name, []).append((r["category_name"], r.get("score", 1.0), rle.decode(r["segmentation"]).astype(bool)))
+        found.setdefault(Path(r["file_name"]).name, []).append(
+            (r["category_name"], r.get("score", 1.0), rle.decode(r["segmentation"]).astype(bool))
+        )
     return found
 
 
@@ -86,10 +101,14 @@ def through_graph(a, files, names):
         h, w = photo.shape[:2]
         # cell centres -> pixels of the photo
         m = np.array([[8 / s, 0, (3.5 - left) / s], [0, 8 / s, (3.5 - top) / s]], np.float32)
-        logits = np.stack([cv2.warpAffine(z, m, (w, h), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for z in logits])
+        logits = np.stack(
+            [cv2.warpAffine(z, m, (w, h), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for z in logits]
+        )
         best, score = logits.argmax(0), 1 / (1 + np.exp(-logits.max(0)))
         said = np.where(score >= align["threshold"], best, -1)
-        found[Path(file).name] = [(names[k], float(score[said == k].mean()), said == k) for k in np.unique(said) if k >= 0]
+        found[Path(file).name] = [
+            (names[k], float(score[said == k].mean()), said == k) for k in np.unique(said) if k >= 0
+        ]
     return found
 
 
@@ -107,7 +126,10 @@ def measure(truth, found, names):
         confusion.add(true, said, counted)
     iou = confusion.iou()
     by_name = {n: round(100 * float(iou[k]), 1) for n, k in index.items() if np.isfinite(iou[k])}
-    return {**{k: round(100 * v, 2) for k, v in confusion.summary().items()}, "IoU by name": dict(sorted(by_name.items(), key=lambda kv: -kv[1]))}
+    return {
+        **{k: round(100 * v, 2) for k, v in confusion.summary().items()},
+        "IoU by name": dict(sorted(by_name.items(), key=lambda kv: -kv[1])),
+    }
 
 
 def main():

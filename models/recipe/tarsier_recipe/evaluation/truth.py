@@ -7,9 +7,9 @@
 | this recipe's data | its JSON (`exhaustive_categories`) | federated |
 | OpenImages | folder with `*annotations-bbox.csv`, `*annotations-human-imagelabels-boxable.csv`, `class-descriptions-boxable.csv` | federated |
 
-`load` adds to each photo `known`: the ids that are annotated completely (present or absent), and `partial`: ids of which not every instance
-has a box, where an unexplained detection is no mistake.
-"""
+`load` adds to each photo `known`: the ids that are annotated completely (present or absent), and `partial`: ids of
+which not every instance has a box, where an unexplained detection is no mistake.
+"""  # noqa: E501
 
 import csv
 import json
@@ -41,7 +41,8 @@ def load(path):
 
 
 def openimages(folder):
-    """OpenImages' tables as a COCO dict. Boxes there are parts of the photo; so are they here: sizes are read from `images` later."""
+    """OpenImages' tables as a COCO dict. Boxes there are parts of the photo; so are they here: sizes are read from
+    `images` later."""
 
     def table(pattern):
         found = sorted(folder.glob(pattern))
@@ -53,7 +54,9 @@ def openimages(folder):
     names = {row[0]: row[1].lower() for row in table("class-descriptions*boxable*.csv")}
     category = {mid: k + 1 for k, mid in enumerate(names)}
     images, annotations = {}, []
-    image = lambda i: images.setdefault(i, {"id": i, "file_name": f"{i}.jpg", "width": 1, "height": 1, "known": set(), "partial": set()})  # noqa: E731
+    image = lambda i: images.setdefault(
+        i, {"id": i, "file_name": f"{i}.jpg", "width": 1, "height": 1, "known": set(), "partial": set()}
+    )  # noqa: E731
     head, *labels = table("*imagelabels-boxable.csv")
     at = {n: k for k, n in enumerate(head)}
     for row in labels:
@@ -67,8 +70,20 @@ def openimages(folder):
         x0, x1, y0, y1 = (float(row[at[k]]) for k in ("XMin", "XMax", "YMin", "YMax"))
         image(row[at["ImageID"]])["known"].add(category[row[at["LabelName"]]])
         group = int(row[at["IsGroupOf"]] == "1")
-        annotations.append({"id": n + 1, "image_id": row[at["ImageID"]], "category_id": category[row[at["LabelName"]]], "iscrowd": group, "bbox": [x0, y0, x1 - x0, y1 - y0]})
-    return {"images": list(images.values()), "annotations": annotations, "categories": [{"id": k, "name": names[mid]} for mid, k in category.items()]}
+        annotations.append(
+            {
+                "id": n + 1,
+                "image_id": row[at["ImageID"]],
+                "category_id": category[row[at["LabelName"]]],
+                "iscrowd": group,
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
+            }
+        )
+    return {
+        "images": list(images.values()),
+        "annotations": annotations,
+        "categories": [{"id": k, "name": names[mid]} for mid, k in category.items()],
+    }
 
 
 def in_pixels(truth, size_of):

@@ -1,11 +1,12 @@
 """How far a training is: what its weights do on validation photos, in floats, without an export.
 
-    python -m tarsier_recipe validate ../../build/detector/final.pt other.pt ...        # --teacher: the dense teacher as well
+    python -m tarsier_recipe validate ../build/detector/final.pt other.pt ...  # --teacher: the dense teacher as well
 
-On the COCO photos, letterboxed as the runtime does: AP and AP50 of the 80 names; the score loss against the teachers' answers (drawn at 512 pixels), and against
-the labels alone (at labelled locations the IoU of the predicted box, 0 elsewhere). Together these tell learning from learning by heart: while the
-first loss falls, the student still learns to see what the teacher sees. Nothing is trained on these photos. With --teacher,
-also what each has with the teacher's boxes, or scores, in place of its own: which of them it lacks.
+On the COCO photos, letterboxed as the runtime does: AP and AP50 of the 80 names; the score loss against the
+teachers' answers (drawn at 512 pixels), and against the labels alone (at labelled locations the IoU of the predicted
+box, 0 elsewhere). Together these tell learning from learning by heart: while the first loss falls, the student still
+learns to see what the teacher sees. Nothing is trained on these photos. With --teacher, also what each has with the
+teacher's boxes, or scores, in place of its own: which of them it lacks.
 """
 
 import contextlib
@@ -27,11 +28,16 @@ from tarsier_recipe.evaluation.boxes import NMS_IOU, coco_truth, in_photo, nms
 from tarsier_recipe.precision import autocast, whole
 
 BATCH = 32  # pictures at a time
-PROPOSALS, SCORES, MOST = 300, 1000, 100  # the best so many of a photo; detections of all its names that count, where `evaluate` counts so many of each
+PROPOSALS, SCORES, MOST = (
+    300,
+    1000,
+    100,
+)  # the best so many of a photo; detections of all its names that count, where `evaluate` counts so many of each
 
 
 def selected(boxes, scores):
-    """Boxes [n,4] and scores [n,80] -> boxes [m,4], names [m], scores [m] of the MOST best that NMS leaves, each name by itself."""
+    """Boxes [n,4] and scores [n,80] -> boxes [m,4], names [m], scores [m] of the MOST best that NMS leaves, each
+    name by itself."""
     best = np.argsort(-scores.ravel(), kind="stable")[:SCORES]
     at, name = np.divmod(best, scores.shape[1])
     apart = boxes[at] + 10_000 * name[:, None]  # boxes of two names never meet
@@ -55,7 +61,8 @@ def average_precision(truth, ids, found):
 
 
 class Photos:
-    """Letterboxed pictures of the split's COCO photos in batches, their labels of the 80 names, and where the photos are in them."""
+    """Letterboxed pictures of the split's COCO photos in batches, their labels of the 80 names, and where the photos
+    are in them."""
 
     def __init__(self, shared, build):
         self.split = Split(shared / "data/val.json", COCO80)
@@ -63,8 +70,9 @@ class Photos:
         self.chosen = [i for i, im in enumerate(self.split.images) if im["source"] == "coco"]
 
     def __iter__(self):
-        """uint8 [B,3,S,S], the same at the teachers' size, labels [B,n,6] padded with zeros, and for each picture (id, (scale, left, top) of the letterbox, the photo as it
-        is stored, and the JSON's pixels in those of that photo)."""
+        """uint8 [B,3,S,S], the same at the teachers' size, labels [B,n,6] padded with zeros, and for each picture
+        (id, (scale, left, top) of the letterbox, the photo as it is stored, and the JSON's pixels in those of that
+        photo)."""
         for first in range(0, len(self.chosen), BATCH):
             pictures, large, labels, places = [], [], [], []
             for i in self.chosen[first : first + BATCH]:
@@ -93,13 +101,18 @@ class Answers:
     def __call__(self, rgb, labels, answers):
         """Scores [B,L,80], boxes [B,L,4], objectness [B,L] of a batch; its losses are added up."""
         with autocast(self.device):
-            e, g = (by_location(maps) for maps in zip(*self.net(rgb.float().div(255).contiguous(memory_format=torch.channels_last))))
+            e, g = (
+                by_location(maps)
+                for maps in zip(*self.net(rgb.float().div(255).contiguous(memory_format=torch.channels_last)))
+            )
         boxes, logits = boxes_from_geometry(g.clamp(0, 8), *self.grid), self.net.logits(e, self.rows)
         label = assigned(labels, *self.grid)
         told = labels.gather(1, label.clamp(min=0)[..., None].expand(-1, -1, 6))
         quality = (giou(boxes, told[..., :4])[1] * (label >= 0)).clamp(min=0)[..., None]
         real = torch.zeros_like(answers).scatter_(2, told[..., 4:5].long(), quality)
-        self.losses += [float(quality_focal(logits, t, None) / t.amax(-1).sum().clamp(min=1)) * len(rgb) for t in (answers, real)]
+        self.losses += [
+            float(quality_focal(logits, t, None) / t.amax(-1).sum().clamp(min=1)) * len(rgb) for t in (answers, real)
+        ]
         self.seen += len(rgb)
         return logits.sigmoid(), boxes, g[..., 4]
 
@@ -113,7 +126,12 @@ def detections(scores, boxes, objectness, place, ids):
     image, placed, photo, pixels = place
     boxes = in_photo(boxes[best].cpu().numpy().astype(np.float64), placed, photo) / pixels
     for b, name, score in zip(*selected(boxes, scores[best].float().cpu().numpy())):
-        yield {"image_id": image, "category_id": ids[COCO80[name]], "bbox": [*b[:2], *(b[2:] - b[:2])], "score": float(score)}
+        yield {
+            "image_id": image,
+            "category_id": ids[COCO80[name]],
+            "bbox": [*b[:2], *(b[2:] - b[:2])],
+            "score": float(score),
+        }
 
 
 def main():

@@ -1,9 +1,11 @@
-"""Cross-layer equalisation: channels of a tensor between two convolutions are scaled alike before it gets one int8 scale.
+"""Cross-layer equalisation: channels of a tensor between two convolutions are scaled alike before it gets one int8
+scale.
 
-Behind a depthwise convolution channels differ in range by tens; with one scale for all, the small ones lose their bits. Between two
-convolutions, with nothing or a (leaky) ReLU there, a channel can be scaled by any k > 0 if the second one's weights are divided by it:
-the network computes the same (Nagel et al. 2019, arXiv:1906.04721). Here with ranges of activations measured on photos. A depthwise
-second convolution has a weight scale per channel, so channels become equal; a dense one meets half way.
+Behind a depthwise convolution channels differ in range by tens; with one scale for all, the small ones lose their
+bits. Between two convolutions, with nothing or a (leaky) ReLU there, a channel can be scaled by any k > 0 if the
+second one's weights are divided by it: the network computes the same (Nagel et al. 2019, arXiv:1906.04721). Here
+with ranges of activations measured on photos. A depthwise second convolution has a weight scale per channel, so
+channels become equal; a dense one meets half way.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """A QDQ graph computed exactly: integers, and one rounding for each QuantizeLinear, as the runtime does.
 
-onnxruntime computes a convolution that it does not fuse in floats, and may then round a tie the other way. `evaluate` gives the exact
-tensors, and for each of them how far onnxruntime is from it when given exact inputs.
+onnxruntime computes a convolution that it does not fuse in floats, and may then round a tie the other way.
+`evaluate` gives the exact tensors, and for each of them how far onnxruntime is from it when given exact inputs.
 """
 
 import numpy as np
@@ -44,10 +44,14 @@ class Graph:
         node = self.producer.get(q.input[0])
         if node is None:
             return np.clip(np.rint(self.tensor[q.input[0]] / scale) + zero, -128, 127).astype(np.int8)
-        slope, most = None, None
+        slope = None
         before = self.producer.get(node.input[0])
         if node.op_type in ("Relu", "LeakyRelu", "PRelu") and before is not None and before.op_type in ("Conv", "Add"):
-            slope = {"Relu": lambda: 0.0, "LeakyRelu": lambda: attributes(node).get("alpha", 0.01), "PRelu": lambda: float(self.value[node.input[1]].item())}[node.op_type]()
+            slope = {
+                "Relu": lambda: 0.0,
+                "LeakyRelu": lambda: attributes(node).get("alpha", 0.01),
+                "PRelu": lambda: float(self.value[node.input[1]].item()),
+            }[node.op_type]()
             node = before
         if node.op_type in ("Identity", "DequantizeLinear"):
             return self.tensor[node.input[0]] if node.op_type == "DequantizeLinear" else self.bytes(node.input[0])
@@ -60,7 +64,9 @@ class Graph:
             y = a.astype(np.float32) * np.float32(s_a / scale) + b.astype(np.float32) * np.float32(s_b / scale)
         elif node.op_type == "GlobalAveragePool":
             x, s = self.steps(node.input[0])
-            y = x.sum((2, 3), keepdims=True).astype(np.float32) * np.float32(s / (np.float32(x.shape[2] * x.shape[3]) * scale))
+            y = x.sum((2, 3), keepdims=True).astype(np.float32) * np.float32(
+                s / (np.float32(x.shape[2] * x.shape[3]) * scale)
+            )
         elif node.op_type == "Mul" and all(self.producer[i].op_type == "DequantizeLinear" for i in node.input):
             pair = sorted((self.steps(i) for i in node.input), key=lambda v: -v[0].size)
             (x, s_x), (g, s_g) = pair
@@ -78,7 +84,16 @@ class Graph:
         given = attributes(node)
         pads = given.get("pads", [0] * 4)
         x = torch.nn.functional.pad(torch.from_numpy(x.astype(np.float64)), (pads[1], pads[3], pads[0], pads[2]))
-        acc = torch.nn.functional.conv2d(x, torch.from_numpy(w.astype(np.float64)), stride=given.get("strides", [1, 1]), groups=given.get("group", 1)).numpy().astype(np.int64)
+        acc = (
+            torch.nn.functional.conv2d(
+                x,
+                torch.from_numpy(w.astype(np.float64)),
+                stride=given.get("strides", [1, 1]),
+                groups=given.get("group", 1),
+            )
+            .numpy()
+            .astype(np.int64)
+        )
         if len(node.input) > 2:
             acc = acc + self.value[self.producer[node.input[2]].input[0]].astype(np.int64).reshape(1, -1, 1, 1)
         return acc.astype(np.float32) * (s_x * s_w / scale).astype(np.float32).reshape(1, -1, 1, 1)
@@ -89,11 +104,22 @@ class Graph:
         if node.op_type == "DequantizeLinear":
             x, s = self.steps(name)
             return (x.astype(np.float32) * s).astype(np.float64)
-        given, x = attributes(node), [np.float64(self.value[i]) if i in self.value else self.function(i) for i in node.input]
+        given, x = (
+            attributes(node),
+            [np.float64(self.value[i]) if i in self.value else self.function(i) for i in node.input],
+        )
         return {
-            "Sigmoid": lambda: 1 / (1 + np.exp(-x[0])), "Mul": lambda: x[0] * x[1], "HardSwish": lambda: x[0] * np.clip(x[0] / 6 + 0.5, 0, 1), "Tanh": lambda: np.tanh(x[0]),
-            "HardSigmoid": lambda: np.clip(np.float64(np.float32(given.get("alpha", 0.2))) * x[0] + np.float64(np.float32(given.get("beta", 0.5))), 0, 1),
-            "Relu": lambda: np.maximum(x[0], 0), "LeakyRelu": lambda: np.where(x[0] < 0, np.float64(np.float32(given.get("alpha", 0.01))) * x[0], x[0]),
+            "Sigmoid": lambda: 1 / (1 + np.exp(-x[0])),
+            "Mul": lambda: x[0] * x[1],
+            "HardSwish": lambda: x[0] * np.clip(x[0] / 6 + 0.5, 0, 1),
+            "Tanh": lambda: np.tanh(x[0]),
+            "HardSigmoid": lambda: np.clip(
+                np.float64(np.float32(given.get("alpha", 0.2))) * x[0] + np.float64(np.float32(given.get("beta", 0.5))),
+                0,
+                1,
+            ),
+            "Relu": lambda: np.maximum(x[0], 0),
+            "LeakyRelu": lambda: np.where(x[0] < 0, np.float64(np.float32(given.get("alpha", 0.01))) * x[0], x[0]),
         }[node.op_type]()
 
     def moved(self, node, zero):
@@ -120,9 +146,11 @@ class Graph:
 
 
 def evaluate(model, feeds, against=True):
-    """(exact s8 tensors by the names of graph outputs, {QuantizeLinear output: (elements, how many onnxruntime has otherwise, by how much)}).
+    """(exact s8 tensors by the names of graph outputs, {QuantizeLinear output: (elements, how many onnxruntime has
+    otherwise, by how much)}).
 
-    Float inputs in `feeds`. Each node of onnxruntime's is given exact inputs, so that one difference is counted once.
+    Float inputs in `feeds`. Each node of onnxruntime's is given exact inputs, so that one difference is counted
+    once.
     """
     graph, found = Graph(model), {}
     graph.tensor.update(feeds)
@@ -166,4 +194,6 @@ def single(graph, q):
     model = onnx.helper.make_model(g, opset_imports=graph.model.opset_import, ir_version=8)
     options = ort.SessionOptions()
     options.log_severity_level = 4
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]).run(None, inputs)[0]
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]).run(
+        None, inputs
+    )[0]

@@ -1,4 +1,5 @@
-"""What is known of each family of detectors beyond its graph: what it was trained to see, and what its last channels mean.
+"""What is known of each family of detectors beyond its graph: what it was trained to see, and what its last channels
+mean.
 
 | family | picture | boxes | location in its cell |
 |---|---|---|---|
@@ -7,7 +8,7 @@
 | `yolox-legacy` | the same; RGB, ImageNet's mean and deviation (releases before 0.2, `--legacy` there) | the same | corner |
 | `picodet` | stretched; RGB, ImageNet's mean and deviation | 4 distributions over 8 distances; perhaps a factor of all classes | middle |
 | `rtmdet` | aspect kept, 114 around; BGR, mean and deviation | 4 distances | corner |
-"""
+"""  # noqa: E501
 
 from dataclasses import dataclass
 
@@ -17,7 +18,8 @@ CAFFE = ((103.53, 116.28, 123.675), (57.375, 57.12, 58.395))  # BGR
 
 @dataclass(frozen=True)
 class Family:
-    """`zero` is the byte that stands for zero in the picture: the padding of the first convolution, which is near the mean."""
+    """`zero` is the byte that stands for zero in the picture: the padding of the first convolution, which is near
+    the mean."""
 
     boxes: str
     grid: float
@@ -30,7 +32,11 @@ class Family:
     border: tuple
 
     def form(self, objectness):
-        return {"boxes": {"distribution": 8} if self.boxes == "distribution" else self.boxes, "grid": self.grid, "objectness": "multiplies" if objectness else "best_class"}
+        return {
+            "boxes": {"distribution": 8} if self.boxes == "distribution" else self.boxes,
+            "grid": self.grid,
+            "objectness": "multiplies" if objectness else "best_class",
+        }
 
 
 FAMILIES = {

@@ -1,11 +1,14 @@
-"""Writes what tests/foreign.rs compares: networks of other families as QDQ ONNX, and the digests of their outputs on random bytes.
+"""Writes what tests/foreign.rs compares: networks of other families as QDQ ONNX, and the digests of their outputs on
+random bytes.
 
-    python -m tarsier_recipe foreign-fixtures                                                         # small networks of random weights -> tests/data/foreign
-    python -m tarsier_recipe foreign-fixtures --full build/foreign --photos folder --output /tmp/full  # those of `foreign-networks` at full size, for TARSIER_FOREIGN
+    python -m tarsier_recipe foreign-fixtures  # small networks of random weights -> tests/data/foreign
+    # those of `foreign-networks` at full size, for TARSIER_FOREIGN
+    python -m tarsier_recipe foreign-fixtures --full build/foreign --photos folder --output /tmp/full
 
-Outputs are computed exactly (`exact`); the last column of tensors.tsv says in how many elements onnxruntime (its basic optimisations)
-differs from that over the whole network. What it differs in node by node, given exact inputs, is printed, and that is what counts: a large
-network of random weights makes many differences of a few ties in its first layers.
+Outputs are computed exactly (`exact`); the last column of tensors.tsv says in how many elements onnxruntime (its
+basic optimisations) differs from that over the whole network. What it differs in node by node, given exact inputs,
+is printed, and that is what counts: a large network of random weights makes many differences of a few ties in its
+first layers.
 """
 
 import hashlib
@@ -59,20 +62,42 @@ def write(name, path, family, size, classes, rows, output):
     quantised = {o: next(n.input[0] for n in model.graph.node if n.output[0] == o) for o in names}
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
-    probe.graph.output.extend(onnx.helper.make_tensor_value_info(q, onnx.TensorProto.INT8, None) for q in quantised.values())
+    probe.graph.output.extend(
+        onnx.helper.make_tensor_value_info(q, onnx.TensorProto.INT8, None) for q in quantised.values()
+    )
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    # with all optimisations 1.32.0 computes something else for PicoDet, by up to 155 steps: its own fusions, not the graph
+    # with all optimisations 1.32.0 computes something else for PicoDet, by up to 155 steps: its own fusions, not the
+    # graph
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    theirs = dict(zip(quantised, ort.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"]).run(list(quantised.values()), feeds)))
+    theirs = dict(
+        zip(
+            quantised,
+            ort.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"]).run(
+                list(quantised.values()), feeds
+            ),
+        )
+    )
     lines = []
     for o in names:
         hwc = np.ascontiguousarray(exact[o][0].transpose(1, 2, 0))
         d = np.abs(theirs[o].astype(np.int32) - exact[o])
-        note = "equal" if not d.any() else f"onnxruntime differs in {np.count_nonzero(d)} of {d.size} by at most {d.max()}"
-        lines.append(f"{name}\t{o}\t{'x'.join(map(str, hwc.shape))}\t{hashlib.sha256(hwc.tobytes()).hexdigest()}\t{note}\n")
-    total, differing, worst = sum(n for n, _, _ in nodes.values()), sum(k for _, k, _ in nodes.values()), max(w for _, _, w in nodes.values())
-    print(f"{name}: {len(nodes)} tensors; given exact inputs onnxruntime {ort.__version__} differs in {differing} of {total} elements, by at most {worst}", flush=True)
+        note = (
+            "equal" if not d.any() else f"onnxruntime differs in {np.count_nonzero(d)} of {d.size} by at most {d.max()}"
+        )
+        lines.append(
+            f"{name}\t{o}\t{'x'.join(map(str, hwc.shape))}\t{hashlib.sha256(hwc.tobytes()).hexdigest()}\t{note}\n"
+        )
+    total, differing, worst = (
+        sum(n for n, _, _ in nodes.values()),
+        sum(k for _, k, _ in nodes.values()),
+        max(w for _, _, w in nodes.values()),
+    )
+    print(
+        f"{name}: {len(nodes)} tensors; given exact inputs onnxruntime {ort.__version__} differs in {differing} of "
+        f"{total} elements, by at most {worst}",
+        flush=True,
+    )
     return lines
 
 
@@ -83,10 +108,15 @@ def main():
     p.add_argument("--photos", type=Path, help="to calibrate those on")
     a = options.parse(p)
     a.output.mkdir(parents=True, exist_ok=True)
-    lines = ["# network, output, height x width x channels, SHA-256 of the s8 tensor as [H, W, C]; by models/recipe/tarsier_recipe/foreign/fixtures.py\n"]
+    lines = [
+        "# network, output, height x width x channels, SHA-256 of the s8 tensor as [H, W, C]; by "
+        "models/recipe/tarsier_recipe/foreign/fixtures.py\n"
+    ]
     if a.full:
         for path in sorted(a.full.glob("*_???.onnx")):
-            family = next(f for f in ("nanodet-plus", "picodet", "rtmdet", "yolox-legacy") if f.split("-")[0] in path.stem)
+            family = next(
+                f for f in ("nanodet-plus", "picodet", "rtmdet", "yolox-legacy") if f.split("-")[0] in path.stem
+            )
             size = int(path.stem.split("_")[-1])
             rows = import_detector.calibration(a.photos, size, FAMILIES[family], 24)
             lines += write(path.stem, path, family, size, 80, rows, a.output)

@@ -1,14 +1,37 @@
 """Activation functions, whatever operators write them.
 
-Hard-swish is one node for one exporter, and Add, Clip, Mul and Div for another. Where operators between two tensors compute each value
-from one other value, they are evaluated at some thousand points, and the curve says which function it is.
+Hard-swish is one node for one exporter, and Add, Clip, Mul and Div for another. Where operators between two tensors
+compute each value from one other value, they are evaluated at some thousand points, and the curve says which
+function it is.
 """
 
 import numpy as np
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-UNARY = ("Sigmoid", "HardSigmoid", "HardSwish", "Relu", "LeakyRelu", "Clip", "Tanh", "Exp", "Log", "Softplus", "Sqrt", "Neg", "Elu", "Swish", "Mish", "Erf", "Gelu", "Celu", "Softsign", "Reciprocal", "Abs")
+UNARY = (
+    "Sigmoid",
+    "HardSigmoid",
+    "HardSwish",
+    "Relu",
+    "LeakyRelu",
+    "Clip",
+    "Tanh",
+    "Exp",
+    "Log",
+    "Softplus",
+    "Sqrt",
+    "Neg",
+    "Elu",
+    "Swish",
+    "Mish",
+    "Erf",
+    "Gelu",
+    "Celu",
+    "Softsign",
+    "Reciprocal",
+    "Abs",
+)
 BINARY = ("Add", "Sub", "Mul", "Div", "Min", "Max", "Pow")
 POINTS = np.concatenate([np.linspace(-40, 40, 4001), np.linspace(-1, 1, 2001)]).astype(np.float32)
 
@@ -32,7 +55,9 @@ def curve(net, nodes, source, tensor):
     names = {i for n in nodes for i in n.input if i in net.constants}
     given = helper.make_tensor_value_info(source, TensorProto.FLOAT, [1, 1, 1, len(POINTS)])
     out = helper.make_tensor_value_info(tensor, TensorProto.FLOAT, None)
-    graph = helper.make_graph(nodes, "function", [given], [out], [numpy_helper.from_array(net.constants[k], k) for k in names])
+    graph = helper.make_graph(
+        nodes, "function", [given], [out], [numpy_helper.from_array(net.constants[k], k) for k in names]
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", net.opset)], ir_version=8)
     options = ort.SessionOptions()
     options.log_severity_level = 4
@@ -41,15 +66,21 @@ def curve(net, nodes, source, tensor):
 
 
 def named(y):
-    """(name, parameters) of a curve: affine, relu, leaky, clip, hardswish, hardsigmoid, sigmoid, silu, tanh; None if it is none of them."""
+    """(name, parameters) of a curve: affine, relu, leaky, clip, hardswish, hardsigmoid, sigmoid, silu, tanh; None if
+    it is none of them."""
     x = POINTS.astype(np.float64)
     at = lambda v: float(np.interp(v, x[:4001], y[:4001]))
     sigmoid = 1 / (1 + np.exp(-x))
     low, high = at(-40), at(40)
     candidates = [
-        ("relu", (), np.maximum(x, 0)), ("hardswish", (), x * np.clip(x / 6 + 0.5, 0, 1)), ("silu", (), x * sigmoid), ("sigmoid", (), sigmoid),
-        ("tanh", (), np.tanh(x)), ("affine", (at(1) - at(0), at(0)), (at(1) - at(0)) * x + at(0)),
-        ("leaky", (-at(-1),), np.where(x < 0, -at(-1) * x, x)), ("clip", (high,), np.clip(x, 0, high)),
+        ("relu", (), np.maximum(x, 0)),
+        ("hardswish", (), x * np.clip(x / 6 + 0.5, 0, 1)),
+        ("silu", (), x * sigmoid),
+        ("sigmoid", (), sigmoid),
+        ("tanh", (), np.tanh(x)),
+        ("affine", (at(1) - at(0), at(0)), (at(1) - at(0)) * x + at(0)),
+        ("leaky", (-at(-1),), np.where(x < 0, -at(-1) * x, x)),
+        ("clip", (high,), np.clip(x, 0, high)),
         ("hardsigmoid", ((at(0.5) - at(-0.5)), at(0)), np.clip((at(0.5) - at(-0.5)) * x + at(0), 0, 1)),
     ]
     for name, parameters, expected in candidates:
@@ -61,17 +92,33 @@ def named(y):
 
 
 def rewrite(net):
-    """One operator for each function that is known; returns how many were written anew. Affine ones are left to `affine`."""
+    """One operator for each function that is known; returns how many were written anew. Affine ones are left to
+    `affine`."""
     found, readers, count = sources(net), net.readers(), 0
     for tensor, source in list(found.items()):
         if tensor == source:
             continue
-        inner = readers.get(tensor, []) and all(found[n.output[0]] == source for n in readers[tensor]) and tensor not in net.outputs
+        inner = (
+            readers.get(tensor, [])
+            and all(found[n.output[0]] == source for n in readers[tensor])
+            and tensor not in net.outputs
+        )
         if inner:
             continue
         nodes = [n for n in net.nodes if found[n.output[0]] == source != n.output[0] and reaches(net, n, tensor)]
-        canonical = len(nodes) == 1 and nodes[0].op_type in ("Relu", "LeakyRelu", "PRelu", "HardSwish", "HardSigmoid", "Sigmoid", "Tanh")
-        silu = sorted(n.op_type for n in nodes) == ["Mul", "Sigmoid"] and nodes[-1].input[:] in ([source, nodes[0].output[0]], [nodes[0].output[0], source])
+        canonical = len(nodes) == 1 and nodes[0].op_type in (
+            "Relu",
+            "LeakyRelu",
+            "PRelu",
+            "HardSwish",
+            "HardSigmoid",
+            "Sigmoid",
+            "Tanh",
+        )
+        silu = sorted(n.op_type for n in nodes) == ["Mul", "Sigmoid"] and nodes[-1].input[:] in (
+            [source, nodes[0].output[0]],
+            [nodes[0].output[0], source],
+        )
         if canonical or silu:
             continue
         what = named(curve(net, nodes, source, tensor))
@@ -82,10 +129,18 @@ def rewrite(net):
             "relu": lambda: [("Relu", [source], {})],
             "leaky": lambda: [("LeakyRelu", [source], {"alpha": float(parameters[0])})],
             "hardswish": lambda: [("HardSwish", [source], {})],
-            "hardsigmoid": lambda: [("HardSigmoid", [source], {"alpha": float(parameters[0]), "beta": float(parameters[1])})],
+            "hardsigmoid": lambda: [
+                ("HardSigmoid", [source], {"alpha": float(parameters[0]), "beta": float(parameters[1])})
+            ],
             "sigmoid": lambda: [("Sigmoid", [source], {})],
             "tanh": lambda: [("Tanh", [source], {})],
-            "clip": lambda: [("Clip", [source, net.constant("zero", np.float32(0)), net.constant("most", np.float32(parameters[0]))], {})],
+            "clip": lambda: [
+                (
+                    "Clip",
+                    [source, net.constant("zero", np.float32(0)), net.constant("most", np.float32(parameters[0]))],
+                    {},
+                )
+            ],
             "silu": lambda: [("Sigmoid", [source], {}), ("Mul", [source, None], {})],
         }[name]()
         last = nodes[-1]
@@ -93,7 +148,15 @@ def rewrite(net):
         for i, (kind, inputs, attrs) in enumerate(new):
             output = tensor if i + 1 == len(new) else net.fresh(f"{tensor}.{kind}")
             net.shape[output] = net.shape.get(tensor, net.shape.get(source))
-            written.append(net.node(kind, [previous if t is None else t for t in inputs], output, last if i + 1 == len(new) else None, **attrs))
+            written.append(
+                net.node(
+                    kind,
+                    [previous if t is None else t for t in inputs],
+                    output,
+                    last if i + 1 == len(new) else None,
+                    **attrs,
+                )
+            )
             previous = output
         net.opset = max(net.opset, 14)  # HardSwish
         net.replace(last, *written)

@@ -1,8 +1,8 @@
 """Where a detector ends: the last convolutions of each level, and what their channels mean.
 
-Behind the last convolutions an exporter writes sigmoids, reshapes, concatenations, decoding, perhaps NMS; the runtime does all of that
-itself. So the graph is cut there. The convolutions are found from the outputs backwards, or by the names that the user gives; a level is
-a size of picture; how many channels a convolution has says what it is.
+Behind the last convolutions an exporter writes sigmoids, reshapes, concatenations, decoding, perhaps NMS; the
+runtime does all of that itself. So the graph is cut there. The convolutions are found from the outputs backwards, or
+by the names that the user gives; a level is a size of picture; how many channels a convolution has says what it is.
 """
 
 import numpy as np
@@ -34,7 +34,10 @@ def named(net, names):
         nodes = [n for n in net.nodes if name in (n.name, *n.output)]
         nodes = [n for n in nodes if n.op_type == "Conv"]
         if not nodes:
-            raise ImportRefused(f"no convolution is called {name} or makes it; the last ones before the outputs are {', '.join(n.name for n in ends(net))}")
+            raise ImportRefused(
+                f"no convolution is called {name} or makes it; the last ones before the outputs are "
+                f"{', '.join(n.name for n in ends(net))}"
+            )
         found += nodes
     return found
 
@@ -52,7 +55,9 @@ def levels(net, convolutions, size):
         raise ImportRefused("no convolution leads to the outputs")
     if len({len(v) for v in found.values()}) != 1:
         counts = ", ".join(f"{len(v)} at stride {k} ({', '.join(n.name for n in v)})" for k, v in sorted(found.items()))
-        raise ImportRefused(f"the levels have different numbers of last convolutions: {counts}; name those of the heads with --cut")
+        raise ImportRefused(
+            f"the levels have different numbers of last convolutions: {counts}; name those of the heads with --cut"
+        )
     return sorted(found.items())
 
 
@@ -80,7 +85,10 @@ def roles(net, stride, convolutions, classes, boxes, objectness):
     """{role: (convolution, first channel, last channel)} of one level, by numbers of channels."""
     channels = {n.name: net.shape[n.output[0]][1] for n in convolutions}
     width = {"distribution": 32}.get(boxes, 4)
-    fail = f"at stride {stride} the last convolutions have {', '.join(f'{v} ({k})' for k, v in channels.items())} channels; {classes} names need {classes} and {width}"
+    fail = (
+        f"at stride {stride} the last convolutions have {', '.join(f'{v} ({k})' for k, v in channels.items())} "
+        f"channels; {classes} names need {classes} and {width}"
+    )
     fail += {"never": "", "always": " and 1", "maybe": ", perhaps 1"}[objectness]
     if len(convolutions) == 1 and list(channels.values()) == [classes + width] and objectness != "always":
         n = convolutions[0]
@@ -107,7 +115,8 @@ def roles(net, stride, convolutions, classes, boxes, objectness):
 
 
 def attach(net, found):
-    """Puts `embedding_S` and `geometry_S` in place of the last convolutions; `found` is [(stride, {role: (input, weights, bias)})]."""
+    """Puts `embedding_S` and `geometry_S` in place of the last convolutions; `found` is [(stride, {role: (input,
+    weights, bias)})]."""
     outputs = []
     for stride, parts in found:
         x, w, b = parts["classes"]
@@ -116,9 +125,14 @@ def attach(net, found):
         outputs.append(last(net, x, w, b, f"embedding_{stride}"))
         pieces = [parts["boxes"]] + ([parts["objectness"]] if "objectness" in parts else [])
         if len({x for x, _, _ in pieces}) == 1:
-            pieces = [(pieces[0][0], np.concatenate([w for _, w, _ in pieces]), np.concatenate([b for _, _, b in pieces]))]
+            pieces = [
+                (pieces[0][0], np.concatenate([w for _, w, _ in pieces]), np.concatenate([b for _, _, b in pieces]))
+            ]
         elif len(pieces[0][1]) % 16:
-            raise ImportRefused(f"at stride {stride} boxes ({len(pieces[0][1])} channels) and objectness are made from different tensors: only boxes of whole sixteens can be followed by another tensor's")
+            raise ImportRefused(
+                f"at stride {stride} boxes ({len(pieces[0][1])} channels) and objectness are made from different "
+                f"tensors: only boxes of whole sixteens can be followed by another tensor's"
+            )
         names = [f"geometry_{stride}"] if len(pieces) == 1 else [f"geometry_{stride}.{i}" for i in range(len(pieces))]
         for (x, w, b), name in zip(pieces, names):
             last(net, x, padded(w, -len(w) % 16), np.concatenate([b, np.zeros(-len(b) % 16, np.float32)]), name)
@@ -135,7 +149,11 @@ def padded(weights, missing):
 
 def last(net, x, weights, bias, name):
     k = weights.shape[2:]
-    inputs = [x, net.constant(f"{name}.weight", weights.astype(np.float32)), net.constant(f"{name}.bias", bias.astype(np.float32))]
+    inputs = [
+        x,
+        net.constant(f"{name}.weight", weights.astype(np.float32)),
+        net.constant(f"{name}.bias", bias.astype(np.float32)),
+    ]
     node = net.node("Conv", inputs, name, kernel_shape=list(k), pads=[n // 2 for n in k] * 2)
     node.name = name
     net.nodes.append(node)
@@ -147,5 +165,7 @@ def parts(net, n):
     given, w = attributes(n), net.constants[n.input[1]]
     plain = given.get("group", 1) == 1 and all(s == 1 for s in given.get("strides", (1, 1)))
     if not plain or list(given.get("pads", [0] * 4)) != [k // 2 for k in w.shape[2:]] * 2:
-        raise ImportRefused(f"{n.name}, a last convolution, has {given}: stride 1, one group and padding of half its window are taken")
+        raise ImportRefused(
+            f"{n.name}, a last convolution, has {given}: stride 1, one group and padding of half its window are taken"
+        )
     return n.input[0], w, net.constants[n.input[2]]

@@ -1,22 +1,38 @@
-"""What only moves values: channel shuffles, slices, splits, and the interleaved quarters of a Focus, whatever operators write them.
+"""What only moves values: channel shuffles, slices, splits, and the interleaved quarters of a Focus, whatever operators
+write them.
 
-An exporter writes a shuffle as Reshape, Transpose, Reshape; a split as Split, Slice or Gather; Focus as eight strided Slices and a Concat.
-None of that is recognised by its look here. Between one tensor and another are only operators that move values, so an array of indices
-is sent through them, and where each index arrives says what they do together:
+An exporter writes a shuffle as Reshape, Transpose, Reshape; a split as Split, Slice or Gather; Focus as eight strided
+Slices and a Concat. None of that is recognised by its look here. Between one tensor and another are only operators that
+move values, so an array of indices is sent through them, and where each index arrives says what they do together:
 
 * every picture as it was, in another order or fewer of them: `Gather` over channels;
-* every `step`-th row and column, then a convolution: a convolution with a wider window and stride over the tensor itself.
+* every `step`-th row and column, then a convolution: a convolution with a wider window and stride over the tensor
+  itself.
 """
 
 import numpy as np
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-MOVES = ("Reshape", "Transpose", "Slice", "Split", "Gather", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Dropout", "DepthToSpace", "SpaceToDepth")
+MOVES = (
+    "Reshape",
+    "Transpose",
+    "Slice",
+    "Split",
+    "Gather",
+    "Squeeze",
+    "Unsqueeze",
+    "Flatten",
+    "Identity",
+    "Dropout",
+    "DepthToSpace",
+    "SpaceToDepth",
+)
 
 
 def sources(net):
-    """tensor -> the tensor all of whose values it holds, through operators that move values only; itself if there is none."""
+    """tensor -> the tensor all of whose values it holds, through operators that move values only; itself if there is
+    none."""
     found = {}
     for n in net.nodes:
         moved = None
@@ -48,17 +64,22 @@ def indices(net, source, tensor):
     names = {i for n in nodes for i in n.input if i in net.constants}
     info = lambda t: helper.make_tensor_value_info(t, TensorProto.DOUBLE, None)
     given = helper.make_tensor_value_info(source, TensorProto.DOUBLE, net.shape[source])
-    graph = helper.make_graph(nodes, "moves", [given], [info(tensor)], [numpy_helper.from_array(net.constants[k], k) for k in names])
+    graph = helper.make_graph(
+        nodes, "moves", [given], [info(tensor)], [numpy_helper.from_array(net.constants[k], k) for k in names]
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", net.opset)], ir_version=8)
     options = ort.SessionOptions()
     options.log_severity_level = 4
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    given = np.arange(np.prod(net.shape[source]), dtype=np.float64).reshape(net.shape[source])  # of all types, the one that every such operator has
+    given = np.arange(np.prod(net.shape[source]), dtype=np.float64).reshape(
+        net.shape[source]
+    )  # of all types, the one that every such operator has
     return session.run([tensor], {source: given})[0].astype(np.int64)
 
 
 def steps(where, shape):
-    """([channel], [row], [column], step) of each channel of `where`, if it is every `step`-th value from there on; else None."""
+    """([channel], [row], [column], step) of each channel of `where`, if it is every `step`-th value from there on;
+    else None."""
     _, c, h, w = shape
     if where.ndim != 4 or where.shape[0] != 1 or h % where.shape[2] or h * where.shape[3] != w * where.shape[2]:
         return None
@@ -66,20 +87,30 @@ def steps(where, shape):
     first = where[0, :, 0, 0]
     channel, row, column = first // (h * w), first // w % h, first % w
     rows, columns = np.arange(where.shape[2]) * step, np.arange(where.shape[3]) * step
-    expected = channel[:, None, None] * h * w + (row[:, None, None] + rows[:, None]) * w + column[:, None, None] + columns
-    return (channel, row, column, step) if (where[0] == expected).all() and max(row.max(), column.max()) < step else None
+    expected = (
+        channel[:, None, None] * h * w + (row[:, None, None] + rows[:, None]) * w + column[:, None, None] + columns
+    )
+    return (
+        (channel, row, column, step) if (where[0] == expected).all() and max(row.max(), column.max()) < step else None
+    )
 
 
 def gather(net):
     """Rewrites all of them; returns how many tensors were concerned."""
     found, readers, count = sources(net), net.readers(), 0
-    moved = [t for t, s in found.items() if t != s and len(net.shape.get(t, ())) == 4 and len(net.shape.get(s, ())) == 4]
+    moved = [
+        t for t, s in found.items() if t != s and len(net.shape.get(t, ())) == 4 and len(net.shape.get(s, ())) == 4
+    ]
     for tensor in moved:
         used = [n for n in readers.get(tensor, ()) if found[n.output[0]] != found[tensor]]
         if not used and tensor not in net.outputs:
             continue  # another one is made of it
         source = found[tensor]
-        if len(between(net, source, tensor)) == 1 and net.producers()[tensor].op_type == "Gather" and len(net.shape[net.producers()[tensor].input[1]]) == 1:
+        if (
+            len(between(net, source, tensor)) == 1
+            and net.producers()[tensor].op_type == "Gather"
+            and len(net.shape[net.producers()[tensor].input[1]]) == 1
+        ):
             continue
         at = steps(indices(net, source, tensor), net.shape[source])
         if at is None:
@@ -90,7 +121,11 @@ def gather(net):
                 net.rename(tensor, source)
             else:
                 new = net.fresh(f"{tensor}.channels")
-                net.nodes.append(net.node("Gather", [source, net.constant(f"{tensor}.indices", channel.astype(np.int64))], new, axis=1))
+                net.nodes.append(
+                    net.node(
+                        "Gather", [source, net.constant(f"{tensor}.indices", channel.astype(np.int64))], new, axis=1
+                    )
+                )
                 net.shape[new] = net.shape[tensor]
                 net.rename(tensor, new)
             count += 1

@@ -1,7 +1,8 @@
 """Reads an ncnn detector (.param and .bin, fp16 or fp32 weights) as an fp32 ONNX graph.
 
-Covers what NanoDet-Plus and YOLOX need. A shuffle or a slice of channels becomes `Gather` over channels, which the runtime lowers to
-nothing or a permutation. The heads' sigmoids, reshapes and concatenations are left out: the graph ends at `heads`, raw.
+Covers what NanoDet-Plus and YOLOX need. A shuffle or a slice of channels becomes `Gather` over channels, which the
+runtime lowers to nothing or a permutation. The heads' sigmoids, reshapes and concatenations are left out: the graph
+ends at `heads`, raw.
 """
 
 import numpy as np
@@ -61,7 +62,16 @@ class Graph:
         k = weights.shape[2]
         size = [(n + 2 * pad - k) // stride + 1 for n in (h, w)]
         inputs = [x, self.constant(f"{output}.weight", weights), self.constant(f"{output}.bias", bias)]
-        return self.node("Conv", inputs, output, (len(weights), *size), kernel_shape=[k, k], strides=[stride] * 2, pads=[pad] * 4, group=group)
+        return self.node(
+            "Conv",
+            inputs,
+            output,
+            (len(weights), *size),
+            kernel_shape=[k, k],
+            strides=[stride] * 2,
+            pads=[pad] * 4,
+            group=group,
+        )
 
     def gather(self, x, output, indices):
         i = self.constant(f"{output}.channels", np.array(indices, np.int64))
@@ -85,10 +95,11 @@ def activation(g, kind, x, parameter, output):
 def read(param, binary, size, heads, first=None):
     """The graph and the fp32 weights of its heads.
 
-    `heads`: output name -> [(layer, first channel, last channel)], the rows of one or more convolutions that make it, zero-padded to
-    whole sixteens. `first(weights, bias) -> weights, bias, stride, pad` rewrites the first convolution (normalisation, Focus).
+    `heads`: output name -> [(layer, first channel, last channel)], the rows of one or more convolutions that make
+    it, zero-padded to whole sixteens. `first(weights, bias) -> weights, bias, stride, pad` rewrites the first
+    convolution (normalisation, Focus).
     """
-    g, w, alias, last = Graph(3, size), Weights(binary), {}, None
+    g, w, alias = Graph(3, size), Weights(binary), {}
     rows = {layer: None for parts in heads.values() for layer, *_ in parts}
     for kind, name, ins, outs, p in layers(param):
         i = lambda k, default=0: int(p.get(k, default))
@@ -131,8 +142,15 @@ def read(param, binary, size, heads, first=None):
         elif kind == "Interp":
             c, h, wd = g.shape[x[0]]
             mode = {1: "nearest", 2: "linear"}[i(0)]
-            g.node("Resize", [x[0], "", g.constant(f"{y}.scales", np.array([1, 1, 2, 2], np.float32))], y, (c, 2 * h, 2 * wd), mode=mode,
-                   coordinate_transformation_mode="half_pixel" if mode == "linear" else "asymmetric", **({"nearest_mode": "floor"} if mode == "nearest" else {}))
+            g.node(
+                "Resize",
+                [x[0], "", g.constant(f"{y}.scales", np.array([1, 1, 2, 2], np.float32))],
+                y,
+                (c, 2 * h, 2 * wd),
+                mode=mode,
+                coordinate_transformation_mode="half_pixel" if mode == "linear" else "asymmetric",
+                **({"nearest_mode": "floor"} if mode == "nearest" else {}),
+            )
         elif kind == "BinaryOp":
             if i(0) != 0 or len(x) != 2:
                 raise ValueError(f"{name}: binary operation {i(0)} of {len(x)} tensors is not read")
@@ -158,7 +176,8 @@ def read(param, binary, size, heads, first=None):
 
 
 def normalised(mean, std, zero, swap):
-    """Rewrites a first convolution over (x - mean) / std to one over bytes minus `zero`; `swap` if it read BGR. Bytes are RGB."""
+    """Rewrites a first convolution over (x - mean) / std to one over bytes minus `zero`; `swap` if it read BGR.
+    Bytes are RGB."""
     mean, std = np.array(mean, np.float32), np.array(std, np.float32)
 
     def fold(weights, bias):
@@ -184,15 +203,22 @@ def unfocus(weights):
 def preset(family, model, size, facts):
     """(graph, strides, form) of the two that are known by their layers' names: NanoDet-Plus-m, and YOLOX-nano 0.1.0.
 
-    NanoDet-Plus-m: one convolution per level makes 80 class logits and 4 x 8 logits of distances. YOLOX-nano: separate convolutions for
-    classes, boxes and objectness; Focus in front.
+    NanoDet-Plus-m: one convolution per level makes 80 class logits and 4 x 8 logits of distances. YOLOX-nano:
+    separate convolutions for classes, boxes and objectness; Focus in front.
     """
     if family == "nanodet-plus":
         layers = {8: "Conv_453", 16: "Conv_473", 32: "Conv_493", 64: "Conv_513"}
         parts = {s: ([(layer, 0, 80)], [(layer, 80, 112)]) for s, layer in layers.items()}
     elif family == "yolox-legacy":
-        layers = {8: ("Conv_314", "Conv_327", "Conv_328"), 16: ("Conv_347", "Conv_360", "Conv_361"), 32: ("Conv_380", "Conv_393", "Conv_394")}
-        parts = {s: ([(classes, 0, 80)], [(boxes, 0, 4), (objectness, 0, 1)]) for s, (classes, boxes, objectness) in layers.items()}
+        layers = {
+            8: ("Conv_314", "Conv_327", "Conv_328"),
+            16: ("Conv_347", "Conv_360", "Conv_361"),
+            32: ("Conv_380", "Conv_393", "Conv_394"),
+        }
+        parts = {
+            s: ([(classes, 0, 80)], [(boxes, 0, 4), (objectness, 0, 1)])
+            for s, (classes, boxes, objectness) in layers.items()
+        }
     else:
         raise ImportRefused(f"of ncnn's files nanodet-plus and yolox-legacy are read, not {family}: export it as ONNX")
     heads = {f"{kind}_{s}": part for s, both in parts.items() for kind, part in zip(("embedding", "geometry"), both)}

@@ -21,8 +21,8 @@ def attributes(node):
 def fixed(model, size):
     """The model with one picture of `size` x `size` in front, every shape inferred and whatever is constant folded.
 
-    onnxruntime's basic optimisations do the folding: shape arithmetic, batch normalisation behind a convolution, dropout, identities.
-    They leave standard operators only.
+    onnxruntime's basic optimisations do the folding: shape arithmetic, batch normalisation behind a convolution,
+    dropout, identities. They leave standard operators only.
     """
     model = converted(model)
     constants = {t.name for t in model.graph.initializer}
@@ -32,7 +32,10 @@ def fixed(model, size):
         if len(dims) == 4:
             for d, n in zip(dims, (1, 3, size, size)):
                 if d.dim_value > 0 and d.dim_value != n:
-                    raise ImportRefused(f"input {i.name} is {[d.dim_value or d.dim_param for d in dims]}, not [1, 3, {size}, {size}]: --size says what it was exported at")
+                    raise ImportRefused(
+                        f"input {i.name} is {[d.dim_value or d.dim_param for d in dims]}, not [1, 3, {size}, {size}]: "
+                        f"--size says what it was exported at"
+                    )
                 d.dim_value = n
     del model.graph.value_info[:]
     with tempfile.TemporaryDirectory() as folder:
@@ -42,7 +45,12 @@ def fixed(model, size):
         options.log_severity_level = 4
         try:
             # a factor behind a convolution may be a head's stride, which must stay visible
-            ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"], disabled_optimizers=["ConvMulFusion"])
+            ort.InferenceSession(
+                model.SerializeToString(),
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=["ConvMulFusion"],
+            )
         except Exception as e:
             raise ImportRefused(f"onnxruntime does not load it: {e}") from None
         model = onnx.load(options.optimized_model_filepath)
@@ -152,7 +160,9 @@ class Net:
     def model(self):
         info = lambda n: helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, self.shape.get(n))
         constants = [numpy_helper.from_array(v, k) for k, v in self.constants.items()]
-        graph = helper.make_graph(self.nodes, "detector", [info(i) for i in self.inputs], [info(o) for o in self.outputs], constants)
+        graph = helper.make_graph(
+            self.nodes, "detector", [info(i) for i in self.inputs], [info(o) for o in self.outputs], constants
+        )
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8)
 
     def infer(self):

@@ -1,11 +1,13 @@
 """Detectors to prove the importer on, as PyTorch modules that end as their official repositories export them.
 
-    python -m tarsier_recipe foreign-networks build/foreign --teachers ../../../../shared/teachers      # ONNX files of all of them
+    # ONNX files of all of them
+    python -m tarsier_recipe foreign-networks build/foreign --teachers ../../../shared/teachers
 
-`NanoDetPlus` and `Yolox` are trained: they are read from the ncnn files of the teachers. `PicoDet` and `RtmDet` have the published
-structure of those families (PP-LCNet with squeeze-and-excitation and hard-swish, LC-PAN, PicoHeadV2; CSPNeXt with 5x5 depthwise
-convolutions, SiLU and channel attention, CSPNeXt-PAFPN, a head whose convolutions are shared and whose normalisation is not) and random
-weights, because no trained ones can be had here; they prove that the operators are right, and nothing about accuracy.
+`NanoDetPlus` and `Yolox` are trained: they are read from the ncnn files of the teachers. `PicoDet` and `RtmDet` have
+the published structure of those families (PP-LCNet with squeeze-and-excitation and hard-swish, LC-PAN, PicoHeadV2;
+CSPNeXt with 5x5 depthwise convolutions, SiLU and channel attention, CSPNeXt-PAFPN, a head whose convolutions are
+shared and whose normalisation is not) and random weights, because no trained ones can be had here; they prove that
+the operators are right, and nothing about accuracy.
 """
 
 import sys
@@ -32,7 +34,9 @@ class Ncnn(nn.Module):
             if kind in ("Convolution", "ConvolutionDepthWise"):
                 k = int(p[1])
                 groups = int(p.get(7, 1)) if kind.endswith("DepthWise") else 1
-                self.weights[name] = nn.Parameter(torch.tensor(w.tagged(int(p[6]), name).reshape(int(p[0]), -1, k, k)), False)
+                self.weights[name] = nn.Parameter(
+                    torch.tensor(w.tagged(int(p[6]), name).reshape(int(p[0]), -1, k, k)), False
+                )
                 self.weights[f"{name}_bias"] = nn.Parameter(torch.tensor(w.take(np.float32, int(p[0]))), False)
                 p["groups"] = groups
 
@@ -48,7 +52,14 @@ class Ncnn(nn.Module):
                 t = a[0]
                 y = torch.cat([t[..., ::2, ::2], t[..., 1::2, ::2], t[..., ::2, 1::2], t[..., 1::2, 1::2]], 1)
             elif kind in ("Convolution", "ConvolutionDepthWise"):
-                y = F.conv2d(a[0], self.weights[name], self.weights[f"{name}_bias"], stride=i(3, 1), padding=i(4), groups=p["groups"])
+                y = F.conv2d(
+                    a[0],
+                    self.weights[name],
+                    self.weights[f"{name}_bias"],
+                    stride=i(3, 1),
+                    padding=i(4),
+                    groups=p["groups"],
+                )
                 v[name] = y
                 y = F.leaky_relu(y, float(p[-23310].split(",")[1])) if i(9) == 2 else y
             elif kind == "Swish":
@@ -75,7 +86,8 @@ class Ncnn(nn.Module):
 
 
 class NanoDetPlus(Ncnn):
-    """As nanodet's `forward` with ONNX export on: scores and distances of each level, flattened, concatenated, permuted."""
+    """As nanodet's `forward` with ONNX export on: scores and distances of each level, flattened, concatenated,
+    permuted."""
 
     HEADS = ("Conv_453", "Conv_473", "Conv_493", "Conv_513")
 
@@ -88,9 +100,14 @@ class NanoDetPlus(Ncnn):
 
 
 class Yolox(Ncnn):
-    """As YOLOX's `forward` without decoding: boxes, objectness, scores of each level, flattened, concatenated, permuted."""
+    """As YOLOX's `forward` without decoding: boxes, objectness, scores of each level, flattened, concatenated,
+    permuted."""
 
-    HEADS = (("Conv_314", "Conv_327", "Conv_328"), ("Conv_347", "Conv_360", "Conv_361"), ("Conv_380", "Conv_393", "Conv_394"))
+    HEADS = (
+        ("Conv_314", "Conv_327", "Conv_328"),
+        ("Conv_347", "Conv_360", "Conv_361"),
+        ("Conv_380", "Conv_393", "Conv_394"),
+    )
 
     def forward(self, x):
         v, outputs = self.blobs(x), []
@@ -128,7 +145,9 @@ class Separated(nn.Module):
 
     def __init__(self, inputs, outputs, k, stride, se):
         super().__init__()
-        self.parts = nn.Sequential(unit(inputs, inputs, k, stride, inputs), *([Excite(inputs)] if se else []), unit(inputs, outputs, 1))
+        self.parts = nn.Sequential(
+            unit(inputs, inputs, k, stride, inputs), *([Excite(inputs)] if se else []), unit(inputs, outputs, 1)
+        )
 
     def forward(self, x):
         return self.parts(x)
@@ -140,7 +159,11 @@ class Partial(nn.Module):
     def __init__(self, inputs, outputs, block, count, act, attention=False):
         super().__init__()
         mid = outputs // 2
-        self.main, self.short, self.final = unit(inputs, mid, 1, act=act), unit(inputs, mid, 1, act=act), unit(2 * mid, outputs, 1, act=act)
+        self.main, self.short, self.final = (
+            unit(inputs, mid, 1, act=act),
+            unit(inputs, mid, 1, act=act),
+            unit(2 * mid, outputs, 1, act=act),
+        )
         self.blocks = nn.Sequential(*(block(mid) for _ in range(count)))
         self.attention = nn.Conv2d(2 * mid, 2 * mid, 1) if attention else None
 
@@ -152,7 +175,8 @@ class Partial(nn.Module):
 
 
 class PicoDet(nn.Module):
-    """PP-LCNet, LC-PAN and PicoHeadV2 for `classes`; widths times `scale`. Ends with a score and four distributions per location."""
+    """PP-LCNet, LC-PAN and PicoHeadV2 for `classes`; widths times `scale`. Ends with a score and four distributions
+    per location."""
 
     def __init__(self, scale=0.75, width=96, classes=80, convolutions=2):
         super().__init__()
@@ -168,12 +192,16 @@ class PicoDet(nn.Module):
         self.down = nn.ModuleList(layer() for _ in range(2))
         self.up = nn.ModuleList(layer() for _ in range(2))
         self.step = nn.ModuleList(separable(width, width, 5, 2) for _ in range(4))
-        self.feature = nn.ModuleList(nn.Sequential(*(separable(width, width, 5) for _ in range(convolutions))) for _ in range(4))
+        self.feature = nn.ModuleList(
+            nn.Sequential(*(separable(width, width, 5) for _ in range(convolutions))) for _ in range(4)
+        )
         self.squeeze = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(4))
         self.excited = nn.ModuleList(unit(width, width, 1) for _ in range(4))
         self.classes = nn.ModuleList(nn.Conv2d(width, classes, 1) for _ in range(4))
         self.boxes = nn.ModuleList(nn.Conv2d(width, 32, 1) for _ in range(4))
-        self.align = nn.ModuleList(nn.Sequential(unit(width, width, 5, 1, width), nn.Conv2d(width, 1, 1)) for _ in range(4))
+        self.align = nn.ModuleList(
+            nn.Sequential(unit(width, width, 5, 1, width), nn.Conv2d(width, 1, 1)) for _ in range(4)
+        )
 
     def features(self, x):
         p3 = self.stage4(self.stem(x))
@@ -228,18 +256,28 @@ class RtmDet(nn.Module):
         super().__init__()
         c = lambda n: max(16, int(n * scale + 8) // 16 * 16)
         conv = lambda a, b, k, s=1: unit(a, b, k, s, act=nn.SiLU)
-        part = lambda a, b, n, add=True, attention=False: Partial(a, b, lambda m: NextBlock(m, add), n, nn.SiLU, attention)
+        part = lambda a, b, n, add=True, attention=False: Partial(
+            a, b, lambda m: NextBlock(m, add), n, nn.SiLU, attention
+        )
         self.stem = nn.Sequential(conv(3, c(32), 3, 2), conv(c(32), c(32), 3), conv(c(32), c(64), 3))
         stage = lambda a, b, n, *more: nn.Sequential(conv(c(a), c(b), 3, 2), *more, part(c(b), c(b), n, not more, True))
-        self.stage1, self.stage2, self.stage3 = stage(64, 128, depth), stage(128, 256, 2 * depth), stage(256, 512, 2 * depth)
+        self.stage1, self.stage2, self.stage3 = (
+            stage(64, 128, depth),
+            stage(128, 256, 2 * depth),
+            stage(256, 512, 2 * depth),
+        )
         self.stage4 = stage(512, 1024, depth, Pyramid(c(1024)))
         self.reduce = nn.ModuleList([conv(c(1024), c(512), 1), conv(c(512), c(256), 1)])
         self.top = nn.ModuleList([part(2 * c(512), c(512), depth, False), part(2 * c(256), c(256), depth, False)])
         self.step = nn.ModuleList([conv(c(256), c(256), 3, 2), conv(c(512), c(512), 3, 2)])
         self.bottom = nn.ModuleList([part(2 * c(256), c(512), depth, False), part(2 * c(512), c(1024), depth, False)])
         self.out = nn.ModuleList(conv(c(n), width, 3) for n in (256, 512, 1024))
-        self.shared = nn.ModuleList(nn.ModuleList(nn.Conv2d(width, width, 3, 1, 1, bias=False) for _ in range(2)) for _ in range(2))
-        self.norm = nn.ModuleList(nn.ModuleList(nn.ModuleList(nn.BatchNorm2d(width) for _ in range(2)) for _ in range(2)) for _ in range(3))
+        self.shared = nn.ModuleList(
+            nn.ModuleList(nn.Conv2d(width, width, 3, 1, 1, bias=False) for _ in range(2)) for _ in range(2)
+        )
+        self.norm = nn.ModuleList(
+            nn.ModuleList(nn.ModuleList(nn.BatchNorm2d(width) for _ in range(2)) for _ in range(2)) for _ in range(3)
+        )
         self.classes = nn.ModuleList(nn.Conv2d(width, classes, 1) for _ in range(3))
         self.boxes = nn.ModuleList(nn.Conv2d(width, 4, 1) for _ in range(3))
         self.exponential = exponential
@@ -277,15 +315,24 @@ class RtmDet(nn.Module):
 
 
 class Mixed(nn.Module):
-    """Small, with what the trained ones have: Focus, SiLU, leaky ReLU, a shuffle block, a pooling window, linear upsampling; YOLOX's head."""
+    """Small, with what the trained ones have: Focus, SiLU, leaky ReLU, a shuffle block, a pooling window, linear
+    upsampling; YOLOX's head."""
 
     def __init__(self, width=16, classes=80):
         super().__init__()
         act = lambda: nn.LeakyReLU(0.1)
         self.stem, self.down = unit(12, width, 3, act=nn.SiLU), unit(width, 2 * width, 3, 2, act=act)
-        self.branch = nn.Sequential(unit(width, width, 1, act=act), unit(width, width, 3, 1, width, None), unit(width, width, 1, act=act))
-        self.deep, self.side = unit(2 * width, 2 * width, 3, 2, act=nn.SiLU), unit(2 * width, 2 * width, 5, 1, 2 * width, act)
-        self.towers = nn.ModuleList(nn.ModuleList([unit(2 * width, width, 1, act=nn.SiLU), unit(2 * width, width, 3, act=nn.SiLU)]) for _ in range(2))
+        self.branch = nn.Sequential(
+            unit(width, width, 1, act=act), unit(width, width, 3, 1, width, None), unit(width, width, 1, act=act)
+        )
+        self.deep, self.side = (
+            unit(2 * width, 2 * width, 3, 2, act=nn.SiLU),
+            unit(2 * width, 2 * width, 5, 1, 2 * width, act),
+        )
+        self.towers = nn.ModuleList(
+            nn.ModuleList([unit(2 * width, width, 1, act=nn.SiLU), unit(2 * width, width, 3, act=nn.SiLU)])
+            for _ in range(2)
+        )
         self.heads = nn.ModuleList(nn.ModuleList(nn.Conv2d(width, n, 1) for n in (classes, 4, 1)) for _ in range(2))
 
     def features(self, x):
@@ -307,7 +354,8 @@ class Mixed(nn.Module):
 
 
 def settled(make, size, seed=0):
-    """A network of random weights whose normalisation has the statistics of pictures of noise, so that values stay of one size."""
+    """A network of random weights whose normalisation has the statistics of pictures of noise, so that values stay
+    of one size."""
     torch.manual_seed(seed)
     net = make().train()
     for m in net.modules():
@@ -325,7 +373,15 @@ def settled(make, size, seed=0):
 
 
 def export(net, size, path, opset=17):
-    torch.onnx.export(net.eval(), torch.zeros(1, 3, size, size), str(path), dynamo=False, opset_version=opset, input_names=["images"], do_constant_folding=True)
+    torch.onnx.export(
+        net.eval(),
+        torch.zeros(1, 3, size, size),
+        str(path),
+        dynamo=False,
+        opset_version=opset,
+        input_names=["images"],
+        do_constant_folding=True,
+    )
     return path
 
 
@@ -335,9 +391,15 @@ def main():
     p.add_argument("--teachers", type=Path, help="folder of the ncnn files; without, only networks of random weights")
     a = options.parse(p)
     a.folder.mkdir(parents=True, exist_ok=True)
-    made = [export(settled(PicoDet, 320), 320, a.folder / "picodet_s_320.onnx", 11), export(settled(RtmDet, 320), 320, a.folder / "rtmdet_tiny_320.onnx")]
+    made = [
+        export(settled(PicoDet, 320), 320, a.folder / "picodet_s_320.onnx", 11),
+        export(settled(RtmDet, 320), 320, a.folder / "rtmdet_tiny_320.onnx"),
+    ]
     if a.teachers:
-        made += [export(NanoDetPlus(a.teachers / "nanodet-plus-m_416"), 416, a.folder / "nanodet-plus-m_416.onnx", 11), export(Yolox(a.teachers / "yolox-nano"), 416, a.folder / "yolox_nano_416.onnx", 11)]
+        made += [
+            export(NanoDetPlus(a.teachers / "nanodet-plus-m_416"), 416, a.folder / "nanodet-plus-m_416.onnx", 11),
+            export(Yolox(a.teachers / "yolox-nano"), 416, a.folder / "yolox_nano_416.onnx", 11),
+        ]
     print("\n".join(map(str, made)))
 
 

@@ -1,4 +1,5 @@
-"""An ONNX detector as a graph over bytes that the runtime lowers: `image` in, `embedding_S` and `geometry_S` of each stride out."""
+"""An ONNX detector as a graph over bytes that the runtime lowers: `image` in, `embedding_S` and `geometry_S` of each
+stride out."""
 
 import numpy as np
 import onnx
@@ -13,7 +14,7 @@ TOLERANCE = 2e-3  # of a head's largest value: fp32 sums in another order
 
 
 def read(path, size, family, classes, cut=None):
-    """(model, strides, the head's form for the manifest). Prints what was found; refuses by name what cannot be taken."""
+    """(model, strides, the head's form for the manifest). Says what was found; refuses by name what cannot be taken."""
     try:
         model = onnx.load(path)
     except Exception as e:
@@ -23,20 +24,36 @@ def read(path, size, family, classes, cut=None):
     found, exponential = [], False
     for stride, nodes in heads.levels(net, convolutions, size):
         roles = heads.roles(net, stride, nodes, classes, family.boxes, family.objectness)
-        print(f"stride {stride}: " + ", ".join(f"{role} {n.name}[{a}:{b}]" for role, (n, a, b) in roles.items()), flush=True)
+        print(
+            f"stride {stride}: " + ", ".join(f"{role} {n.name}[{a}:{b}]" for role, (n, a, b) in roles.items()),
+            flush=True,
+        )
         factor, exponential = heads.behind(net, roles["boxes"][0])
         # a box in pixels is one in strides that was multiplied by the stride; another factor is learnt
-        found.append((stride, {role: (n.output[0], a, b) for role, (n, a, b) in roles.items()}, 1.0 if np.isclose(factor, stride) else factor))
+        found.append(
+            (
+                stride,
+                {role: (n.output[0], a, b) for role, (n, a, b) in roles.items()},
+                1.0 if np.isclose(factor, stride) else factor,
+            )
+        )
     if exponential and family.boxes != "distances":
         raise ImportRefused("an exponential follows the boxes, which this family does not have")
     net.outputs = list(dict.fromkeys(t for _, roles, _ in found for t, _, _ in roles.values()))
     net.prune()
     if len(net.inputs) != 1 or net.shape.get(net.inputs[0]) != (1, 3, size, size):
-        raise ImportRefused(f"its heads are made from {', '.join(f'{i} {net.shape.get(i)}' for i in net.inputs)}, not from one picture [1, 3, {size}, {size}]")
+        raise ImportRefused(
+            f"its heads are made from {', '.join(f'{i} {net.shape.get(i)}' for i in net.inputs)}, not from one "
+            f"picture [1, 3, {size}, {size}]"
+        )
     original, where = Net(net.model()), [(stride, dict(roles), factor) for stride, roles, factor in found]
     inner = normalisation(net)
     if inner is not None:
-        print(f"normalises inside, by mean {np.round(inner[0], 3).tolist()} and deviation {np.round(inner[1], 3).tolist()}: the family's is not applied", flush=True)
+        print(
+            f"normalises inside, by mean {np.round(inner[0], 3).tolist()} and deviation "
+            f"{np.round(inner[1], 3).tolist()}: the family's is not applied",
+            flush=True,
+        )
     simplify(net)
     producers, levels = net.producers(), []
     for stride, roles, factor in where:
@@ -44,7 +61,9 @@ def read(path, size, family, classes, cut=None):
         for role, (tensor, a, b) in roles.items():
             node = producers[tensor]
             if node.op_type != "Conv":
-                raise ImportRefused(f"{tensor}, which a last convolution should make, is made by {node.op_type} after rewriting")
+                raise ImportRefused(
+                    f"{tensor}, which a last convolution should make, is made by {node.op_type} after rewriting"
+                )
             x, w, bias = heads.parts(net, node)
             f = factor if role == "boxes" else 1.0
             levels[-1][1][role] = (x, w[a:b] * f, bias[a:b] * f)
@@ -59,7 +78,8 @@ def read(path, size, family, classes, cut=None):
 
 
 def normalisation(net):
-    """Takes affine operators on the picture out; returns (mean, deviation) by which they normalise, or nothing if there are none."""
+    """Takes affine operators on the picture out; returns (mean, deviation) by which they normalise, or nothing if
+    there are none."""
     factor, addend, image, found = np.ones(3), np.zeros(3), net.inputs[0], False
     while True:
         readers = net.readers().get(image, [])
@@ -79,7 +99,9 @@ def normalisation(net):
 def compare(original, net, where, inner, size):
     """Refuses a rewriting that computes something else: both on one picture of smooth noise."""
     rng = np.random.default_rng(0)
-    x = rng.normal(0, 1, (1, 3, 8, 8)).repeat(-(-size // 8), 2).repeat(-(-size // 8), 3)[:, :, :size, :size] + rng.normal(0, 0.2, (1, 3, size, size))
+    x = rng.normal(0, 1, (1, 3, 8, 8)).repeat(-(-size // 8), 2).repeat(-(-size // 8), 3)[
+        :, :, :size, :size
+    ] + rng.normal(0, 0.2, (1, 3, size, size))
     x = x.astype(np.float32)
     raw = x if inner is None else (x * inner[1][None, :, None, None] + inner[0][None, :, None, None]).astype(np.float32)
     old = dict(zip(original.outputs, original.run({original.inputs[0]: raw})))
@@ -88,16 +110,22 @@ def compare(original, net, where, inner, size):
     for stride, roles, factor in where:
         take = lambda role, f=1.0: old[roles[role][0]][:, roles[role][1] : roles[role][2]] * f
         geometry = [take("boxes", factor)] + ([take("objectness")] if "objectness" in roles else [])
-        for name, expected in ((f"embedding_{stride}", take("classes")), (f"geometry_{stride}", np.concatenate(geometry, 1))):
+        for name, expected in (
+            (f"embedding_{stride}", take("classes")),
+            (f"geometry_{stride}", np.concatenate(geometry, 1)),
+        ):
             found = new[name][:, : expected.shape[1]]
             worst = max(worst, float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max())))
     print(f"rewritten heads differ by {worst:.1e} of their largest value", flush=True)
     if not worst < TOLERANCE:
-        raise ImportRefused(f"the rewritten network computes something else: heads differ by {worst:.3g} of their largest value")
+        raise ImportRefused(
+            f"the rewritten network computes something else: heads differ by {worst:.3g} of their largest value"
+        )
 
 
 def over_bytes(net, mean, std, family):
-    """Folds normalisation and the order of channels into the first convolutions: the picture is RGB bytes minus `family.zero`."""
+    """Folds normalisation and the order of channels into the first convolutions: the picture is RGB bytes minus
+    `family.zero`."""
     image, fold = net.inputs[0], normalised(mean, std, family.zero, family.bgr)
     for n in net.readers()[image]:
         if not plain(net, n, image):

@@ -13,7 +13,7 @@
 | an activation that is not alone behind a convolution or addition | one behind a convolution of 1x1 per channel with a weight of 1 | here |
 
 `refusals` lists what is left that the runtime does not lower, with the reason.
-"""
+"""  # noqa: E501
 
 import numpy as np
 
@@ -28,14 +28,21 @@ def simplify(net):
     """All rewrites until none finds anything; refuses what is left over, all of it at once."""
     for _ in range(20):
         net.infer()
-        if not sum(rewrite(net) for rewrite in (moves.gather, synonyms, windows, pads, resizes, functions.rewrite, affine, groups)):
+        if not sum(
+            rewrite(net)
+            for rewrite in (moves.gather, synonyms, windows, pads, resizes, functions.rewrite, affine, groups)
+        ):
             break
     net.infer()
     lonely(net)
     net.infer()
     wrong = refusals(net)
     if wrong:
-        raise ImportRefused("\n".join([f"{len(wrong)} nodes cannot be taken:", *(f"  {n.name} ({n.op_type}): {why}" for n, why in wrong)]))
+        raise ImportRefused(
+            "\n".join(
+                [f"{len(wrong)} nodes cannot be taken:", *(f"  {n.name} ({n.op_type}): {why}" for n, why in wrong)]
+            )
+        )
     return net
 
 
@@ -51,7 +58,12 @@ def synonyms(net):
             axes = given.get("axes", net.constants.get(n.input[1]) if len(n.input) > 1 else None)
             if axes is not None and sorted(int(a) % 4 for a in axes) == [2, 3] and given.get("keepdims", 1):
                 new = net.node("GlobalAveragePool", [n.input[0]], n.output[0], n)
-        elif n.op_type == "AveragePool" and shape is not None and tuple(given["kernel_shape"]) == shape[2:] and not any(given.get("pads", ())):
+        elif (
+            n.op_type == "AveragePool"
+            and shape is not None
+            and tuple(given["kernel_shape"]) == shape[2:]
+            and not any(given.get("pads", ()))
+        ):
             new = net.node("GlobalAveragePool", [n.input[0]], n.output[0], n)
         elif n.op_type == "Concat" and shape is not None and given["axis"] < 0:
             new = net.node("Concat", list(n.input), n.output[0], n, axis=given["axis"] + len(shape))
@@ -76,7 +88,9 @@ def pads_of(net, n, kernel):
             pads[i], pads[2 + i] = (small, large) if auto == "SAME_UPPER" else (large, small)
     if given.get("ceil_mode"):
         for i in range(2):
-            pads[2 + i] = max(pads[2 + i], (out[i] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 - size[i] - pads[i])
+            pads[2 + i] = max(
+                pads[2 + i], (out[i] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 - size[i] - pads[i]
+            )
     return pads, auto != "NOTSET" or bool(given.get("ceil_mode"))
 
 
@@ -115,12 +129,35 @@ def pads(net):
             continue
         fill = net.constants.get(n.input[2], np.zeros(1)) if len(n.input) > 2 and n.input[2] else np.zeros(1)
         users = readers.get(n.output[0], [])
-        plain = attributes(n).get("mode", b"constant") == b"constant" and fill.size == 1 and fill.item() == 0 and min(amounts) >= 0
+        plain = (
+            attributes(n).get("mode", b"constant") == b"constant"
+            and fill.size == 1
+            and fill.item() == 0
+            and min(amounts) >= 0
+        )
         if not any(amounts):
             net.rename(n.output[0], n.input[0])
-        elif plain and len(amounts) == 8 and not any(amounts[i] for i in (0, 1, 4, 5)) and users and n.output[0] not in net.outputs and all(u.op_type == "Conv" and u.input[0] == n.output[0] and "auto_pad" not in attributes(u) for u in users):
+        elif (
+            plain
+            and len(amounts) == 8
+            and not any(amounts[i] for i in (0, 1, 4, 5))
+            and users
+            and n.output[0] not in net.outputs
+            and all(
+                u.op_type == "Conv" and u.input[0] == n.output[0] and "auto_pad" not in attributes(u) for u in users
+            )
+        ):
             for u in users:
-                set_ints(u, "pads", [a + b for a, b in zip(attributes(u).get("pads", [0] * 4), (amounts[2], amounts[3], amounts[6], amounts[7]))])
+                set_ints(
+                    u,
+                    "pads",
+                    [
+                        a + b
+                        for a, b in zip(
+                            attributes(u).get("pads", [0] * 4), (amounts[2], amounts[3], amounts[6], amounts[7])
+                        )
+                    ],
+                )
                 u.input[0] = n.input[0]
         else:
             continue
@@ -130,15 +167,30 @@ def pads(net):
 
 
 # (transformation of coordinates, rounding) of nearest neighbours that come to each pixel twice
-TWICE = {("asymmetric", "floor"), ("asymmetric", "round_prefer_floor"), ("half_pixel", "round_prefer_floor"), ("half_pixel", "round_prefer_ceil"), ("pytorch_half_pixel", "round_prefer_floor"),
-         ("pytorch_half_pixel", "round_prefer_ceil"), ("half_pixel_symmetric", "round_prefer_floor"), ("half_pixel_symmetric", "round_prefer_ceil")}
+TWICE = {
+    ("asymmetric", "floor"),
+    ("asymmetric", "round_prefer_floor"),
+    ("half_pixel", "round_prefer_floor"),
+    ("half_pixel", "round_prefer_ceil"),
+    ("pytorch_half_pixel", "round_prefer_floor"),
+    ("pytorch_half_pixel", "round_prefer_ceil"),
+    ("half_pixel_symmetric", "round_prefer_floor"),
+    ("half_pixel_symmetric", "round_prefer_ceil"),
+}
 
 
 def doubling(given):
     """Whether the attributes of a Resize by two come to each pixel twice; whether to linear between their centres."""
-    mode, place = given.get("mode", b"nearest").decode(), given.get("coordinate_transformation_mode", b"half_pixel").decode()
+    mode, place = (
+        given.get("mode", b"nearest").decode(),
+        given.get("coordinate_transformation_mode", b"half_pixel").decode(),
+    )
     rounding = given.get("nearest_mode", b"round_prefer_floor").decode()
-    return mode == "nearest" and (place, rounding) in TWICE, mode == "linear" and place in ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric")
+    return mode == "nearest" and (place, rounding) in TWICE, mode == "linear" and place in (
+        "half_pixel",
+        "pytorch_half_pixel",
+        "half_pixel_symmetric",
+    )
 
 
 def resizes(net):
@@ -153,18 +205,32 @@ def resizes(net):
             net.rename(n.output[0], n.input[0])
             count += 1
         elif out == (1, c, 2 * h, 2 * w) and (nearest or linear):
-            more = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"} if nearest else {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+            more = (
+                {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+                if nearest
+                else {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+            )
             written = {k: v.decode() for k, v in given.items() if isinstance(v, bytes)}
             if written == more and len(n.input) == 3:
                 continue
-            net.replace(n, net.node("Resize", [n.input[0], "", net.constant("twice", np.array([1, 1, 2, 2], np.float32))], n.output[0], n, **more))
+            net.replace(
+                n,
+                net.node(
+                    "Resize",
+                    [n.input[0], "", net.constant("twice", np.array([1, 1, 2, 2], np.float32))],
+                    n.output[0],
+                    n,
+                    **more,
+                ),
+            )
             count += 1
     net.prune()
     return count
 
 
 def per_channel(net, n):
-    """(tensor, factors, addends) of a node that computes factor x + addend with constants per channel or one for all; else None."""
+    """(tensor, factors, addends) of a node that computes factor x + addend with constants per channel or one for
+    all; else None."""
     if n.op_type == "BatchNormalization" and all(i in net.constants for i in n.input[1:]):
         gamma, beta, mean, variance = (net.constants[i].astype(np.float64) for i in n.input[1:5])
         factor = gamma / np.sqrt(variance + attributes(n).get("epsilon", 1e-5))
@@ -176,12 +242,21 @@ def per_channel(net, n):
         return None
     x, values = n.input[1 - at[0]], net.constants[n.input[at[0]]].astype(np.float64)
     channels = net.shape[n.output[0]][1]
-    if net.shape.get(x) != net.shape[n.output[0]] or values.size not in (1, channels) or (values.size > 1 and values.reshape((1,) * (4 - values.ndim) + values.shape).shape[1] != channels):
+    if (
+        net.shape.get(x) != net.shape[n.output[0]]
+        or values.size not in (1, channels)
+        or (values.size > 1 and values.reshape((1,) * (4 - values.ndim) + values.shape).shape[1] != channels)
+    ):
         return None
     v, one, none = np.broadcast_to(values.ravel(), (channels,)), np.ones(channels), np.zeros(channels)
     if n.op_type == "Div" and at[0] == 0:
         return None
-    return x, *{"Add": (one, v), "Sub": (one, -v) if at[0] == 1 else (-one, v), "Mul": (v, none), "Div": (1 / np.where(v == 0, 1, v), none)}[n.op_type]
+    return x, *{
+        "Add": (one, v),
+        "Sub": (one, -v) if at[0] == 1 else (-one, v),
+        "Mul": (v, none),
+        "Div": (1 / np.where(v == 0, 1, v), none),
+    }[n.op_type]
 
 
 def affine(net):
@@ -194,20 +269,38 @@ def affine(net):
         x, factor, addend = found
         producers, readers = net.producers(), net.readers()
         before, behind = producers.get(x), readers.get(n.output[0], [])
-        if before is not None and before.op_type == "Conv" and before.input[1] in net.constants and net.alone(x, readers) is n:
+        if (
+            before is not None
+            and before.op_type == "Conv"
+            and before.input[1] in net.constants
+            and net.alone(x, readers) is n
+        ):
             w, b = net.constants[before.input[1]], net.constants[before.input[2]] if len(before.input) > 2 else 0.0
-            inputs = [before.input[0], net.constant(before.input[1], (w * factor[:, None, None, None]).astype(np.float32)), net.constant(f"{before.input[1]}.bias", (b * factor + addend).astype(np.float32))]
+            inputs = [
+                before.input[0],
+                net.constant(before.input[1], (w * factor[:, None, None, None]).astype(np.float32)),
+                net.constant(f"{before.input[1]}.bias", (b * factor + addend).astype(np.float32)),
+            ]
             net.replace(before, net.node("Conv", inputs, n.output[0], before, **attributes(before)))
             net.nodes = [m for m in net.nodes if m is not n]
         elif behind and n.output[0] not in net.outputs and all(takes_in(net, m, n.output[0], addend) for m in behind):
             for m in behind:
                 w, b = net.constants[m.input[1]].astype(np.float64), net.constants[m.input[2]]
-                m.input[0], m.input[1] = x, net.constant(m.input[1], (w * factor[None, :, None, None]).astype(np.float32))
-                m.input[2] = net.constant(m.input[2], (b + (w * addend[None, :, None, None]).sum((1, 2, 3))).astype(np.float32))
+                m.input[0], m.input[1] = (
+                    x,
+                    net.constant(m.input[1], (w * factor[None, :, None, None]).astype(np.float32)),
+                )
+                m.input[2] = net.constant(
+                    m.input[2], (b + (w * addend[None, :, None, None]).sum((1, 2, 3))).astype(np.float32)
+                )
             net.nodes = [m for m in net.nodes if m is not n]
         else:
             c = len(factor)
-            inputs = [x, net.constant(f"{n.output[0]}.factor", factor.reshape(c, 1, 1, 1).astype(np.float32)), net.constant(f"{n.output[0]}.addend", addend.astype(np.float32))]
+            inputs = [
+                x,
+                net.constant(f"{n.output[0]}.factor", factor.reshape(c, 1, 1, 1).astype(np.float32)),
+                net.constant(f"{n.output[0]}.addend", addend.astype(np.float32)),
+            ]
             net.replace(n, net.node("Conv", inputs, n.output[0], n, group=c, kernel_shape=[1, 1]))
         count += 1
     net.prune()
@@ -215,9 +308,15 @@ def affine(net):
 
 
 def takes_in(net, node, tensor, addend):
-    """Whether a convolution can apply a factor and an addend to its input itself: not where padding would be moved too."""
+    """Whether a convolution can apply a factor and an addend to its input: not where padding would be moved too."""
     padded = any(attributes(node).get("pads", ())) and np.any(addend)
-    return moves.plain(net, node, tensor) and len(node.input) == 3 and node.input[2] in net.constants and "auto_pad" not in attributes(node) and not padded
+    return (
+        moves.plain(net, node, tensor)
+        and len(node.input) == 3
+        and node.input[2] in net.constants
+        and "auto_pad" not in attributes(node)
+        and not padded
+    )
 
 
 def groups(net):
@@ -280,7 +379,17 @@ def lonely(net):
             continue
         c = net.shape[x][1]
         y = net.fresh(f"{x}.same")
-        same = net.node("Conv", [x, net.constant("one", np.ones((c, 1, 1, 1), np.float32)), net.constant("nothing", np.zeros(c, np.float32))], y, group=c, kernel_shape=[1, 1])
+        same = net.node(
+            "Conv",
+            [
+                x,
+                net.constant("one", np.ones((c, 1, 1, 1), np.float32)),
+                net.constant("nothing", np.zeros(c, np.float32)),
+            ],
+            y,
+            group=c,
+            kernel_shape=[1, 1],
+        )
         net.nodes.append(same)
         for m in mine:
             for i, name in enumerate(m.input):
@@ -316,7 +425,10 @@ def refusals(net):
                 why = "only a Clip from 0 to a constant is lowered"
         elif n.op_type == "Mul":
             if silu(n, producers) is None and not gate(net, n):
-                why = f"it multiplies tensors of {[net.shape.get(i) for i in n.input]}: a tensor times one value per channel is lowered, and SiLU"
+                why = (
+                    f"it multiplies tensors of {[net.shape.get(i) for i in n.input]}: a tensor times one value per "
+                    f"channel is lowered, and SiLU"
+                )
         elif n.op_type == "Add":
             shapes = [net.shape.get(i) for i in n.input]
             if shapes[0] != shapes[1] or any(i in net.constants for i in n.input):
@@ -331,13 +443,20 @@ def refusals(net):
             if net.shape.get(n.output[0]) != (1, shape[1], 2 * shape[2], 2 * shape[3]):
                 why = f"it makes {net.shape.get(n.output[0])} of {shape}: twice the size is lowered"
             elif not any(doubling(given)):
-                why = f"its form ({', '.join(f'{k} {v.decode()}' for k, v in given.items() if isinstance(v, bytes))}) does not come to twice each pixel or to half-pixel linear"
+                why = (
+                    f"its form ({', '.join(f'{k} {v.decode()}' for k, v in given.items() if isinstance(v, bytes))}) "
+                    f"does not come to twice each pixel or to half-pixel linear"
+                )
         elif n.op_type == "MaxPool":
             if max(given["kernel_shape"]) > 16 or any(d != 1 for d in given.get("dilations", ())):
                 why = f"its window is {given['kernel_shape']}, dilated by {given.get('dilations', [1, 1])}"
         elif n.op_type != "GlobalAveragePool":
             function = functions.sources(net).get(n.output[0], n.output[0]) != n.output[0]
-            why = "the function that it is part of is not known" if function else f"the runtime has no such operator (of {[net.shape.get(i) for i in n.input if i]})"
+            why = (
+                "the function that it is part of is not known"
+                if function
+                else f"the runtime has no such operator (of {[net.shape.get(i) for i in n.input if i]})"
+            )
         if why:
             wrong.append((n, why))
     return wrong

@@ -1,7 +1,8 @@
-"""The words of an imported pack: its own names as classes, and the sentence encoder that finds the nearest of them for anything else.
+"""The words of an imported pack: its own names as classes, and the sentence encoder that finds the nearest of them for
+anything else.
 
-All of it comes from this repository: tokenizer, synonyms and rows of names from a pack of ours, the encoder's weights from
-`checkpoints/text.pt`, quantised here. A name that our vocabulary lacks is encoded like a sentence.
+All of it comes from this repository: tokenizer, synonyms and rows of names from a pack of ours, the encoder's
+weights from `checkpoints/text.pt`, quantised here. A name that our vocabulary lacks is encoded like a sentence.
 """
 
 import numpy as np
@@ -27,7 +28,8 @@ def known(pack):
 
 
 def write(folder, pack, weights, names):
-    """Writes what `pack build` wants of words for a closed vocabulary of `names`; returns the width of the encoder's vectors."""
+    """Writes what `pack build` wants of words for a closed vocabulary of `names`; returns the width of the encoder's
+    vectors."""
     words = Pack(pack)
     vocabulary, width = known(words)
     for name in ("tokenizer.txt", "golden.png"):
@@ -37,7 +39,9 @@ def write(folder, pack, weights, names):
     table.astype("<f4").tofile(folder / "tokens.f32")
     tokenizer = Tokenizer.read(folder / "tokenizer.txt")
     if len(tokenizer.lines) != len(table):
-        raise ImportRefused(f"{weights} knows {len(table)} subwords, {pack} {len(tokenizer.lines)}: they are not of one encoder")
+        raise ImportRefused(
+            f"{weights} knows {len(table)} subwords, {pack} {len(tokenizer.lines)}: they are not of one encoder"
+        )
     fp32 = folder / "sentence_fp32.onnx"
     onnx.save(to_onnx(state), fp32)
 
@@ -50,7 +54,15 @@ def write(folder, pack, weights, names):
     rows = np.stack([tokens(t)[0] for t in texts])
     high = float(np.abs(rows).max())
     symmetric = lambda m: (-m * 128 / 127.5, m * 127 / 127.5)
-    quantise(fp32, folder / "sentence_qdq.onnx", "tokens", rows, lambda found: {"words": symmetric(max(map(abs, found["words"])))}, symmetric(high), 2e-5)
+    quantise(
+        fp32,
+        folder / "sentence_qdq.onnx",
+        "tokens",
+        rows,
+        lambda found: {"words": symmetric(max(map(abs, found["words"])))},
+        symmetric(high),
+        2e-5,
+    )
     session = ort.InferenceSession(str(fp32), providers=["CPUExecutionProvider"])
 
     def encoded(text):

@@ -1,6 +1,7 @@
-"""What objects look like to the network on the whole, measured on training photos and added to the pack: exemplars are told from it.
+"""What objects look like to the network on the whole, measured on training photos and added to the pack: exemplars are
+told from it.
 
-    python -m tarsier_recipe background                                 # ../tarsier-s.tarsier, replaced by rename
+    python -m tarsier_recipe background      # ../tarsier-s.tarsier, replaced by rename
 """
 
 import json

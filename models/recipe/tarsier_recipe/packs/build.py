@@ -1,9 +1,11 @@
 """Gathers what the stages made into one folder and has `tarsier pack build` make the pack.
 
-    python -m tarsier_recipe pack --tarsier ../../target/release/tarsier --output ../tarsier-s.tarsier
-    python -m tarsier_recipe pack --base ../tarsier-s.tarsier      # what this build folder lacks (the sentence encoder, say) is taken from that pack
+    python -m tarsier_recipe pack
+    # what this build folder lacks (the sentence encoder, say) is taken from that pack
+    python -m tarsier_recipe pack --base ../tarsier-s.tarsier
 
-Vocabulary rows are the text teacher's embeddings of the names (the sentence encoder imitates the same space on the device).
+Vocabulary rows are the text teacher's embeddings of the names (the sentence encoder imitates the same space on the
+device).
 """
 
 import json
@@ -22,12 +24,12 @@ LEAST = 0.5  # cosine from which a name leans on one that was in training photos
 
 
 def lean(rows, trained):
-    """Rows of unit length of which those that no training photo shows lean on the nearest one that some do; and on which, and how much.
+    """Rows of unit length of which those that no training photo shows lean on the nearest one that some do; and on
+    which, and how much.
 
-    The detector has learnt the directions of the names in its photos. A name beside them points where it learnt nothing: "puppy" found two
-    thirds of what "dog" finds, "motorbike" a third of "motorcycle". So a name whose nearest trained one has the cosine c becomes the mean
-    of both, weighted by (c - LEAST) / (1 - LEAST). On 700 training photos, over eleven such pairs, the AP of the synonym by that of the name went from
-    0.74 to 0.95; leaning more (up to 1.01) would leave less of the difference between the two.
+    The detector has learnt the directions of the names in its photos; a name beside them points where it learnt
+    nothing. So a name whose nearest trained one has the cosine c becomes the mean of both, weighted by
+    (c - LEAST) / (1 - LEAST): leaning more would find more, and leave less of the difference between the two.
     """
     known = np.flatnonzero(trained)
     near = rows @ rows[known].T
@@ -43,8 +45,12 @@ def main():
     p.add_argument("--base", type=Path, help="a pack that has what the build folder lacks")
     p.add_argument("--golden", default=GOLDEN / "frame.png", type=Path)
     p.add_argument("--version", default="0.1.0")
-    p.add_argument("--threshold", type=float, default=0.3, help="of names and sentences without a calibration of their own")
-    p.add_argument("--uncalibrated", action="store_true", help="scores as the network gives them: what `calibrate` starts from")
+    p.add_argument(
+        "--threshold", type=float, default=0.3, help="of names and sentences without a calibration of their own"
+    )
+    p.add_argument(
+        "--uncalibrated", action="store_true", help="scores as the network gives them: what `calibrate` starts from"
+    )
     p.add_argument("--metrics", type=Path, help="JSON object of measured numbers")
     a = options.parse(p)
     folder = a.build.pack
@@ -99,9 +105,18 @@ def main():
     # grounding compares logits as they were in its training: before any calibration
     optional = {}
     if "ground" in there:
-        optional["ground"] = {"scale": alignment["scale"], "bias": alignment["bias"], **json.load(open(a.build.numbers("ground")))}
+        optional["ground"] = {
+            "scale": alignment["scale"],
+            "bias": alignment["bias"],
+            **json.load(open(a.build.numbers("ground"))),
+        }
     if "presence" in there:
-        optional["presence"] = {"scale": alignment["presence_scale"], "object": 0.0, "bias": alignment["presence_bias"], "threshold": 0.5}
+        optional["presence"] = {
+            "scale": alignment["presence_scale"],
+            "object": 0.0,
+            "bias": alignment["presence_bias"],
+            "threshold": 0.5,
+        }
     if "masks" in there:
         optional["masks"] = {"stride": 8, "unit": alignment["mask_unit"]}
     if "stuff" in there:
@@ -111,23 +126,54 @@ def main():
     if not a.uncalibrated:
         calibration = json.load(open(a.build.calibration))
         # sigmoid(factor (scale dot + bias) + shift)
-        own = [{**calibration["common"], "threshold": a.threshold, **(calibration["names"].get(c["name"], {}) if known else {})} for (_, c), known in zip(vocabulary, trained)]
+        own = [
+            {
+                **calibration["common"],
+                "threshold": a.threshold,
+                **(calibration["names"].get(c["name"], {}) if known else {}),
+            }
+            for (_, c), known in zip(vocabulary, trained)
+        ]
         # what leans on a name has as much of its calibration
         own = [{k: float((1 - w) * o[k] + w * own[i][k]) for k in o} for o, i, w in zip(own, on, weight)]
-        np.array([[o["factor"] * alignment["scale"], o["factor"] * alignment["bias"] + o["shift"], o["threshold"]] for o in own], "<f4").tofile(parameters)
+        np.array(
+            [
+                [o["factor"] * alignment["scale"], o["factor"] * alignment["bias"] + o["shift"], o["threshold"]]
+                for o in own
+            ],
+            "<f4",
+        ).tofile(parameters)
         common = calibration["common"]
         if "presence" in there:
             optional["presence"] = calibration.get("presence", optional["presence"])
-        alignment = {"scale": common["factor"] * alignment["scale"], "bias": common["factor"] * alignment["bias"] + common["shift"]}
+        alignment = {
+            "scale": common["factor"] * alignment["scale"],
+            "bias": common["factor"] * alignment["bias"] + common["shift"],
+        }
     # what calibration learns from must not be cut off
     known = a.build.floor
     floor = {"floor": json.load(open(known))} if known.exists() and not a.uncalibrated else {}
     manifest = {
-        "format": 3, "name": MODEL, "version": a.version, "built_by": "", "input_px": SHAPE.size, "embedding": int(rows.shape[1]),
-        "strides": [8, 16, 32, 64], "head": {"boxes": "distances", "grid": 0.5, "objectness": "ranks", **floor}, "alignment_scale": alignment["scale"], "alignment_bias": alignment["bias"],
-        "threshold": a.threshold, **optional, "licence": "MIT OR Apache-2.0",
-        "training_data": "6,609 photos from COCO val2017 and 23 smaller public sets, distilled from NanoDet-Plus-m and all-MiniLM-L6-v2; see models/README.md",
-        "metrics": json.load(open(a.metrics)) if a.metrics else {}, "golden": "", "sha256": {},
+        "format": 3,
+        "name": MODEL,
+        "version": a.version,
+        "built_by": "",
+        "input_px": SHAPE.size,
+        "embedding": int(rows.shape[1]),
+        "strides": [8, 16, 32, 64],
+        "head": {"boxes": "distances", "grid": 0.5, "objectness": "ranks", **floor},
+        "alignment_scale": alignment["scale"],
+        "alignment_bias": alignment["bias"],
+        "threshold": a.threshold,
+        **optional,
+        "licence": "MIT OR Apache-2.0",
+        "training_data": (
+            "6,609 photos from COCO val2017 and 23 smaller public sets, distilled from NanoDet-Plus-m "
+            "and all-MiniLM-L6-v2; see models/README.md"
+        ),
+        "metrics": json.load(open(a.metrics)) if a.metrics else {},
+        "golden": "",
+        "sha256": {},
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2))
     base = ["--base", a.base] if a.base else []

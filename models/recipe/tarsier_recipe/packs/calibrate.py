@@ -1,14 +1,16 @@
 """Score calibration: what a score of each name is worth, measured on training photos through the binary.
 
-    python -m tarsier_recipe calibrate        # build/detector/uncalibrated.tarsier (`pack --uncalibrated`) -> build/detector/calibration.json
+    # build/detector/uncalibrated.tarsier (`pack --uncalibrated`) -> build/detector/calibration.json
+    python -m tarsier_recipe calibrate
 
-A pair of object and prompt has logit z. For each name p = sigmoid(factor z + shift) is fitted (Platt 1999) to whether the detection
-is right: IoU of at least 0.5 with a box of that name that no better detection has taken. Names with few detections stay near the fit
-of all names together, which is also what sentences and names without labelled photos get. A name's threshold is the calibrated score
-with the best F0.5 (precision counts double), but no less than FLOOR.
+A pair of object and prompt has logit z. For each name p = sigmoid(factor z + shift) is fitted (Platt 1999) to whether
+the detection is right: IoU of at least 0.5 with a box of that name that no better detection has taken. Names with few
+detections stay near the fit of all names together, which is also what sentences and names without labelled photos get.
+A name's threshold is the calibrated score with the best F0.5 (precision counts double), but no less than FLOOR.
 
-The photos are those that the model was trained on (they are the only other ones whose labels are exhaustive); the table that is printed
-says what that costs: calibration error, precision and recall on the validation photos, before and after.
+The photos are those that the model was trained on (they are the only other ones whose labels are exhaustive); the
+table that is printed says what that costs: calibration error, precision and recall on the validation photos, before
+and after.
 """
 
 import json
@@ -42,8 +44,21 @@ def detections(a, annotations):
         prompts.write_text("\n".join(COCO80))
         files = [a.shared / "data/images" / im["file_name"] for im in photos.values()]
         for part in range(0, len(files), 500):
-            command = [a.tarsier, "detect", "--pack", a.pack, "--prompts", prompts, "--threshold", LEAST, "--format", "coco"]
-            done = subprocess.run([*map(str, command), *map(str, files[part : part + 500])], stdout=subprocess.PIPE, check=True)
+            command = [
+                a.tarsier,
+                "detect",
+                "--pack",
+                a.pack,
+                "--prompts",
+                prompts,
+                "--threshold",
+                LEAST,
+                "--format",
+                "coco",
+            ]
+            done = subprocess.run(
+                [*map(str, command), *map(str, files[part : part + 500])], stdout=subprocess.PIPE, check=True
+            )
             list_ += json.loads(done.stdout)
             print(f"{min(part + 500, len(files))} of {len(files)} photos", flush=True)
     found = {}
@@ -100,7 +115,9 @@ def threshold(p, right, boxes):
 def error(p, right, bins=10):
     """Expected calibration error over equally filled bins."""
     order = np.argsort(p)
-    return sum(abs(p[part].mean() - right[part].mean()) * len(part) for part in np.array_split(order, bins) if len(part)) / len(p)
+    return sum(
+        abs(p[part].mean() - right[part].mean()) * len(part) for part in np.array_split(order, bins) if len(part)
+    ) / len(p)
 
 
 def main():

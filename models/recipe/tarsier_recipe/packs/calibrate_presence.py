@@ -1,12 +1,15 @@
-"""When is a thing in a picture at all? Weighs what the whole picture says against what the best object says, on training photos.
+"""When is a thing in a picture at all? Weighs what the whole picture says against what the best object says, on
+training photos.
 
-    python -m tarsier_recipe calibrate-presence     # a pack with the presence network (`pack`) -> the "presence" member of build/detector/calibration.json
+    # a pack with the presence network (`pack`) -> the "presence" member of build/detector/calibration.json
+    python -m tarsier_recipe calibrate-presence
 
-`tarsier detect --absent` gives both for every photo and name of COCO, at the scale and bias of training. A logistic regression weighs
-the two; the threshold is the score with the best Matthews correlation (IL_MCC). Run `pack` again afterwards.
+`tarsier detect --absent` gives both for every photo and name of COCO, at the scale and bias of training. A logistic
+regression weighs the two; the threshold is the score with the best Matthews correlation (IL_MCC). Run `pack` again
+afterwards.
 
-Photos and labels are those that both networks were trained on, so each is trusted more than it deserves; what that costs is what
-`evaluate` says of the validation photos.
+Photos and labels are those that both networks were trained on, so each is trusted more than it deserves; what that
+costs is what `evaluate` says of the validation photos.
 """
 
 import json
@@ -35,10 +38,16 @@ def gather(a, annotations):
     rows = []
     for part in range(0, len(files), 500):
         command = [a.tarsier, "detect", "--pack", a.pack, "--absent", "--format", "json"]
-        out = subprocess.run([*map(str, command), *map(str, files[part : part + 500])], stdout=subprocess.PIPE, check=True).stdout
+        out = subprocess.run(
+            [*map(str, command), *map(str, files[part : part + 500])], stdout=subprocess.PIPE, check=True
+        ).stdout
         for line in out.splitlines():
             f = json.loads(line)
-            rows += [(p["score"], p["best"], (Path(f["file_name"]).name, p["class_id"]) in has) for p in f["presence"] if p["class_id"] in COCO80]
+            rows += [
+                (p["score"], p["best"], (Path(f["file_name"]).name, p["class_id"]) in has)
+                for p in f["presence"]
+                if p["class_id"] in COCO80
+            ]
         print(f"{min(part + 500, len(files))} of {len(files)} photos", flush=True)
     rows = np.array(rows, np.float64)
     return logit(rows[:, 0]), logit(rows[:, 1]), rows[:, 2]
@@ -50,7 +59,9 @@ def correlation(there, said):
 
 def main():
     p = options.parser(__doc__, "tarsier")
-    p.add_argument("--pack", type=Path, required=True, help="a pack with the presence of training: scale, bias, object 0")
+    p.add_argument(
+        "--pack", type=Path, required=True, help="a pack with the presence of training: scale, bias, object 0"
+    )
     a = options.parse(p)
     picture, best, there = gather(a, a.shared / "data/train.json")
 
@@ -64,12 +75,25 @@ def main():
     gates = np.linspace(0.1, 0.8, 71)
     gate = gates[np.argmax([correlation(there, mine >= g) for g in gates])]
     alignment = json.load(open(a.build.alignment))
-    presence = {"scale": q[0] * alignment["presence_scale"], "object": q[1], "bias": q[0] * alignment["presence_bias"] + q[2], "threshold": float(gate)}
+    presence = {
+        "scale": q[0] * alignment["presence_scale"],
+        "object": q[1],
+        "bias": q[0] * alignment["presence_bias"] + q[2],
+        "threshold": float(gate),
+    }
     vp, vb, vt = gather(a, a.shared / "data/val.json")
-    report = {"weights": [round(float(v), 3) for v in q], "IL_MCC, train": round(correlation(there, mine >= gate), 3), "IL_MCC, val": round(correlation(vt, score(vp, vb) >= gate), 3)}
+    report = {
+        "weights": [round(float(v), 3) for v in q],
+        "IL_MCC, train": round(correlation(there, mine >= gate), 3),
+        "IL_MCC, val": round(correlation(vt, score(vp, vb) >= gate), 3),
+    }
     print(report, presence)
     path = a.build.calibration
-    path.write_text(json.dumps({**json.load(open(path)), "presence": {k: round(float(v), 4) for k, v in presence.items()}}, indent=1))
+    path.write_text(
+        json.dumps(
+            {**json.load(open(path)), "presence": {k: round(float(v), 4) for k, v in presence.items()}}, indent=1
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Keeps the trained weights in the repository, in half precision, so that nobody has to train them again.
 
     python -m tarsier_recipe checkpoints save        # build/ -> ../checkpoints/*.pt and numbers.json
-    python -m tarsier_recipe checkpoints restore     # the other way: everything that `export`, `quantise` and `pack` read, without training
+    # the other way: everything that `export`, `quantise` and `pack` read, without training
+    python -m tarsier_recipe checkpoints restore
 
 Those of tarsier-n (MODEL=tarsier-n) are in a folder of their own; the sentence encoder is the same for all.
 
@@ -38,9 +39,16 @@ def half(state):
 
 def save(build, kept, encoder):
     kept.mkdir(parents=True, exist_ok=True)
-    parts = {"detector": (build.weights, None), "detector_int8": (build.int8_weights, "student"), "detector_constant": (build.checkpoint, "student")}
+    parts = {
+        "detector": (build.weights, None),
+        "detector_int8": (build.int8_weights, "student"),
+        "detector_constant": (build.checkpoint, "student"),
+    }
     parts |= {name: (build.branch(name), None) for name in BRANCHES}
-    for file, (path, key) in {**{kept / f"{n}.pt": part for n, part in parts.items()}, encoder: (build.encoder, "average")}.items():
+    for file, (path, key) in {
+        **{kept / f"{n}.pt": part for n, part in parts.items()},
+        encoder: (build.encoder, "average"),
+    }.items():
         if path.exists():
             state = torch.load(path, weights_only=True, map_location="cpu")
             torch.save(half(state[key] if key else state), file)

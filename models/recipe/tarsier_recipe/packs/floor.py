@@ -1,11 +1,13 @@
-"""How object-like a thing is that scores so high: the line below which the runtime does not look (`head.floor` of the manifest).
+"""How object-like a thing is that scores so high: the line below which the runtime does not look (`head.floor` of the
+manifest).
 
-    python -m tarsier_recipe floor        # build/detector/{detector_fp32.onnx,calibration.json} -> build/detector/floor.json
+    python -m tarsier_recipe floor  # build/detector/{detector_fp32.onnx,calibration.json} -> build/detector/floor.json
 
-Proposals are ranked by objectness, and most of them are nothing. Each pair of a proposal and a name has a logit (calibrated) and an
-objectness logit. Of the pairs that NMS leaves, those with greater logits lie on more object-like proposals: for thresholds from 0.007 to 0.73 the
-1 % quantile of the objectness of all pairs above is taken, and the line through these, moved down until for no threshold more than 1 % are below it, is the
-floor. A prompt with a threshold of logit l is compared with proposals of at least `scale l + bias` only.
+Proposals are ranked by objectness, and most of them are nothing. Each pair of a proposal and a name has a logit
+(calibrated) and an objectness logit. Of the pairs that NMS leaves, those with greater logits lie on more object-like
+proposals: for thresholds from 0.007 to 0.73 the 1 % quantile of the objectness of all pairs above is taken, and the
+line through these, moved down until for no threshold more than 1 % are below it, is the floor. A prompt with a
+threshold of logit l is compared with proposals of at least `scale l + bias` only.
 
 Photos are the COCO photos of the training split, like those of `calibrate`.
 """
@@ -60,8 +62,10 @@ def main():
     for threshold, least, count in rows:
         print(f"{threshold:9.2f} {least:19.2f} {scale * threshold + bias:7.2f} {count:7}")
     for score in (0.001, 0.05, 0.3, 0.5):
-        l = np.log(score / (1 - score))
-        print(f"threshold {score}: {(every >= scale * l + bias).sum(1).mean():.0f} of {PROPOSALS} proposals a photo")
+        logit = np.log(score / (1 - score))
+        print(
+            f"threshold {score}: {(every >= scale * logit + bias).sum(1).mean():.0f} of {PROPOSALS} proposals a photo"
+        )
     (a.build.floor).write_text(json.dumps({"scale": round(float(scale), 4), "bias": round(float(bias), 4)}) + "\n")
 
 

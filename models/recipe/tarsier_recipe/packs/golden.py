@@ -1,14 +1,16 @@
-"""Golden outputs by onnxruntime: every int8 tensor of the detector, masks, presence and stuff on one frame, of the sentence encoder on one
-sentence, and of grounding on random bytes.
+"""Golden outputs by onnxruntime: every int8 tensor of the detector, masks, presence and stuff on one frame, of the
+sentence encoder on one sentence, and of grounding on random bytes.
 
-    python -m tarsier_recipe golden        # build/pack/*_qdq.onnx -> ../golden/tarsier-s.tsv; lines of graphs that are not there (`pack` --base) are tarsier-s's
+    python -m tarsier_recipe golden        # build/pack/*_qdq.onnx -> ../golden/tarsier-s.tsv
 
-Each line: graph, node, height x width x channels, SHA-256 of the s8 tensor as [H, W, C]. tests/golden.rs compares the pack's
-programs with them, operation by operation.
+Lines of graphs that are not there (`pack --base`) are tarsier-s's.
 
-onnxruntime computes a quantised convolution in integers or, where it does not fuse it, in floats; only the former is defined to the
-last bit. This script therefore also evaluates the graph exactly. What is written are the exact tensors; the last column says in how
-many elements onnxruntime differs, given the same input, and by how much.
+Each line: graph, node, height x width x channels, SHA-256 of the s8 tensor as [H, W, C]. tests/golden.rs compares the
+pack's programs with them, operation by operation.
+
+onnxruntime computes a quantised convolution in integers or, where it does not fuse it, in floats; only the former is
+defined to the last bit. This script therefore also evaluates the graph exactly. What is written are the exact
+tensors; the last column says in how many elements onnxruntime differs, given the same input, and by how much.
 """
 
 import hashlib
@@ -21,11 +23,12 @@ import torch
 from onnx import numpy_helper
 from PIL import Image
 
-FEATURES = [f"feature_{s}_QuantizeLinear_Output" for s in (8, 16, 32, 64)]
 from tarsier_recipe import options
 from tarsier_recipe.folders import GOLDEN
 from tarsier_recipe.shape import MODEL, SHAPE
 from tarsier_recipe.text.tokenizer import Tokenizer
+
+FEATURES = [f"feature_{s}_QuantizeLinear_Output" for s in (8, 16, 32, 64)]
 
 
 def constants(model):
@@ -43,7 +46,9 @@ def run(path, feeds):
     model = onnx.load(path)
     kept = {o.name for o in model.graph.output}
     quantised = [n.output[0] for n in model.graph.node if n.op_type == "QuantizeLinear"]
-    model.graph.output.extend(onnx.helper.make_tensor_value_info(q, onnx.TensorProto.INT8, None) for q in quantised if q not in kept)
+    model.graph.output.extend(
+        onnx.helper.make_tensor_value_info(q, onnx.TensorProto.INT8, None) for q in quantised if q not in kept
+    )
     options = ort.SessionOptions()
     options.log_severity_level = 3
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -58,7 +63,9 @@ def conv(node, x, producer, value, q, relu):
     pads = attributes.get("pads", [0, 0, 0, 0])
     centred = torch.from_numpy(x.astype(np.float64) - int(value[dq_x.input[2]]))
     padded = torch.nn.functional.pad(centred, (pads[1], pads[3], pads[0], pads[2]))
-    acc = torch.nn.functional.conv2d(padded, torch.from_numpy(w.astype(np.float64)), stride=attributes.get("strides", [1, 1]))
+    acc = torch.nn.functional.conv2d(
+        padded, torch.from_numpy(w.astype(np.float64)), stride=attributes.get("strides", [1, 1])
+    )
     acc = acc.numpy().astype(np.int64) + value[dq_b.input[0]].astype(np.int64)[None, :, None, None]
     s_x, s_y = (np.float32(value[i]) for i in (dq_x.input[1], q.input[1]))
     z_y = int(value[q.input[2]])
@@ -69,8 +76,8 @@ def conv(node, x, producer, value, q, relu):
 def compare(model, theirs, feeds):
     """Evaluates a model exactly.
 
-    Returns the exact tensors by name, and for each convolution (node, exact tensor, number of elements in which onnxruntime differs
-    given the same input, by how much).
+    Returns the exact tensors by name, and for each convolution (node, exact tensor, number of elements in which
+    onnxruntime differs given the same input, by how much).
     """
     rows = []
     value = constants(model)
@@ -81,7 +88,11 @@ def compare(model, theirs, feeds):
         source, relu = producer.get(q.input[0]), False
         if source is not None and source.op_type == "Relu":
             source, relu = producer[source.input[0]], True
-        inputs = [] if source is None else [producer[i].input[0] for i in source.input if i and producer[i].op_type == "DequantizeLinear"]
+        inputs = (
+            []
+            if source is None
+            else [producer[i].input[0] for i in source.input if i and producer[i].op_type == "DequantizeLinear"]
+        )
         if source is None:
             x = feeds[q.input[0]] / np.float32(value[q.input[1]])
             ours[q.output[0]] = np.clip(np.rint(x) + int(value[q.input[2]]), -128, 127).astype(np.int8)
@@ -139,10 +150,25 @@ def main():
         head = [line for line in old if line.startswith("#")]
     if (folder / "ground_qdq.onnx").exists():
         ground = onnx.load(folder / "ground_qdq.onnx")
-        scale, zero = (constants(ground)[n] for n in next(n for n in ground.graph.node if n.op_type == "QuantizeLinear" and n.input[0] == "objects").input[1:3])
+        scale, zero = (
+            constants(ground)[n]
+            for n in next(
+                n for n in ground.graph.node if n.op_type == "QuantizeLinear" and n.input[0] == "objects"
+            ).input[1:3]
+        )
         shape = [d.dim_value for d in ground.graph.input[0].type.tensor_type.shape.dim]
-        feeds["objects"] = (random_bytes(int(np.prod(shape))).reshape(shape).astype(np.float32) - 128 - int(zero)) * np.float32(scale)
-    graphs = (("backbone", ["image"]), ("head", FEATURES), ("masks", FEATURES), ("presence", FEATURES[1:]), ("stuff", FEATURES), ("ground", ["objects"]), ("sentence", ["tokens"]))
+        feeds["objects"] = (
+            random_bytes(int(np.prod(shape))).reshape(shape).astype(np.float32) - 128 - int(zero)
+        ) * np.float32(scale)
+    graphs = (
+        ("backbone", ["image"]),
+        ("head", FEATURES),
+        ("masks", FEATURES),
+        ("presence", FEATURES[1:]),
+        ("stuff", FEATURES),
+        ("ground", ["objects"]),
+        ("sentence", ["tokens"]),
+    )
     for name, wanted in graphs:
         if not (folder / f"{name}_qdq.onnx").exists():
             lines += [line for line in old if line.startswith(f"{name}\t")]
@@ -155,9 +181,14 @@ def main():
             note = "equal" if not count else f"onnxruntime differs in {count} of {expected.size} by at most {most}"
             worst, differing, total = max(worst, most), differing + count, total + expected.size
             hwc = np.ascontiguousarray(expected[0].transpose(1, 2, 0))
-            lines.append(f"{name}\t{node}\t{'x'.join(map(str, hwc.shape))}\t{hashlib.sha256(hwc.tobytes()).hexdigest()}\t{note}")
+            lines.append(
+                f"{name}\t{node}\t{'x'.join(map(str, hwc.shape))}\t{hashlib.sha256(hwc.tobytes()).hexdigest()}\t{note}"
+            )
     (a.golden / f"{MODEL}.tsv").write_text("\n".join(head + lines) + "\n")
-    print(f"{len(lines)} tensors; onnxruntime {ort.__version__} differs from exact arithmetic in {differing} of {total} elements, by at most {worst}")
+    print(
+        f"{len(lines)} tensors; onnxruntime {ort.__version__} differs from exact arithmetic in {differing} of {total} "
+        f"elements, by at most {worst}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
-"""A pack's weights as float state dicts: the int8 weights times their scales, so that a stage can be added or replaced without training the others again.
+"""A pack's weights as float state dicts: the int8 weights times their scales, so that a stage can be added or replaced
+without training the others again.
 
-    python -m tarsier_recipe recover --pack ../tarsier-s.tarsier      # -> build/detector/{final,masks,presence,stuff,ground}.pt, alignment, gate, calibration
+    # -> build/detector/{final,masks,presence,stuff,ground}.pt, alignment, gate, calibration
+    python -m tarsier_recipe recover --pack ../tarsier-s.tarsier
 
-The networks are those of `student` and `ground`. Batch normalisation is folded in a pack: it comes back as the identity,
-so `final.pt` can be exported and quantised but not trained on. Quantised again with 8 bits each weight becomes
-the integer that it was: a channel's largest is 127 before and after.
+The networks are those of `student` and `ground`. Batch normalisation is folded in a pack: it comes back as the
+identity, so `final.pt` can be exported and quantised but not trained on. Quantised again with 8 bits each weight
+becomes the integer that it was: a channel's largest is 127 before and after.
 
-A pack knows the scales of what goes in and out of a graph, of what is between only the products with the next weights' scales: any
-value of it gives the same network (ReLU and concatenation commute with a positive factor), so one is used for all.
+A pack knows the scales of what goes in and out of a graph, of what is between only the products with the next
+weights' scales: any value of it gives the same network (ReLU and concatenation commute with a positive factor), so
+one is used for all.
 """
 
 import json
@@ -43,7 +46,10 @@ def convolutions(pack, name):
             each = factor.astype(np.float64) * scale_of(op["output"]) / into
             key = module(op["name"])
             if key not in found:  # weights that levels share
-                found[key] = torch.from_numpy((w * each[:, None, None, None]).astype(np.float32)), torch.from_numpy((bias * each * into).astype(np.float32))
+                found[key] = (
+                    torch.from_numpy((w * each[:, None, None, None]).astype(np.float32)),
+                    torch.from_numpy((bias * each * into).astype(np.float32)),
+                )
         elif place[0] == "arena":
             arena[place[1]] = into  # moved, not computed
     return found
@@ -64,7 +70,12 @@ def fill(network, found, prefix):
         else:
             norm = own[: own.rindex(".")] + ".1"
             ones = torch.ones_like(bias)
-            state |= {f"{norm}.weight": ones * (1 + EPSILON) ** 0.5, f"{norm}.bias": bias, f"{norm}.running_mean": 0 * ones, f"{norm}.running_var": ones}
+            state |= {
+                f"{norm}.weight": ones * (1 + EPSILON) ** 0.5,
+                f"{norm}.bias": bias,
+                f"{norm}.running_mean": 0 * ones,
+                f"{norm}.running_var": ones,
+            }
             used |= {f"{norm}.weight", f"{norm}.bias"}
     missing = [k for k, _ in network.named_parameters() if k not in used and k not in ("log_scale", "bias")]
     if missing:
@@ -99,14 +110,19 @@ def main():
         own = {"width": graphs[name]["masks.prototypes.1"][0].shape[1]} if name == "masks" else {}
         network = kinds[name](**own)
         with torch.no_grad():
-            for term, value in (("log_scale", np.log(manifest[name].get("scale", 1.0))), ("bias", manifest[name].get("bias", 0.0))):
+            for term, value in (
+                ("log_scale", np.log(manifest[name].get("scale", 1.0))),
+                ("bias", manifest[name].get("bias", 0.0)),
+            ):
                 if name != "ground" and hasattr(network, term):
                     getattr(network, term).fill_(value)
         save(a.build.branch(name), fill(network, graphs[name], "" if name == "ground" else f"{name}.").state_dict())
     if "ground" in graphs:
         a.build.numbers("ground").write_text(json.dumps({"gate": manifest["ground"]["gate"]}) + "\n")
     if "stuff" in graphs:
-        a.build.numbers("stuff").write_text(json.dumps({k: manifest["stuff"][k] for k in ("scale", "bias", "threshold")}) + "\n")
+        a.build.numbers("stuff").write_text(
+            json.dumps({k: manifest["stuff"][k] for k in ("scale", "bias", "threshold")}) + "\n"
+        )
 
     # the names' own factors and shifts, from the rows' steps (src/build.rs)
     vocabulary, rows = pack.vocabulary()
@@ -116,8 +132,14 @@ def main():
     shift = own[:, 1] - factor * ground["bias"]
     common = {"factor": manifest["alignment_scale"] / ground["scale"]}
     common["shift"] = manifest["alignment_bias"] - common["factor"] * ground["bias"]
-    calibrated = {n: {"factor": round(f, 4), "shift": round(s, 4), "threshold": round(t, 3)} for n, f, s, t in zip(names, factor, shift, own[:, 2]) if abs(f / common["factor"] - 1) > 5e-3 or abs(t - manifest["threshold"]) > 1e-3}
-    calibration = {"common": {k: round(v, 4) for k, v in common.items()}, "names": calibrated} | ({"presence": manifest["presence"]} if "presence" in graphs else {})
+    calibrated = {
+        n: {"factor": round(f, 4), "shift": round(s, 4), "threshold": round(t, 3)}
+        for n, f, s, t in zip(names, factor, shift, own[:, 2])
+        if abs(f / common["factor"] - 1) > 5e-3 or abs(t - manifest["threshold"]) > 1e-3
+    }
+    calibration = {"common": {k: round(v, 4) for k, v in common.items()}, "names": calibrated} | (
+        {"presence": manifest["presence"]} if "presence" in graphs else {}
+    )
     a.build.calibration.write_text(json.dumps(calibration, indent=1))
     print(f"{', '.join(graphs)}; {len(calibrated)} names with a calibration of their own")
 

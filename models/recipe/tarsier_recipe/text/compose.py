@@ -2,10 +2,11 @@
 
     python -m tarsier_recipe compose
 
-Names and phrases alone would teach the student words, not what "without", "left of" or "on" do to them.
-Writes composed.npz (texts, kind, embedding f16 [M,128] in the space of prompts.npz). Kinds: frame, plural, adjective,
-order, relation, action, place, phrase (two phrases joined), word (English words), caption, caption-held-out. Nothing held out is a part of a
-sentence, except in caption-held-out (one in 32 captions of training photos and some of validation photos).
+Names and phrases alone would teach the student words, not what "without", "left of" or "on" do to them. Writes
+composed.npz (texts, kind, embedding f16 [M,128] in the space of prompts.npz). Kinds: frame, plural, adjective,
+order, relation, action, place, phrase (two phrases joined), word (English words), caption, caption-held-out. Nothing
+held out is a part of a sentence, except in caption-held-out (one in 32 captions of training photos and some of
+validation photos).
 """
 
 import json
@@ -72,7 +73,9 @@ def sentences(nouns: list[str], common: list[str], phrases: list[str]) -> list[t
     for _ in range(8000):
         a, b = rng.sample(ADJECTIVES, 2)
         n = noun()
-        form = rng.choice(["{n} " + rng.choice(PREDICATES), "{n} {a}", "{a} and {b} {n}", "not {a} {n}", "{n} which is {a} and {b}"])
+        form = rng.choice(
+            ["{n} " + rng.choice(PREDICATES), "{n} {a}", "{a} and {b} {n}", "not {a} {n}", "{n} which is {a} and {b}"]
+        )
         out.append((form.format(a, a=a, b=b, n=n), "order"))
     for _ in range(26000):
         out.append((f"{article(thing(), rng)} {rng.choice(RELATIONS)} {article(thing(), rng)}", "relation"))
@@ -81,7 +84,12 @@ def sentences(nouns: list[str], common: list[str], phrases: list[str]) -> list[t
     for _ in range(8000):
         out.append((f"{article(thing(), rng)} {rng.choice(PLACES)}", "place"))
     for _ in range(14000):
-        out.append((f"{rng.choice(phrases)} {rng.choice(['and', 'with', 'on', 'in', 'near', 'of'])} {rng.choice(phrases)}", "phrase"))
+        out.append(
+            (
+                f"{rng.choice(phrases)} {rng.choice(['and', 'with', 'on', 'in', 'near', 'of'])} {rng.choice(phrases)}",
+                "phrase",
+            )
+        )
     for _ in range(5000):
         a, b = rng.sample(ADJECTIVES, 2)
         out.append((f"the {a} {noun()} {rng.choice(RELATIONS)} the {b} {thing()} {rng.choice(PLACES)}", "relation"))
@@ -108,7 +116,11 @@ def main() -> None:
     nouns = list(dict.fromkeys(names + [t for t, k in zip(texts, kinds) if k == "synonym" and not held_out(t)]))
     nouns = [n for n in nouns if len(n) > 1 and "(" not in n and "/" not in n]
     common = [r["name"] for r in records if "coco" in r["sets"] or "training" in r["sets"]]
-    phrases = [t for t, k in zip(texts, kinds) if k == "phrase" and (t in known or not held_out(t)) and not any(c.isdigit() for c in t)]
+    phrases = [
+        t
+        for t, k in zip(texts, kinds)
+        if k == "phrase" and (t in known or not held_out(t)) and not any(c.isdigit() for c in t)
+    ]
 
     pairs = [(clean(text), kind) for text, kind in sentences(nouns, common, phrases)]
     train_captions = captions(a.shared / "data" / "train.json")

@@ -7,9 +7,9 @@ phrases), component i is divided by eigenvalue^(a/2), and the row is scaled to u
 a = 1 is full whitening. Sentence encoders use a narrow cone of their space, so names look alike; partial whitening
 spreads them, which is what an object embedding has to be told apart by. `a` is chosen by measurement (see `choose`).
 
-Writes prompts.npz (texts, kind, owner, embedding f16 [N,128]; mean [384], matrix [384,128]: `unit((t - mean) @ matrix)`),
-categories.json (one record per category: name, synonyms, definition, kind, sets, row of its name in prompts.npz),
-embed.json (the measurements).
+Writes prompts.npz (texts, kind, owner, embedding f16 [N,128]; mean [384], matrix [384,128]: `unit((t - mean) @
+matrix)`), categories.json (one record per category: name, synonyms, definition, kind, sets, row of its name in
+prompts.npz), embed.json (the measurements).
 """
 
 import json
@@ -83,7 +83,9 @@ def choose(records, table_of) -> tuple[float, list[dict]]:
     """Measures every exponent with the synonyms kept out of the fit; best mean of the two R@1 and synonym R@10."""
     names = list(dict.fromkeys(r["name"] for r in records))
     place = {name: i for i, name in enumerate(names)}
-    synonyms = [(s, place[r["name"]]) for r in records for s in r["synonyms"] if s not in place and "/" not in r["name"]]
+    synonyms = [
+        (s, place[r["name"]]) for r in records for s in r["synonyms"] if s not in place and "/" not in r["name"]
+    ]
     definitions = [(r["definition"], place[r["name"]]) for r in records if r["definition"]]
     coco = [place[r["name"]] for r in records if "coco" in r["sets"]]
     name_rows = table_of(names)
@@ -112,9 +114,15 @@ def choose(records, table_of) -> tuple[float, list[dict]]:
                 "coco_p99_cosine": float(np.quantile(apart, 0.99)),
             }
         )
-        print("  ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {v}" for k, v in rows[-1].items()), flush=True)
+        print(
+            "  ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {v}" for k, v in rows[-1].items()), flush=True
+        )
     # The score; where it is flat (within 0.3 points) the larger exponent, since COCO's names lie further apart there.
-    score = {r["exponent"]: (r["synonym_r1"] + r["synonym_r10"] + r["definition_r1"]) / 3 for r in rows if r["exponent"] is not None}
+    score = {
+        r["exponent"]: (r["synonym_r1"] + r["synonym_r10"] + r["definition_r1"]) / 3
+        for r in rows
+        if r["exponent"] is not None
+    }
     best = max(score.values())
     return max(e for e, s in score.items() if s >= best - 0.3), rows
 

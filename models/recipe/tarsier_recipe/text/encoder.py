@@ -28,7 +28,9 @@ class Conv(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, taps: int, relu: bool = True):
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, taps, inputs) * ((2.0 if relu else 1.0) / (taps * inputs)) ** 0.5)
+        self.weight = nn.Parameter(
+            torch.randn(outputs, taps, inputs) * ((2.0 if relu else 1.0) / (taps * inputs)) ** 0.5
+        )
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.relu = relu
 
@@ -66,8 +68,7 @@ class Encoder(nn.Module):
         """Makes the network compute `rows` [V, 128] at first, so that learning starts where a bag of tokens ends.
 
         The stem splits a row into relu(row) ‖ relu(-row), `join` passes both, the head subtracts one from the other;
-        everything else starts small beside that, and what `join` takes from the blocks starts at zero. (Started at a fifth
-        of its usual size, that part cost two epochs to get back to the bag of tokens.)
+        everything else starts small beside that, and what `join` takes from the blocks starts at zero.
         """
         eye, half = torch.eye(WIDTH, device=self.table.device), TABLE_WIDTH // 2
         self.table[:, :WIDTH] = rows / rows.std() * 0.5

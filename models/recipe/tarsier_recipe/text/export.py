@@ -33,7 +33,9 @@ class Graph:
         self.state, self.nodes, self.weights = state, [], []
 
     def conv(self, name: str, x: str, output: str, relu: bool = True) -> str:
-        weight = self.state[name + ".weight"].float().permute(0, 2, 1)[:, :, None, :].contiguous().numpy()  # [out,in,1,k]
+        weight = (
+            self.state[name + ".weight"].float().permute(0, 2, 1)[:, :, None, :].contiguous().numpy()
+        )  # [out,in,1,k]
         taps = weight.shape[3]
         for suffix, value in [("weight", weight), ("bias", self.state[name + ".bias"].float().numpy())]:
             self.weights.append(numpy_helper.from_array(value, f"{name}.{suffix}"))
@@ -134,7 +136,9 @@ def main() -> None:
     texts = np.array([data.texts[i] for i in chosen])
     save_atomically(
         a.build.text_calibration,
-        lambda file: np.savez(file, tokens=tokens, lengths=lengths.numpy(), texts=texts, target=target, sentence=sentences),
+        lambda file: np.savez(
+            file, tokens=tokens, lengths=lengths.numpy(), texts=texts, target=target, sentence=sentences
+        ),
     )
     held_rows = [(i, kind) for kind, rows in data.held.items() for i in rows]
     held_ids, held_lengths = batch([data.ids[i] for i, _ in held_rows], full=True)
@@ -150,7 +154,12 @@ def main() -> None:
             names=data.table.numpy(),
         ),
     )
-    report = {"epochs": state["epoch"], "held out": held, "largest difference": difference, "min, max, 99.99 % of |x|": ranges}
+    report = {
+        "epochs": state["epoch"],
+        "held out": held,
+        "largest difference": difference,
+        "min, max, 99.99 % of |x|": ranges,
+    }
     save_atomically(a.build.text / "export.json", lambda file: file.write(json.dumps(report, indent=1).encode()))
     print(json.dumps(report, indent=1))
 

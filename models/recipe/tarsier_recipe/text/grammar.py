@@ -6,7 +6,18 @@ FRAMES = [
     "there is a {}", "find the {}", "look for a {}", "show me the {}", "where is the {}", "a {} in the scene",
     "the {} in the image", "is there a {}", "a blurry photo of a {}", "a dark photo of the {}", "several {}", "many {}",
 ]  # fmt: skip
-COUNTS = ["two", "three", "four", "five", "a pair of", "a group of", "a pile of", "a row of", "a bunch of", "a stack of"]
+COUNTS = [
+    "two",
+    "three",
+    "four",
+    "five",
+    "a pair of",
+    "a group of",
+    "a pile of",
+    "a row of",
+    "a bunch of",
+    "a stack of",
+]
 ADJECTIVES = [
     "red", "green", "blue", "yellow", "white", "black", "brown", "orange", "pink", "purple", "gray", "grey", "silver",
     "golden", "dark", "bright", "transparent", "striped", "colorful", "big", "large", "small", "tiny", "huge", "little",

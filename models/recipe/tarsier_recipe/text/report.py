@@ -1,6 +1,6 @@
 """Stage 6: REPORT.md, the model card's section on text, from what the other stages measured.
 
-    python -m tarsier_recipe text-report
+python -m tarsier_recipe text-report
 """
 
 import json
@@ -25,7 +25,11 @@ def table(header: list[str], rows: list[list]) -> str:
 
 def spaces(embed: dict) -> str:
     rows = [
-        ["teacher, 384" if m["exponent"] is None else f"128, a = {m['exponent']}" + (" (chosen)" if m["exponent"] == embed["exponent"] else "")]
+        [
+            "teacher, 384"
+            if m["exponent"] is None
+            else f"128, a = {m['exponent']}" + (" (chosen)" if m["exponent"] == embed["exponent"] else "")
+        ]
         + [f"{m[k]:.1f}" for k in ("synonym_r1", "synonym_r10", "definition_r1", "definition_r10")]
         + [f"{m[k]:.3f}" for k in ("coco_mean_cosine", "coco_p99_cosine", "coco_max_cosine")]
         for m in embed["measured"]

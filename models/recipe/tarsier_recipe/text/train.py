@@ -3,11 +3,12 @@
     nice python -m tarsier_recipe text-train [--epochs 6] [--weights ../checkpoints/text.pt]
 
 Loss: 1 - cosine to the teacher's vector, plus RELATION × cross-entropy between the student's and the teacher's
-similarities to all teacher vectors of the batch: what a prompt must be told apart from matters as much as where it is.
-Training starts from the ridge solution of "a sentence is the sum of its tokens' rows", whose own score is printed as
-`bag` (Encoder.begin_with). In SPLIT of the strings, words are cut into shorter pieces than needed, so that pieces are practised too.
-A checkpoint is written after each epoch; started again, training goes on from it. `--weights` starts from an encoder's weights,
-without the optimiser's state (models/checkpoints/text.pt has those of the packs). Measurements: train.jsonl.
+similarities to all teacher vectors of the batch: what a prompt must be told apart from matters as much as where it
+is. Training starts from the ridge solution of "a sentence is the sum of its tokens' rows", whose own score is
+printed as `bag` (Encoder.begin_with). In SPLIT of the strings, words are cut into shorter pieces than needed, so
+that pieces are practised too. A checkpoint is written after each epoch; started again, training goes on from it.
+`--weights` starts from an encoder's weights, without the optimiser's state (models/checkpoints/text.pt has those of
+the packs). Measurements: train.jsonl.
 """
 
 import json
@@ -41,7 +42,9 @@ class Data:
             owners, rows = prompts["owner"], [prompts["embedding"].astype(np.float32)]
         with np.load(build.composed) as composed:
             texts += composed["texts"].tolist()
-            kinds += [k if k in ("word", "caption", "caption-held-out") else "composed" for k in composed["kind"].tolist()]
+            kinds += [
+                k if k in ("word", "caption", "caption-held-out") else "composed" for k in composed["kind"].tolist()
+            ]
             rows.append(composed["embedding"].astype(np.float32))
         self.texts, self.kinds, self.rows = texts, kinds, torch.from_numpy(np.concatenate(rows))
         self.tokenizer = tokenizer
@@ -67,7 +70,9 @@ class Data:
                 self.train += [i] * REPEATS.get(kind, 1)
         self.table = self.rows[names]  # teacher rows of all names
         self.answer = {i: int(owners[i]) for i in self.held["synonym"]}  # row of the right name
-        print(f"{len(set(self.train))} strings to learn, held out:", {k: len(v) for k, v in self.held.items()}, flush=True)
+        print(
+            f"{len(set(self.train))} strings to learn, held out:", {k: len(v) for k, v in self.held.items()}, flush=True
+        )
 
     def shorter(self, text: str, rng: random.Random) -> list[int]:
         """Ids with words cut into pieces of at most 2 to 6 letters."""
@@ -95,7 +100,9 @@ def ridge(data: Data, tokens: int) -> torch.Tensor:
     gram, right = torch.eye(tokens) * 3.0, torch.zeros(tokens, WIDTH)
     for i in set(data.train):
         ids = torch.tensor(data.ids[i])
-        gram.index_put_((ids[:, None].expand(-1, len(ids)), ids[None, :].expand(len(ids), -1)), torch.tensor(1.0), accumulate=True)
+        gram.index_put_(
+            (ids[:, None].expand(-1, len(ids)), ids[None, :].expand(len(ids), -1)), torch.tensor(1.0), accumulate=True
+        )
         right.index_add_(0, ids, data.rows[i].expand(len(ids), -1))
     return torch.linalg.solve(gram, right)
 
@@ -152,8 +159,16 @@ def main() -> None:
     average = Average(model, longest=0.998, start=20)  # what is measured and kept
     steps = -(-len(data.train) // BATCH)
     trainer = Trainer(
-        {"model": model, "average": average.network, "optimiser": optimiser}, a.build.encoder, schedule=cosine(200, 1e-5), rate=a.lr,
-        budget=steps * a.epochs, by="step", unit="strings", limit=a.steps, keep=True, table=a.build.text / "train.csv",
+        {"model": model, "average": average.network, "optimiser": optimiser},
+        a.build.encoder,
+        schedule=cosine(200, 1e-5),
+        rate=a.lr,
+        budget=steps * a.epochs,
+        by="step",
+        unit="strings",
+        limit=a.steps,
+        keep=True,
+        table=a.build.text / "train.csv",
     )
     start = trainer.resume().get("epoch", 0)
     trainer.step = start * steps
@@ -180,7 +195,12 @@ def main() -> None:
         average.network.eval()
         with torch.no_grad():
             report = measure(data, lambda ids: average.network(*(x.to(a.device) for x in batch(ids, full=True))).cpu())
-        report = {"epoch": epoch + 1, "train cosine": round(float(np.mean(losses)), 4), **report, "seconds": round(time.time() - began)}
+        report = {
+            "epoch": epoch + 1,
+            "train cosine": round(float(np.mean(losses)), 4),
+            **report,
+            "seconds": round(time.time() - began),
+        }
         note(a.build, report)
         trainer.save(epoch=trainer.step // steps)
         if trainer.over_budget():
