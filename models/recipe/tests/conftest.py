@@ -5,7 +5,7 @@ import importlib.util
 NEEDS = {  # beside pytest
     "test_captions.py": ("torch",),
     "test_int8.py": ("torch", "onnx", "onnxruntime", "cv2", "pycocotools"),
-    "test_pack_reader.py": ("numpy", "onnx", "cv2"),
+    "test_pack_reader.py": ("numpy", "onnx", "PIL"),
     "test_pool.py": ("torch", "onnx", "onnxruntime", "cv2", "pycocotools"),
     "test_rewrites.py": ("torch", "onnx", "onnxruntime"),
     "test_shrink.py": ("torch", "cv2"),
