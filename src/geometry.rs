@@ -173,7 +173,7 @@ pub enum Shrink {
 /// How a frame lies in the network's input: aspect kept, centred, grey around; or stretched.
 ///
 /// All in integers, so the runtime, the recipe (`letterbox` in
-/// `models/recipe/detector/data.py`) and every board agree to the pixel. The
+/// `models/recipe/tarsier_recipe/detector/data.py`) and every board agree to the pixel. The
 /// shorter side is rounded to whole pixels and is at least one, so a frame of
 /// 10,000×10 is one row of the input; boxes are mapped by the two scales that
 /// the pixels really got, not by the one they should have got.

@@ -9,7 +9,7 @@
 //! vocabulary prompt the fusion is shut).
 //!
 //! Everything is elementwise or summed in a fixed order, and functions that differ between C libraries come from the
-//! crate `libm`, so that every board makes the same bytes. The recipe's side is `models/recipe/detector/ground.py`.
+//! crate `libm`, so that every board makes the same bytes. The recipe's side is `models/recipe/tarsier_recipe/detector/ground.py`.
 
 use crate::{
     detect::{Candidate, Field},

@@ -24,7 +24,7 @@ pub struct HeadForm {
 /// least `scale · l + bias`.
 ///
 /// A location below that is not compared with a prompt of the threshold `l`: of hundreds of proposals some dozens are left, the fewer
-/// the less there is to see. `models/recipe/floor.py` measures it.
+/// the less there is to see. `models/recipe/tarsier_recipe/packs/floor.py` measures it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Floor {

@@ -22,7 +22,7 @@
 //! strictly ascending by bytes, so that all continuations stand before all words and a binary search runs on the
 //! borrowed text. Loading checks this and keeps where each line starts, 4 bytes a token; no token is copied.
 //!
-//! `models/recipe/text/tokenizer.py` does exactly the same; `tests/data/tokenizer.tsv` holds both to it. No table of
+//! `models/recipe/tarsier_recipe/text/tokenizer.py` does exactly the same; `tests/data/tokenizer.tsv` holds both to it. No table of
 //! Unicode classes is used beyond `to_lowercase`, so that two versions of Unicode agree.
 #![deny(clippy::indexing_slicing)]
 

@@ -4,6 +4,7 @@
 #   fmt    formatting                          lint   clippy, warnings denied, all targets
 #   debug  unit tests with overflow checks     test   all tests, optimised
 #   docs   rustdoc, warnings denied            arm    unit, golden, prompt and arithmetic tests on emulated Arm cores
+#   recipe the Python package in models/recipe: ruff, and its tests as far as the machine has what they need
 #   boot   the program on an emulated board with a camera and a UART (tests/board/boot.sh)
 #   fuzz   each parser fed with what coverage suggests, for FUZZ_SECONDS (5) each (tests/fuzz)
 #   miri   the x86 kernels at small sizes, interpreted; only where it is asked for, because it takes long
@@ -12,6 +13,8 @@
 # qemu-aarch64; where one is missing it says so and is skipped, unless TARSIER_REQUIRE_ARM is set. The step `boot` needs those,
 # qemu-system-aarch64, python3 and Debian's arm64 kernel (`tests/board/boot.sh --fetch`), and is skipped like that, unless
 # TARSIER_REQUIRE_BOOT is set. The step `fuzz` needs a C++ compiler (TARSIER_REQUIRE_FUZZ).
+# The step `recipe` needs Python 3.11 with venv, and an index to install tests/requirements.txt of models/recipe from (some 190 MB
+# below target/); it is skipped without them, unless TARSIER_REQUIRE_RECIPE is set, and without a network in any case.
 # The step `miri` needs a nightly toolchain with the components miri and rust-src, and is skipped like that,
 # unless TARSIER_REQUIRE_MIRI is set. Tests that need python3 or cc say SKIPPED without them, unless TARSIER_REQUIRE_CLIENTS is set.
 set -euo pipefail
@@ -43,6 +46,31 @@ debug() {
 tests() { cargo test --locked --release --lib --bins --tests --examples && cargo test --locked --release --doc; }
 
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --release --no-deps --lib; }
+
+# in an environment of its own that sees the machine's packages: PyTorch is too large to install for this
+recipe() (
+    local home=$PWD/target/recipe needs=$PWD/models/recipe/tests/requirements.txt
+    if ! python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        echo 'recipe: SKIPPED, missing: Python 3.11 with venv'
+        [[ -z ${TARSIER_REQUIRE_RECIPE:-} ]]
+        return
+    fi
+    [[ -x $home/bin/python ]] || python3 -m venv --system-site-packages "$home"
+    if ! "$home/bin/python" -m pip install -q --disable-pip-version-check -r "$needs" >"$home/pip.log" 2>&1; then
+        tail -n 3 "$home/pip.log" | cut -c1-200
+        if grep -qiE 'connection|name resolution|unreachable|timed out|proxy' "$home/pip.log"; then
+            echo 'recipe: SKIPPED, no network to install its checks from'
+            return
+        fi
+        echo "recipe: SKIPPED, cannot install $needs"
+        [[ -z ${TARSIER_REQUIRE_RECIPE:-} ]]
+        return
+    fi
+    cd models/recipe
+    "$home/bin/python" -m ruff check --no-cache .
+    "$home/bin/python" -m ruff format --no-cache --check .
+    "$home/bin/python" -m pytest -q -p no:cacheprovider -W ignore::DeprecationWarning
+)
 
 # in a shell of its own, like `fuzz`: what it exports ends with it
 arm() (
@@ -115,12 +143,12 @@ miri() {
 }
 
 steps=("$@")
-((${#steps[@]})) || steps=(fmt lint debug tests docs fuzz arm boot)
+((${#steps[@]})) || steps=(fmt lint debug tests docs recipe fuzz arm boot)
 for step in "${steps[@]}"; do
     [[ $step == test ]] && step=tests
     case $step in
-        fmt | lint | debug | tests | docs | fuzz | arm | boot | miri) ;;
-        *) echo "ci.sh: no step $step; steps: fmt lint debug test docs fuzz arm boot miri" >&2; exit 64 ;;
+        fmt | lint | debug | tests | docs | recipe | fuzz | arm | boot | miri) ;;
+        *) echo "ci.sh: no step $step; steps: fmt lint debug test docs recipe fuzz arm boot miri" >&2; exit 64 ;;
     esac
     printf '\n== %s\n' "$step"
     $step

@@ -1,8 +1,8 @@
 //! Networks with the operators of other families (PicoDet, RTMDet, YOLOX, NanoDet), small and of
 //! random weights, against the outputs that their QDQ graphs come to.
 //!
-//! `models/recipe/foreign/golden.py` writes `tests/data/foreign`: the graphs, and in `tensors.tsv`
-//! the digest of each output, computed exactly from random bytes; its last column says how far
+//! `models/recipe/tarsier_recipe/foreign/fixtures.py` writes `tests/data/foreign`: the graphs, and in
+//! `tensors.tsv` the digest of each output, computed exactly from random bytes; its last column says how far
 //! onnxruntime is from that. `TARSIER_FOREIGN=folder` compares another folder that the script
 //! wrote, of networks of full size.
 

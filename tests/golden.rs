@@ -1,6 +1,6 @@
 //! The packs in the repository against onnxruntime, operation by operation, on every level that this CPU has.
 //!
-//! `models/golden/<pack>.tsv` are written by `models/recipe/golden.py`; the last column says where onnxruntime itself leaves
+//! `models/golden/<pack>.tsv` are written by `models/recipe/tarsier_recipe/packs/golden.py`; the last column says where onnxruntime itself leaves
 //! exact arithmetic. No tolerance is needed here: the programs are exact.
 
 use std::{collections::HashMap, path::Path};

@@ -12,7 +12,7 @@
 //!
 //! An axis that shrinks is averaged over the area each new pixel covers, one that
 //! grows is interpolated linearly: what training did (`cv2.resize`, `INTER_AREA` and
-//! `INTER_LINEAR` in `models/recipe/detector/data.py`). Averaging matters: sampling
+//! `INTER_LINEAR` in `models/recipe/tarsier_recipe/detector/data.py`). Averaging matters: sampling
 //! a 1080p frame at every sixth pixel drops thin things. A detector that was
 //! trained on interpolated pictures sees best on those ([`Shrink::Linear`]).
 //!

@@ -1,0 +1,1 @@
+"""The student and its teachers, its branches, their training and export."""

@@ -1,0 +1,1 @@
+"""Numbers of the shipped binary, of exports, and of weights in floats."""

@@ -1,0 +1,1 @@
+"""Other detectors, and ONNX files of anyone, as packs."""

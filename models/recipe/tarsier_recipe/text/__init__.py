@@ -1,0 +1,1 @@
+"""The space of prompts, the tokenizer, the sentence encoder."""
