@@ -109,3 +109,29 @@ def test_an_average_is_first_near_to_what_is_trained_and_then_slow():
     network.running_mean.fill_(10.0)  # statistics too
     average.update(10_000)
     assert average.network.running_mean.item() == pytest.approx(1.0)
+
+
+def test_a_checkpoint_has_the_keys_that_trainings_in_progress_have(tmp_path):
+    """What train.py wrote before there was a Trainer: a list of optimisers is a list of their states."""
+    student = torch.nn.Linear(1, 1)
+    average = Average(student, longest=0.9, start=10)
+    both = [torch.optim.SGD([q], lr=0.1, momentum=0.9) for q in student.parameters()]
+    state = {"student": student, "average": average.network, "optimisers": both}
+    path = tmp_path / "checkpoint.pt"
+    trainer = Trainer(state, path, schedule=constant_then_linear(0.7), rate=1e-3, budget=3600, by="spent", keep=True)
+    student(torch.ones(1, 1)).sum().backward()
+    for o in both:
+        o.step()
+    trainer.done(16)
+    trainer.save()
+    kept = torch.load(path, weights_only=True)
+    assert sorted(kept) == ["average", "optimisers", "seen", "spent", "step", "student"]
+    assert (kept["step"], kept["seen"]) == (1, 16) and len(kept["optimisers"]) == 2
+    for o in both:
+        o.state.clear()
+    trainer.resume()
+    assert all("momentum_buffer" in o.state[q] for o in both for q in o.param_groups[0]["params"])
+    kept["optimisers"].pop()
+    torch.save(kept, path)
+    with pytest.raises(ValueError, match="shorter"):
+        trainer.resume()
