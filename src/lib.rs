@@ -51,7 +51,7 @@
 //! | [`link`] | `protocol`, `supervise` | threads that send and receive them |
 //! | [`pipeline`] | `detect`, `frame`, `geometry`, `graph`, `ground`, `head`, `kept`, `kernels`, `labels`, `mask`, `odds`, `pack`, `prompt`, `quant`, `scene`, `segment`, `semantic`, `track` | every network of a pack, and every buffer |
 //! | [`build`] | `detect`, `files`, `frame`, `graph`, `kernels`, `pack`, `pipeline`, `prompt` | packs, made on the host |
-//! | [`run`] | `capture`, `detect`, `frame`, `geometry`, `graph`, `input`, `kept`, `labels`, `link`, `mask`, `pack`, `panoptic`, `pipeline`, `prompt`, `protocol`, `quant`, `report`, `scene`, `semantic`, `supervise`, `track` | the loop of a robot: frames in, reports out, commands between |
+//! | [`run`] | `capture`, `detect`, `frame`, `geometry`, `graph`, `ground`, `input`, `kept`, `labels`, `link`, `mask`, `pack`, `panoptic`, `pipeline`, `prompt`, `protocol`, `quant`, `report`, `scene`, `semantic`, `supervise`, `track` | the loop of a robot: frames in, reports out, commands between |
 //!
 //! # Example
 //!

@@ -75,7 +75,7 @@ impl Default for LinkLimits {
     fn default() -> Self {
         Self {
             commands: 16,
-            report_bytes: 1 << 20,
+            report_bytes: 5 << 18,
         }
     }
 }

@@ -93,6 +93,7 @@ mod notify;
 mod obey;
 mod prepare;
 mod presence;
+mod presence_config;
 mod print;
 mod prompts;
 mod recover;
@@ -104,7 +105,7 @@ mod telemetry;
 
 pub use engine::EngineError;
 pub use follow::TrackConfig;
-pub use presence::PresenceConfig;
+pub use presence_config::PresenceConfig;
 
 /// The longest that the loop sleeps: how late a command or a signal can be noticed when no frame comes.
 const STEP: Duration = Duration::from_millis(20);

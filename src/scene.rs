@@ -25,7 +25,7 @@ pub const MAX_PER_PROMPT: usize = 300;
 ///
 /// More than 13 names for each of 300 places, and more than the vocabulary has names, so that each of
 /// these keeps its best. As many still go into one frame of the wire, and in JSON, with tracks and
-/// directions, into a mebibyte. Where there are more, every prompt keeps its best *k*, the same *k*
+/// directions, into the default limit of a report. Where there are more, every prompt keeps its best *k*, the same *k*
 /// for all: no prompt takes the room of another.
 pub const MAX_DETECTIONS: usize = 4096;
 
@@ -237,16 +237,25 @@ impl Report {
 
     /// Keeps some of the detections, with their masks, tracks and sights.
     pub fn retain(&mut self, keep: impl Fn(&Detection) -> bool) {
-        let kept: Vec<bool> = self.detections.iter().map(&keep).collect();
-        let mut own = kept.iter();
-        self.masks.retain(|_| own.next() == Some(&true));
-        let mut own = kept.iter();
-        self.tracks.retain(|_| own.next() == Some(&true));
-        let mut own = kept.iter();
-        self.smoothed.retain(|_| own.next() == Some(&true));
-        let mut own = kept.iter();
-        self.sights.retain(|_| own.next() == Some(&true));
-        self.detections.retain(keep);
+        let Self {
+            detections,
+            tracks,
+            smoothed,
+            sights,
+            masks,
+            ..
+        } = self;
+        // asked again for each list: a list of answers would be memory for every frame
+        let answers = || detections.iter().map(&keep);
+        let mut own = answers();
+        masks.retain(|_| own.next() == Some(true));
+        let mut own = answers();
+        tracks.retain(|_| own.next() == Some(true));
+        let mut own = answers();
+        smoothed.retain(|_| own.next() == Some(true));
+        let mut own = answers();
+        sights.retain(|_| own.next() == Some(true));
+        detections.retain(&keep);
     }
 
     /// Says of each detection where it lies as seen from the camera; `part` is what was looked at, in pixels of the frame.

@@ -48,6 +48,19 @@ pub fn step_back() {
     }
 }
 
+/// Frees what is large elsewhere: thousands of texts take milliseconds, which no frame is to wait for.
+pub fn let_go(large: impl Send + 'static) {
+    let builder = thread::Builder::new().name("let go".into());
+    let freed = builder.spawn(move || {
+        step_back();
+        drop(large);
+    });
+    if let Err(e) = freed {
+        // then it was freed here
+        log::debug!("no thread to free something: {e}");
+    }
+}
+
 /// What a kept thread and whoever looks after it share.
 #[derive(Debug, Default)]
 pub struct Watch {

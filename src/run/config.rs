@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use toml::de::{DeTable, DeValue};
 
-use super::{follow::TrackConfig, limits::Limits, presence::PresenceConfig};
+use super::{follow::TrackConfig, limits::Limits, presence_config::PresenceConfig};
 use crate::{
     capture::config::{FPS, SourceConfig},
     detect::Settings,

@@ -9,7 +9,7 @@
 //! | `task_texts` | 64 | of `ground`, and of `stuff`; each text of `ground` costs time in every frame |
 //! | `enrolled` | 256 | names that were shown since the start |
 //! | `presences` | 64 | names of a report whose presence it says, those that matter most; of the others it says how many, and `get_presence` which |
-//! | `report_bytes` | 1,048,576 | the fullest report, 4,096 detections, has a little less with tracks and directions; with masks 300 have a fifth of it |
+//! | `report_bytes` | 1,310,720 | the fullest report, 4,096 detections, has a little less with tracks and directions; with masks 300 have a fifth of it |
 //! | `clients` | 64 | of one socket; each may hold a line and a report |
 //! | `commands` | 16 | of one client that are read and not yet answered |
 //! | `sections` | 64 | of a pack: three times what one has |

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use super::{
     Runner,
-    prepare::let_go,
     prompts::{Change, Refusal},
     sandbox,
 };
@@ -16,7 +15,7 @@ use crate::{
     protocol::{Answer, Command, ErrorCode, Reply, WIRE_VERSION, command::Region},
     report::pixels::base64,
     scene::Report,
-    supervise,
+    supervise::{self, let_go},
 };
 
 /// How long commands are obeyed before the next frame has its turn.

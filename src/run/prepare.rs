@@ -31,7 +31,7 @@ use crate::{
     link::Origin,
     prompt::{sentence::SentenceEncoder, vocabulary::Vocabulary, words::Word},
     protocol::{Answer, ErrorCode, Reply},
-    supervise::step_back,
+    supervise::{let_go, step_back},
 };
 
 /// Room for tract's recursion, as a main thread has it.
@@ -132,19 +132,6 @@ impl Drop for Preparation {
             // a text takes some milliseconds
             let _ = thread.join();
         }
-    }
-}
-
-/// Frees what is large elsewhere: thousands of texts take milliseconds, which no frame is to wait for.
-pub(super) fn let_go(large: impl Send + 'static) {
-    let builder = thread::Builder::new().name("let go".into());
-    let freed = builder.spawn(move || {
-        step_back();
-        drop(large);
-    });
-    if let Err(e) = freed {
-        // then it was freed here
-        log::debug!("no thread to free something: {e}");
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use super::{engine::Kit, limits::Limits, prepare::let_go};
+use super::{engine::Kit, limits::Limits};
 use crate::{
     detect::rules::Rules,
     prompt::{
@@ -19,6 +19,7 @@ use crate::{
         vocabulary::normalise,
     },
     protocol::{ErrorCode, PromptSpec, SharedNames, command::PromptKind},
+    supervise::let_go,
 };
 
 /// Why a change was refused, for programs and for people.
