@@ -59,7 +59,7 @@ impl<T: Copy + Ord> Room<T> {
     /// Puts what is kept in order, and says how many found no room.
     pub(crate) fn settle(&mut self) -> u32 {
         self.cut();
-        self.kept.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        self.kept.sort_unstable_by_key(|(item, _)| *item);
         self.offered - self.kept.len() as u32
     }
 

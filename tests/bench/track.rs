@@ -96,7 +96,7 @@ fn follow() {
             if let Some(at) = seconds {
                 let mut report = Report::new(0, SystemTime::UNIX_EPOCH, Size::new(640, 480));
                 found.sort_by(|a: &Detection, b: &Detection| b.logit.total_cmp(&a.logit));
-                report.detections = found.drain(..).collect();
+                report.detections = std::mem::take(&mut found);
                 let meaning = Meaning {
                     classes: &[],
                     thresholds: &[tarsier::odds::logit(THRESHOLD); 16],
