@@ -13,6 +13,7 @@ STAGES = {  # in the order of the recipe: stage -> (module, what it does)
     "sentences": ("detector.sentences", "names in sentences, and captions, as prompts for training"),
     "pool": ("detector.pool", "drawn pictures with the dense teachers' answers, for a CPU"),
     "shrink": ("detector.shrink", "first weights of a smaller network from those of a larger one"),
+    "widen": ("detector.widen", "first weights of a network with a wider neck, which computes the same"),
     "transplant": ("detector.transplant", "first weights of a student with a trained trunk"),
     "train": ("detector.train", "trains the detector"),
     "int8": ("detector.train_int8", "fine-tunes the detector for int8"),

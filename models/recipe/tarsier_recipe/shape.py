@@ -24,6 +24,7 @@ SHAPES = {
     "tarsier-s": Shape(320, 64, (1, 1, 2, 1)),
     "tarsier-n": Shape(256, 48, (1, 1, 1, 1)),
     "lite": Shape(320, 64, None),
+    "wide": Shape(320, 96, None),
 }
 MODEL = os.environ.get("MODEL") or "tarsier-s"
 if MODEL not in SHAPES:
