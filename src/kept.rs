@@ -187,7 +187,9 @@ mod tests {
         assert_eq!(copy, list);
         let places: Vec<*const u8> = copy.iter().map(|item| item.as_ptr()).collect();
         list.truncate(1);
-        list.next().extend([5; 7]);
+        let item = list.next();
+        item.clear();
+        item.extend([5; 7]);
         copy.clone_from(&list);
         assert_eq!(copy, list);
         assert!(copy.iter().map(|item| item.as_ptr()).eq(places));
