@@ -65,10 +65,10 @@ use crate::{
     capture::{
         clock::monotonic_ns,
         config::SourceConfig,
-        picture::{Crop, Decoder, Picture, PictureError},
+        picture::{Decoder, Picture, PictureError},
     },
     detect::Settings,
-    geometry::{BBox, Size},
+    geometry::{BBox, Crop, Size},
     graph::op::Execution,
     link::{Links, Pool},
     protocol::{Drops, Envelope, Event, Extras, Outgoing, State, Telemetry},

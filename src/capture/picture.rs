@@ -16,11 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     frame::{Frame, FrameError, file::MAX_PIXELS, jpeg, slim},
-    geometry::Size,
+    geometry::{Crop, Size},
 };
-
-// where it stood; the loop still names it here
-pub use crate::geometry::Crop;
 
 /// How a picture's bytes are laid out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

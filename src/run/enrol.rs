@@ -15,9 +15,8 @@ use super::{
     prompts::{Change, Refusal},
 };
 use crate::{
-    capture::picture::Crop,
     detect::exemplar,
-    geometry::{BBox, Size},
+    geometry::{BBox, Crop, Size},
     link::Origin,
     pipeline::PipelineError,
     prompt::words::{self, Word},

@@ -8,8 +8,7 @@ use super::{
     sandbox,
 };
 use crate::{
-    capture::picture::Crop,
-    geometry::Size,
+    geometry::{Crop, Size},
     link::Origin,
     mask::BITS_SIDE,
     protocol::{Answer, Command, ErrorCode, Reply, WIRE_VERSION, command::Region},
