@@ -18,7 +18,9 @@ SHARED = REPOSITORY.parent / "shared"
 COMMON = {
     "shared": dict(default=SHARED, type=Path, help="folder with data/, teachers/ and vocabulary/"),
     "build": dict(
-        default=REPOSITORY / "models/build", type=BuildFolder, help="folder that stages write to and read from"
+        default=BuildFolder(REPOSITORY / "models/build"),
+        type=BuildFolder,
+        help="folder that stages write to and read from",
     ),
     "threads": dict(default=2, type=int, help="of the CPU"),
 }

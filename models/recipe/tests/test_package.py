@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tarsier_recipe import options
 from tarsier_recipe.__main__ import STAGES
 from tarsier_recipe.folders import BuildFolder, save_atomically
 
@@ -91,3 +92,9 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         save_atomically(path, interrupted)
     assert path.read_bytes() == b"old"
+
+
+def test_the_default_folder_is_a_build_folder_like_one_that_is_named():
+    by_default = options.parse(options.parser("a stage"), [])
+    named = options.parse(options.parser("a stage"), ["--build", str(by_default.build.folder)])
+    assert by_default.build.prompts == named.build.prompts
