@@ -165,10 +165,10 @@ def main():
     # the mean of some 32,000 pictures; of fewer where there have been fewer
     average = Average(student, longest=0.998 ** (a.batch * processes / 64), start=10)
     matrices, decayed, plain, trunk = parameters(student, a.only)
+    reduced = True  # whether the network is computed in bfloat16, where the device has it
     if trunk:
         student.backbone.lite.frozen = average.network.backbone.lite.frozen = a.frozen
-        if not gpu:
-            student.backbone.lite.write_out()
+        reduced = gpu or student.backbone.lite.choose()
     recorded = gpu and processes == 1
     clock = torch.zeros(1, device=device)
     rate, trunk_rate = (
@@ -216,7 +216,7 @@ def main():
         """One step on a batch; its losses are added to `sums`."""
         labels, listed = kept(labels, listed, weight, labelled)
         x = rgb.float().div(255).contiguous(memory_format=torch.channels_last)
-        with autocast(device, gpu or not trunk):  # a trunk that is written out is faster in fp32
+        with autocast(device, reduced):
             outputs = student(x)
         losses = detection_loss(
             outputs, asked, student, STRIDES, rgb.shape[-1], answers, labels, listed, seams, (rows, near, told)
