@@ -1,22 +1,30 @@
 #!/usr/bin/env bash
 # Everything that must pass before a change lands: tests/ci.sh [step …], all steps by default.
 #
-#   fmt    formatting                          lint   clippy, warnings denied, all targets
-#   debug  unit tests with overflow checks     test   all tests, optimised
-#   docs   rustdoc, warnings denied            arm    unit, golden, prompt and arithmetic tests on emulated Arm cores
-#   recipe the Python package in models/recipe: ruff, and its tests as far as the machine has what they need
-#   boot   the program on an emulated board with a camera and a UART (tests/board/boot.sh)
-#   fuzz   each parser fed with what coverage suggests, for FUZZ_SECONDS (5) each (tests/fuzz)
-#   miri   the x86 kernels at small sizes, interpreted; only where it is asked for, because it takes long
+#   fmt      formatting
+#   lint     clippy, warnings denied, all targets
+#   msrv     `rust-version` of Cargo.toml is enough: all targets checked by that toolchain
+#   deny     licences, advisories, sources and versions of what Cargo.lock names (.deny.toml)
+#   package  what would be published: which files, and how many bytes
+#   debug    unit tests with overflow checks
+#   test     all tests, optimised
+#   docs     rustdoc, warnings denied
+#   recipe   the Python package in models/recipe: ruff, and its tests as far as the machine has what they need
+#   fuzz     each parser fed with what coverage suggests, for FUZZ_SECONDS (5) each (tests/fuzz)
+#   arm      unit, golden, prompt and arithmetic tests on emulated Arm cores
+#   boot     the program on an emulated board with a camera and a UART (tests/board/boot.sh)
+#   miri     the x86 kernels at small sizes, interpreted; only where it is asked for, because it takes long
 #
-# Needs Rust and nothing else. The step `arm` also needs the target aarch64-unknown-linux-gnu, aarch64-linux-gnu-gcc and
-# qemu-aarch64; where one is missing it says so and is skipped, unless TARSIER_REQUIRE_ARM is set. The step `boot` needs those,
-# qemu-system-aarch64, python3 and Debian's arm64 kernel (`tests/board/boot.sh --fetch`), and is skipped like that, unless
-# TARSIER_REQUIRE_BOOT is set. The step `fuzz` needs a C++ compiler (TARSIER_REQUIRE_FUZZ).
-# The step `recipe` needs Python 3.11 with venv, and an index to install tests/requirements.txt of models/recipe from (some 190 MB
-# below target/); it is skipped without them, unless TARSIER_REQUIRE_RECIPE is set, and without a network in any case.
-# The step `miri` needs a nightly toolchain with the components miri and rust-src, and is skipped like that,
-# unless TARSIER_REQUIRE_MIRI is set. Tests that need python3 or cc say SKIPPED without them, unless TARSIER_REQUIRE_CLIENTS is set.
+# Needs Rust and nothing else. Steps that need more say SKIPPED and what is missing; where the variable in brackets is set, that fails:
+#   msrv   the toolchain that Cargo.toml names, if the installed one is newer (TARSIER_REQUIRE_MSRV)
+#   deny   cargo-deny, and a network for the advisories (TARSIER_REQUIRE_DENY)
+#   recipe Python 3.11 with venv, and an index to install tests/requirements.txt of models/recipe from, some 190 MB below target/
+#          (TARSIER_REQUIRE_RECIPE; without a network it is skipped in any case)
+#   fuzz   a C++ compiler (TARSIER_REQUIRE_FUZZ)
+#   arm    the target aarch64-unknown-linux-gnu, aarch64-linux-gnu-gcc and qemu-aarch64 (TARSIER_REQUIRE_ARM)
+#   boot   what `arm` needs, qemu-system-aarch64, python3 and Debian's arm64 kernel, `tests/board/boot.sh --fetch` (TARSIER_REQUIRE_BOOT)
+#   miri   a nightly toolchain with the components miri and rust-src (TARSIER_REQUIRE_MIRI)
+# Tests that need python3 or cc say SKIPPED without them, unless TARSIER_REQUIRE_CLIENTS is set.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,6 +39,61 @@ lint() {
     if rustc --print target-libdir --target $target 2>/dev/null | xargs -r test -d; then
         cargo clippy --locked --release --lib --bins --target $target -- -D warnings
     fi
+}
+
+# with the profile of `lint`, which has checked the same already where this very toolchain is the installed one
+msrv() {
+    local want have toolchain
+    want=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    have=$(rustc --version | cut -d' ' -f2)
+    if ! grep -q "Rust $want or later" README.md; then
+        echo "msrv: README.md does not say \`Rust $want or later\`, which Cargo.toml says" >&2
+        return 1
+    fi
+    if [[ $have == "$want" || $have == "$want".* ]]; then
+        cargo check --locked --release --all-targets
+        return
+    fi
+    toolchain=$(rustup toolchain list 2>/dev/null | grep -oE "^${want//./\\.}(\.[0-9]+)?[-a-z0-9_]*" | head -n 1 || true)
+    if [[ -z $toolchain ]]; then
+        echo "msrv: SKIPPED, missing: rustup toolchain install $want (rustc is $have)"
+        [[ -z ${TARSIER_REQUIRE_MSRV:-} ]]
+        return
+    fi
+    cargo "+$toolchain" check --locked --release --all-targets
+}
+
+# advisories come from a repository of their own; without it the rest is checked all the same
+deny() {
+    if ! cargo deny --version >/dev/null 2>&1; then
+        echo 'deny: SKIPPED, missing: cargo install --locked cargo-deny'
+        [[ -z ${TARSIER_REQUIRE_DENY:-} ]]
+        return
+    fi
+    local known=(cargo deny --locked --workspace)
+    if [[ -z ${TARSIER_REQUIRE_DENY:-} ]] && ! "${known[@]}" fetch db >/dev/null 2>&1; then
+        echo 'deny: advisories SKIPPED, no network'
+        "${known[@]}" check licenses bans sources
+        return
+    fi
+    "${known[@]}" check
+}
+
+# Packs, weights and photos must not come back into the package; nothing is built, and no registry is asked.
+package() {
+    local most=2000000 found bytes stray
+    stray=$(cargo package --list --allow-dirty --offline 2>/dev/null |
+        grep -vE '^(src/.*\.(rs|md)|README\.md|Cargo\.(toml|toml\.orig|lock)|\.cargo_vcs_info\.json|\.github/(CHANGELOG\.md|LICENSE-(APACHE|MIT)))$' || true)
+    if [[ -n $stray ]]; then
+        printf 'package: nobody said that these are published: %s\n' "${stray//$'\n'/ }" >&2
+        return 1
+    fi
+    found=$(cargo metadata --locked --offline --no-deps --format-version 1 | grep -o '"target_directory":"[^"]*"' | cut -d'"' -f4)/package
+    rm -f "$found"/tarsier-*.crate
+    cargo package --no-verify --allow-dirty --offline 2>&1 | grep -v 'not included in the published package'
+    bytes=$(stat -c %s "$found"/tarsier-*.crate)
+    echo "package: $bytes bytes of at most $most"
+    ((bytes <= most))
 }
 
 # our crate stops at integer overflow and at debug assertions, which what ships does not; what it depends on is that of the other steps
@@ -143,12 +206,12 @@ miri() {
 }
 
 steps=("$@")
-((${#steps[@]})) || steps=(fmt lint debug tests docs recipe fuzz arm boot)
+((${#steps[@]})) || steps=(fmt lint msrv deny package debug tests docs recipe fuzz arm boot)
 for step in "${steps[@]}"; do
     [[ $step == test ]] && step=tests
     case $step in
-        fmt | lint | debug | tests | docs | recipe | fuzz | arm | boot | miri) ;;
-        *) echo "ci.sh: no step $step; steps: fmt lint debug test docs recipe fuzz arm boot miri" >&2; exit 64 ;;
+        fmt | lint | msrv | deny | package | debug | tests | docs | recipe | fuzz | arm | boot | miri) ;;
+        *) echo "ci.sh: no step $step; steps: fmt lint msrv deny package debug test docs recipe fuzz arm boot miri" >&2; exit 64 ;;
     esac
     printf '\n== %s\n' "$step"
     $step
