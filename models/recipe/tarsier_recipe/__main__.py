@@ -42,6 +42,7 @@ STAGES = {  # in the order of the recipe: stage -> (module, what it does)
     "evaluate-grounding": ("evaluation.grounding", "sentences about one thing of a photo"),
     "evaluate-d3": ("evaluation.d3", "AP of described objects"),
     "evaluate-exemplars": ("evaluation.exemplars", "prompts that are shown instead of named"),
+    "curve": ("evaluation.curve", "the model card's learning curve, from the tables of results"),
     "check-split": ("evaluation.check_split", "no photo is both learnt from and measured on"),
     "import": ("foreign.importer", "another detector's ONNX file -> a pack"),
     "foreign-networks": ("foreign.networks", "ONNX files of other families, to prove the importer on"),
