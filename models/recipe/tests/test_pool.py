@@ -10,7 +10,7 @@ import torch
 
 from tarsier_recipe.detector import pool
 from tarsier_recipe.detector.lite import Depthwise, Inverted
-from tarsier_recipe.detector.teacher import OFFSETS, SIZE, brought, cells, points, sparse, strides_of, together
+from tarsier_recipe.detector.teacher import OFFSETS, SIZE, brought, points, sparse, strides_of, together
 from tarsier_recipe.quantise import without_six
 
 STRIDES_OF = strides_of(SIZE)
@@ -46,16 +46,25 @@ def test_sparse_answers_come_to_what_whole_ones_come_to():
     teachers = [Says(p, s, b) for p, (s, _), b in zip(POINTS, given, boxes)]
     whole = together(teachers, torch.zeros(1, 3, SIZE, SIZE), 320)
     scale, shift = torch.tensor([320 / SIZE] * 2), torch.zeros(2)
-    kept = brought(
-        [sparse(s, b, 0.01) for (s, _), b in zip(given, boxes)],
-        [cells(p, STRIDES_OF, scale, shift, 320) for p in POINTS],
-        2125,
-        scale,
-        shift,
-    )
+    kept = brought([sparse(s, b, 0.01) for (s, _), b in zip(given, boxes)], POINTS, 320, scale, shift)
     assert torch.allclose(whole[0][0], kept[0]) and kept[0].any()
     some = kept[0].amax(1) > 0
     assert torch.allclose(whole[1][0][some], kept[1][some], atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [192, 256, 320])
+@pytest.mark.parametrize("stride", [8, 16, 32, 64])
+def test_on_which_level_an_answer_is_depends_on_its_size_in_the_students_picture_alone(size, stride):
+    """Whatever level of the teacher's it came from."""
+    side, scale = 100.0, torch.tensor([size / SIZE] * 2)
+    scores = torch.zeros(len(STRIDES_OF), 80)
+    at = int(((POINTS[1] - 256).abs().sum(1) + (STRIDES_OF != stride) * 1e6).argmin())
+    scores[at, 3] = 0.8
+    box = torch.cat([POINTS[1] - side / 2, POINTS[1] + side / 2], 1)
+    target, _ = brought([sparse(scores, box, 0.1)], POINTS[1:], size, scale, torch.zeros(2))
+    of = sorted(set(strides_of(size)[target.amax(1) > 0].tolist()))
+    seen = side * size / SIZE
+    assert of and of == [s for s in (8, 16, 32, 64) if 3.5 * s <= seen < 9 * s or (s == 8 and seen < 28)]
 
 
 def test_a_mirrored_window_moves_scores_boxes_labels_and_photos():

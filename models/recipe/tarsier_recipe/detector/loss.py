@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from tarsier_recipe.detector.bank import ABSENT, SOMEWHERE
+from tarsier_recipe.detector.levels import responsible
 
 QUALITY_FLOOR = 0.4
 TEACHER_BOX_FLOOR = 0.1
@@ -72,8 +73,7 @@ def assigned(boxes, points, steps):
     centre = (boxes[..., :2] + boxes[..., 2:4]) / 2
     off = (points[:, None] - centre).abs()
     s = steps[:, None]
-    fits = (side < 9 * s) | (s == steps.max())
-    fits &= (side >= 3.5 * s) | (s == steps.min())
+    fits = responsible(side, s, steps.min(), steps.max())
     near = (off < 1.25 * s[..., None]).all(-1) & (off <= wh / 2 + 0.5 * s[..., None]).all(-1)
     cost = torch.where(fits & near & (boxes[..., 5] > 0), area(wh), torch.inf)
     best, label = cost.min(-1)
@@ -208,7 +208,7 @@ def detection_loss(outputs, prompts, student, strides, size, teacher_out, labels
     l1 = ((boxes - box_target).abs() / steps[:, None]).mean(-1)
     losses = {} if bank is None else {"bank": bank_loss(embedding, student, *bank, target, best) / norm}
     return losses | {
-        "score": quality_focal(logits, target, valid) / norm,
+        "score": 2.0 * quality_focal(logits, target, valid) / norm,  # its gradient was half of that of giou
         "object": quality_focal(geometry[..., 4], best, None) / norm,
         "giou": 2.0 * ((1 - giou(boxes, box_target)[0]) * weight).sum() / norm,
         "l1": 0.25 * (l1 * weight).sum() / norm,

@@ -24,11 +24,12 @@ from tarsier_recipe import options
 from tarsier_recipe.coco import COCO80
 from tarsier_recipe.detector.data import PhotoStore, Pictures, Split, jitter_colour, training
 from tarsier_recipe.detector.mixing import blended, mix
-from tarsier_recipe.detector.teacher import OFFSETS, SIZE, STRIDES, both, brought, cells, points, sparse, strides_of
+from tarsier_recipe.detector.teacher import OFFSETS, SIZE, both, brought, points, sparse
 
 SHARD = 64
 BATCH = 8  # pictures that the teachers see at a time
 LEAST = 0.02  # score below which an answer is not kept
+USED = 0.05  # and is not used: of answers below it, there are three times as many as of others, and they say little
 QUALITY = 92  # of the JPEGs
 WINDOW = 0.62  # least side of the part of a picture that is used, of its whole
 OPEN = 6  # shards that a batch is drawn from
@@ -95,10 +96,14 @@ class Shard:
         answers = []
         for t, (n, m) in enumerate(self.teachers):
             n, m = slice(n[i], n[i + 1]), slice(m[i], m[i + 1])
+            score = tensor(f"score_{t}", n).float()
+            used = score >= USED
+            at, where = tensor(f"at_{t}", n).long()[used], tensor(f"where_{t}", m).long()
+            left = torch.isin(where, at)
             answers.append(
                 (
-                    (tensor(f"at_{t}", n).long(), tensor(f"name_{t}", n).long(), tensor(f"score_{t}", n).float()),
-                    (tensor(f"where_{t}", m).long(), tensor(f"box_{t}", m).float()),
+                    (at, tensor(f"name_{t}", n).long()[used], score[used]),
+                    (where[left], tensor(f"box_{t}", m).float()[left]),
                 )
             )
         return (
@@ -116,7 +121,6 @@ class Again:
 
     def __init__(self, points):
         self.points = points  # [L,2] of each teacher
-        self.strides = strides_of(SIZE)
 
     def __call__(self, item, size, rng):
         rgb, labels, photos, seam, weight, answers = item
@@ -133,9 +137,7 @@ class Again:
         )
         part = jitter_colour(part, rng) if rng.random() < 0.7 else part
         scale, shift = torch.from_numpy(scale).float(), torch.from_numpy(shift).float()
-        maps = [cells(p, self.strides, scale, shift, size) for p in self.points]
-        locations = sum((-(-size // s)) ** 2 for s in STRIDES)
-        scores, boxes = brought(answers, maps, locations, scale, shift)
+        scores, boxes = brought(answers, self.points, size, scale, shift)
         labels = moved(labels, scale.numpy(), shift.numpy(), size)
         seam = seam * scale.numpy() + shift.numpy()
         if mirrored:  # quadrants are numbered left to right: what lies left of a seam is now right of it

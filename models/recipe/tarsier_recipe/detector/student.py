@@ -102,13 +102,38 @@ class Backbone(nn.Module):
         return p3, p4, p5, self.last_step(p5)
 
 
-class Head(nn.Module):
-    """Features -> (embedding, geometry) per level; the same weights at every level."""
+class LevelNorm(nn.ModuleList):
+    """A normalisation of its own for each level, behind a convolution that they share (as in RTMDet, Lyu et al. 2022):
+    levels differ in mean and variance, and what is learnt with each one's own does not hold with their average. Folded
+    into the convolution, as for every other; `level` is the one that is computed. Reads weights of a normalisation
+    that the levels shared."""
 
-    def __init__(self, neck=SHAPE.neck):
+    level = 0
+
+    def __init__(self, channels):
+        super().__init__(nn.BatchNorm2d(channels, momentum=0.03, eps=1e-3) for _ in STRIDES)
+
+    def forward(self, x):
+        return self[self.level](x)
+
+    def _load_from_state_dict(self, state, prefix, *rest):
+        for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+            shared = state.pop(prefix + name, None)
+            if shared is not None:
+                state.update({f"{prefix}{i}.{name}": shared.clone() for i in range(len(self))})
+        super()._load_from_state_dict(state, prefix, *rest)
+
+
+class Head(nn.Module):
+    """Features -> (embedding, geometry) per level; the same weights at every level. `level_norms`: but each with its
+    own normalisation."""
+
+    def __init__(self, neck=SHAPE.neck, level_norms=SHAPE.depths is None):
         super().__init__()
         self.what = nn.Sequential(Conv(neck, neck, 3), Conv(neck, EMBEDDING), nn.Conv2d(EMBEDDING, EMBEDDING, 1))
         self.where = nn.Sequential(Conv(neck, 48, 3), nn.Conv2d(48, GEOMETRY, 1))
+        for conv in (self.what[0], self.what[1], self.where[0]) if level_norms else ():
+            conv[1] = LevelNorm(conv[0].out_channels)
         nn.init.normal_(self.what[-1].weight, std=0.02)
         nn.init.zeros_(self.what[-1].bias)
         nn.init.normal_(self.where[-1].weight, std=0.01)
@@ -117,7 +142,20 @@ class Head(nn.Module):
             self.where[-1].bias[:] = torch.tensor([2.0] * 4 + [-4.0] + [0.0] * (GEOMETRY - 5))
 
     def forward(self, features):
-        return [(self.what(f), self.where(f)) for f in features]
+        return [(self.embeddings(f, level), self.geometry(f, level)) for level, f in enumerate(features)]
+
+    def embeddings(self, feature, level):
+        return self.on(self.what, level)(feature)
+
+    def geometry(self, feature, level):
+        return self.on(self.where, level)(feature)
+
+    @staticmethod
+    def on(branch, level):
+        for module in branch.modules():
+            if isinstance(module, LevelNorm):
+                module.level = level
+        return branch
 
 
 class Masks(nn.Module):

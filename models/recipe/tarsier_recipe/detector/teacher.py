@@ -6,7 +6,7 @@ picture, also of photos that nobody labelled. Both are read from their ncnn file
 `picodet_torch.py` beside them; none of their weights enter the student.
 
 The strides are the student's, its picture is smaller, so one location of the student stands for several of theirs:
-`brought` takes the best of them.
+`brought` takes the best of them, on the level that answers for a box of that size in the student's picture (`levels`).
 """
 
 import importlib.util
@@ -15,6 +15,7 @@ import warnings
 
 import torch
 
+from tarsier_recipe.detector.levels import responsible
 from tarsier_recipe.precision import autocast, has_bfloat16
 
 try:
@@ -59,23 +60,33 @@ class Heads(torch.nn.Module):
         return tuple(self.net(x)[0])
 
 
-class Teacher:
-    """One detector: `__call__(rgb uint8 [B,3,S,S]) -> scores [B,L,80], boxes [B,L,4] in pixels`, L over strides 8 to
-    64, row-major.
+class Necks(Heads):
+    """What NanoDet-Plus's heads read: 96 channels at strides 8 to 64."""
 
-    `points` of a size: where the L locations are. On a CPU with OpenVINO installed, through it: it is faster.
-    """
+    BLOBS = ("1367", "1391", "1415", "1428")
 
-    def __init__(self, net, bgr, offset, device="cpu"):
-        self.net, self.bgr, self.offset = Heads(net).eval(), bgr, offset
+    def forward(self, x):
+        blobs = self.net(x)[1]
+        return tuple(blobs[name] for name in self.BLOBS)
+
+
+class Inference:
+    """A network that only answers: normalised pictures [B,3,S,S] in the order of colours that it knows -> its maps.
+    On a CPU with OpenVINO installed, through it: it is faster."""
+
+    def __init__(self, net, bgr, device="cpu"):
+        self.net, self.bgr = net.eval(), bgr
         self.device, self.compiled = torch.device(device), {}
         self.mean, self.std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (MEAN, STD))
-        self.bins = torch.arange(8.0, device=device)
         self.torch = openvino is None or self.device.type != "cpu"
         if self.torch:
             self.net = self.net.to(device, memory_format=torch.channels_last)
 
-    def heads(self, x):
+    @torch.no_grad()
+    def __call__(self, rgb):
+        """uint8 [B,3,S,S] -> maps."""
+        x = (rgb.float() - self.mean) / self.std
+        x = x.flip(1) if self.bgr else x
         if self.torch:
             with autocast(self.device):
                 return self.net(x.contiguous(memory_format=torch.channels_last))
@@ -92,15 +103,22 @@ class Teacher:
         answers = self.compiled[x.shape](x.contiguous().numpy())
         return [torch.from_numpy(answers[i]) for i in range(len(answers))]
 
+
+class Teacher:
+    """One detector: `__call__(rgb uint8 [B,3,S,S]) -> scores [B,L,80], boxes [B,L,4] in pixels`, L over strides 8 to
+    64, row-major. `points` of a size: where the L locations are."""
+
+    def __init__(self, net, bgr, offset, device="cpu"):
+        self.heads, self.offset, self.device = Inference(Heads(net), bgr, device), offset, torch.device(device)
+        self.bins = torch.arange(8.0, device=device)
+
     def points(self, size):
         """[L,2] in pixels of a square picture."""
         return points(size, self.offset, self.device)
 
     @torch.no_grad()
     def __call__(self, rgb):
-        x = (rgb.float() - self.mean) / self.std
-        heads = self.heads(x.flip(1) if self.bgr else x)
-        y = torch.cat([h.float().flatten(2).transpose(1, 2) for h in heads], 1)
+        y = torch.cat([h.float().flatten(2).transpose(1, 2) for h in self.heads(rgb)], 1)
         steps = strides_of(rgb.shape[-1], self.device)
         d = (y[..., 80:].unflatten(-1, (4, 8)).softmax(-1) * self.bins).sum(-1) * steps[:, None]
         at = self.points(rgb.shape[-1])
@@ -118,11 +136,19 @@ def beside(folder, name):
     return module
 
 
-def nanodet(folder, device="cpu"):
-    net = beside(folder, "ncnn_torch").NcnnDetector(
+def nanodet_net(folder):
+    return beside(folder, "ncnn_torch").NcnnDetector(
         f"{folder}/nanodet-plus-m_416.param", f"{folder}/nanodet-plus-m_416.bin"
     )
-    return Teacher(net, True, OFFSETS[0], device)
+
+
+def nanodet(folder, device="cpu"):
+    return Teacher(nanodet_net(folder), True, OFFSETS[0], device)
+
+
+def neck(folder, device="cpu"):
+    """Pictures -> NanoDet-Plus's features at strides 8 to 64, on the student's own grid."""
+    return Inference(Necks(nanodet_net(folder)), True, device)
 
 
 def picodet(folder, device="cpu"):
@@ -143,50 +169,73 @@ def sparse(scores, boxes, least):
     return (at, name, scores[at, name]), (where, boxes[where])
 
 
-def cells(points, strides, scale, shift, size):
-    """The student's location of each of the teachers' points [n,2], -1 outside its picture.
+def cells(xy, stride, size):
+    """The student's location, on the level of `stride`, of points [...,2] in its pixels; -1 outside its picture of
+    `size`."""
+    first = sum((-(-size // s)) ** 2 for s in STRIDES if s < stride)
+    side = -(-size // stride)
+    c = (xy / stride).floor().long()
+    inside = (c >= 0).all(-1) & (c < side).all(-1)
+    return torch.where(inside, first + c[..., 1] * side + c[..., 0], -1)
 
-    `scale`, `shift` [2] map the teachers' pixels to the student's, of `size`; `strides` [n] says on which level a
-    point is.
+
+def sides(boxes):
+    """The root of the area of boxes [...,4]."""
+    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1).sqrt()
+
+
+QUARTERS = ((0.0, 0.0), (-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))  # of a location's cell
+
+
+def places(xy, side, cell, size):
+    """Where on the student's grid an answer at `xy` [...,2] goes that has a box of `side` [...] and speaks for `cell`
+    [...], all in the student's pixels: locations [...], one tensor after the other, -1 where it does not go.
+
+    On each level that answers for the box (`levels`), that is the location it lies in, and those that the quarters of
+    its cell lie in, where the teachers' cell is the larger one: else every second location would hear of nothing.
     """
-    xy = points * scale + shift
-    out, first = torch.full((len(points),), -1), 0
-    for s in STRIDES:
-        side = -(-size // s)
-        c = (xy / s).floor().long()
-        here = (strides == s) & (c >= 0).all(1) & (c < side).all(1)
-        out[here] = first + c[here, 1] * side + c[here, 0]
-        first += side * side
-    return out
+    nowhere = torch.tensor(-1, device=xy.device)
+    for stride in STRIDES:
+        fits = responsible(side, stride, STRIDES[0], STRIDES[-1])
+        for n, quarter in enumerate(QUARTERS):
+            here = fits & (cell > stride) if n else fits
+            if not here.is_cuda and not here.any():  # a GPU would have to wait for the answer
+                continue
+            at = xy + cell[..., None] * torch.tensor(quarter, device=xy.device) if n else xy
+            yield torch.where(here, cells(at, stride, size), nowhere)
 
 
-def brought(answers, maps, locations, scale, shift):
+def brought(answers, points, size, scale, shift):
     """Sparse answers of several teachers on the student's grid: scores [L,80], the mean over teachers of the best of
     what a location covers; boxes [L,4] in the student's pixels, of the surest answer there, averaged with the others'
     that overlap it (0 where nothing is).
 
-    `maps`: for each teacher, the student's location of each of its own (`cells`). A mirror image has a negative
-    scale.
+    `points`: for each teacher, where its locations are [n,2]. `scale`, `shift` [2] map the teachers' pixels to the
+    student's, of `size`; a mirror image has a negative scale.
     """
+    locations = sum((-(-size // s)) ** 2 for s in STRIDES)
     scores, boxes, sure = (
         torch.zeros(locations, 80),
         torch.zeros(len(answers), locations, 4),
         torch.zeros(len(answers), locations),
     )
-    for k, (((at, name, score), (where, box)), to) in enumerate(zip(answers, maps)):
-        best = torch.zeros(locations, 80)
-        place = to[at]
-        inside = place >= 0
-        best.view(-1).scatter_reduce_(0, (place * 80 + name)[inside], score[inside], "amax")
-        scores += best / len(answers)
-        own = torch.zeros(len(to)).scatter_reduce_(0, at, score, "amax")[where]
+    for k, (((at, name, score), (where, box)), of) in enumerate(zip(answers, points)):
+        best = torch.zeros(locations * 80)
+        row = torch.searchsorted(where, at)  # of each score, its location's among those that have a box
+        own = torch.zeros(len(where)).scatter_reduce_(0, row, score, "amax")
         order = own.argsort()  # of the locations that share one of the student's, the surest is written last
-        order = order[to[where[order]] >= 0].numpy()
-        place = to[where].numpy()[order]
-        boxes[k].numpy()[place] = (box.view(-1, 2, 2) * scale + shift).flatten(1).numpy()[order]
-        sure[k].numpy()[place] = own.numpy()[order]
-    if scale[0] < 0:
-        boxes = boxes[..., [2, 1, 0, 3]]
+        moved = (box.view(-1, 2, 2) * scale + shift).flatten(1)
+        if scale[0] < 0:
+            moved = moved[:, [2, 1, 0, 3]]
+        cell = strides_of(SIZE)[where] * scale[1]
+        for to in places(of[where] * scale + shift, sides(moved), cell, size):
+            place = to[row]
+            here = place >= 0
+            best.scatter_reduce_(0, place[here] * 80 + name[here], score[here], "amax")
+            here = order[(to[order] >= 0) & (own[order] >= sure[k][to[order].clamp(min=0)])].numpy()
+            boxes[k].numpy()[to.numpy()[here]] = moved.numpy()[here]
+            sure[k].numpy()[to.numpy()[here]] = own.numpy()[here]
+        scores += best.view(locations, 80) / len(answers)
     first = sure.argmax(0)
     chosen = boxes.gather(0, first[None, :, None].expand(1, -1, 4))
     weight = sure * (overlap(boxes, chosen) > SAME)
@@ -197,26 +246,27 @@ def brought(answers, maps, locations, scale, shift):
 def together(teachers, rgb, size):
     """The same for whole answers, in batches, where the student's picture is the teachers' `rgb` [B,3,S,S] at `size`
     pixels: scores [B,L,80], boxes [B,L,4]."""
-    locations, scale = sum((-(-size // s)) ** 2 for s in STRIDES), size / rgb.shape[-1]
+    locations, scale, device = sum((-(-size // s)) ** 2 for s in STRIDES), size / rgb.shape[-1], rgb.device
+    nowhere = locations  # a row that is thrown away
     scores, boxes, sure = 0, [], []
     for t in teachers:
         own, box = t(rgb)
-        to = cells(t.points(rgb.shape[-1]), strides_of(rgb.shape[-1], rgb.device), scale, 0.0, size).expand(
-            len(rgb), -1
-        )
-        best = torch.zeros(len(rgb), locations, 80, device=rgb.device).scatter_reduce_(
-            1, to[..., None].expand(-1, -1, 80), own, "amax"
-        )
-        top = own.amax(-1)
-        most = torch.zeros(len(rgb), locations, device=rgb.device).scatter_reduce_(1, to, top, "amax")
-        # of equal ones it does not matter which
-        winner = torch.where(top == most.gather(1, to), torch.arange(to.shape[1], device=rgb.device), -1)
-        first = torch.zeros(len(rgb), locations, dtype=torch.long, device=rgb.device).scatter_reduce_(
-            1, to, winner, "amax"
-        )
-        scores = scores + best / len(teachers)
-        boxes.append(box.gather(1, first[..., None].expand(-1, -1, 4)) * scale)
-        sure.append(most)
+        box = box * scale
+        top, index = own.amax(-1), torch.arange(own.shape[1], device=device)
+        best = torch.zeros(len(rgb), locations + 1, 80, device=device)
+        most = torch.zeros(len(rgb), locations + 1, device=device)
+        first = torch.zeros(len(rgb), locations + 1, dtype=torch.long, device=device)
+        cell = strides_of(rgb.shape[-1], device) * scale
+        xy = (t.points(rgb.shape[-1]) * scale).expand(len(rgb), -1, -1)
+        goes = [torch.where(to < 0, nowhere, to) for to in places(xy, sides(box), cell, size)]
+        for to in goes:
+            best.scatter_reduce_(1, to[..., None].expand(-1, -1, 80), own, "amax")
+            most.scatter_reduce_(1, to, top, "amax")
+        for to in goes:  # of equal ones it does not matter which
+            first.scatter_reduce_(1, to, torch.where(top == most.gather(1, to), index, 0), "amax")
+        scores = scores + best[:, :-1] / len(teachers)
+        boxes.append(box.gather(1, first[:, :-1, None].expand(-1, -1, 4)))
+        sure.append(most[:, :-1])
     boxes, sure = torch.stack(boxes), torch.stack(sure)
     chosen = boxes.gather(0, sure.argmax(0)[None, ..., None].expand(1, -1, -1, 4))
     weight = sure * (overlap(boxes, chosen) > SAME)

@@ -14,7 +14,7 @@ learning rate grows with the root of the batch unless --lr says it.
 
 Labels of the teachers' names are learnt in a share of the pictures (--labelled), and some pictures are two photos
 blended (on a CPU `pool` says how many, on a GPU --blend): few photos are otherwise learnt by heart. --results: boxes of
-other teachers, as labels.
+other teachers, as labels. --hint: what a teacher's neck sees is a target for the student's.
 
 Besides names, synonyms and definitions, sentences about them are asked for, and in every step a bank of other names and
 of captions (`bank`), for which `sentences` has to have run.
@@ -39,17 +39,18 @@ from tarsier_recipe.detector.bank import EmbeddingBank
 from tarsier_recipe.detector.cuda_graph import Graphed
 from tarsier_recipe.detector.data import PhotoStore, Split, training
 from tarsier_recipe.detector.drawing import Album, Plans
+from tarsier_recipe.detector.hints import Hints
 from tarsier_recipe.detector.loss import asked_names, detection_loss
 from tarsier_recipe.detector.mixing import blended, kept, mix
 from tarsier_recipe.detector.optimiser import Muon
 from tarsier_recipe.detector.pool import Pool
 from tarsier_recipe.detector.prompts import PromptBank
 from tarsier_recipe.detector.student import STRIDES, Student
-from tarsier_recipe.detector.teacher import SIZE, both, together
+from tarsier_recipe.detector.teacher import SIZE, both, neck, together
 from tarsier_recipe.precision import autocast, whole
 from tarsier_recipe.training import Average, Trainer, constant_then_linear, save
 
-LOSSES = ("score", "bank", "object", "giou", "l1")
+LOSSES = ("score", "bank", "object", "giou", "l1", "hint")
 
 
 def average_over_processes(tensors):
@@ -112,6 +113,12 @@ def parsed():
         help="names of the vocabulary that nothing labels, and captions, asked for in each step",
     )
     p.add_argument(
+        "--hint",
+        type=float,
+        default=0.0,
+        help="weight of the teacher's features as a target for the student's (`hints`); 0: they are no target",
+    )
+    p.add_argument(
         "--only",
         nargs="+",
         default=[""],
@@ -165,6 +172,8 @@ def main():
     # the mean of some 32,000 pictures; of fewer where there have been fewer
     average = Average(student, longest=0.998 ** (a.batch * processes / 64), start=10)
     matrices, decayed, plain, trunk = parameters(student, a.only)
+    hints, hinting = Hints().to(device), neck(a.shared / "teachers", device) if a.hint else None
+    adapting = list(hints.parameters()) if a.hint else []
     reduced = True  # whether the network is computed in bfloat16, where the device has it
     if trunk:
         student.backbone.lite.frozen = average.network.backbone.lite.frozen = a.frozen
@@ -178,6 +187,7 @@ def main():
     groups = [
         {"params": decayed, "weight_decay": 0.05, "lr": rate},
         {"params": plain, "weight_decay": 0.0, "lr": rate},
+        {"params": adapting, "weight_decay": 0.0, "lr": rate},
         {"params": trunk, "weight_decay": 0.0, "lr": trunk_rate},
     ]
     optimisers = [
@@ -185,7 +195,7 @@ def main():
         torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=gpu, capturable=recorded),
     ]
     trainer = Trainer(
-        {"student": student, "average": average.network, "optimisers": optimisers},
+        {"student": student, "average": average.network, "hints": hints, "optimisers": optimisers},
         a.build.checkpoint,
         schedule=constant_then_linear(a.decay),
         rate=a.lr,
@@ -199,7 +209,7 @@ def main():
     )
     trainer.resume()
     for o in optimisers:
-        for group, lr in zip(o.param_groups, (rate, rate, trunk_rate)):
+        for group, lr in zip(o.param_groups, (rate, rate, rate, trunk_rate)):
             group["lr"] = lr
     rng = random.Random(a.seed + trainer.step + 7919 * rank)  # of the prompts asked for
     mixing = torch.Generator().manual_seed(a.seed + 7919 * trainer.step + rank)
@@ -217,16 +227,19 @@ def main():
         labels, listed = kept(labels, listed, weight, labelled)
         x = rgb.float().div(255).contiguous(memory_format=torch.channels_last)
         with autocast(device, reduced):
-            outputs = student(x)
+            features = student.backbone(x)
+            outputs = student.head(features)
         losses = detection_loss(
             outputs, asked, student, STRIDES, rgb.shape[-1], answers, labels, listed, seams, (rows, near, told)
         )
+        losses["hint"] = a.hint * hints(features, hinting(rgb)) if a.hint else sums.new_zeros(())
         for o in optimisers:
             o.zero_grad(set_to_none=True)
         sum(losses.values()).backward()
         if processes > 1:
             clock.fill_(trainer.elapsed())  # the schedule must be the same everywhere
-            average_over_processes([q.grad for q in matrices + decayed + plain + trunk if q.grad is not None] + [clock])
+            learnt = matrices + decayed + plain + adapting + trunk
+            average_over_processes([q.grad for q in learnt if q.grad is not None] + [clock])
         torch.nn.utils.clip_grad_norm_(plain + decayed, 10.0)
         if trunk:
             torch.nn.utils.clip_grad_norm_(trunk, 10.0)
