@@ -13,6 +13,7 @@
 //! | [`extras`] | – (what a report may hold beside detections) |
 //! | [`happening`] | – (what happened in the scene: the event of all that sees something appear or go) |
 //! | [`command`] | – (the values that come in, and the answers to them) |
+//! | [`rate`] | – (frames a second that can be asked for) |
 //! | [`json`] | a line of JSON |
 //! | [`binary`] | the payload of a frame |
 //! | [`frame`] | a frame around a payload: sequence, CRC-32, COBS; and the decoder that resynchronises |
@@ -28,6 +29,7 @@ pub mod frame;
 pub mod happening;
 pub mod json;
 pub mod message;
+pub mod rate;
 pub mod sentence;
 
 #[cfg(test)]

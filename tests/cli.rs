@@ -204,8 +204,9 @@ fn a_camera_that_cannot_be_is_64_and_says_why() {
     detect(&["--camera-height", "0.3"]).fails(64, &["fov_deg"]);
     detect(&["--fov", "60", "--camera-height", "-1"]).fails(64, &[]);
     detect(&["--fov", "60", "--camera-pitch", "-95"]).fails(64, &["pitch_deg"]);
-    detect(&["--track=0"]).fails(64, &["above 0"]);
-    detect(&["--track=fast"]).fails(64, &["above 0"]);
+    detect(&["--track=0"]).fails(64, &["0.001 to 1000"]);
+    detect(&["--track=fast"]).fails(64, &["0.001 to 1000"]);
+    detect(&["--track=1e-30"]).fails(64, &["0.001 to 1000"]);
 }
 
 // Photos.

@@ -57,8 +57,8 @@ pub(crate) struct Detect {
 
 fn frames_a_second(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(v) if v > 0.0 && v <= 1000.0 => Ok(v),
-        _ => Err("a number above 0 and up to 1000 is expected".into()),
+        Ok(v) if (0.001..=1000.0).contains(&v) => Ok(v),
+        _ => Err("a number from 0.001 to 1000 is expected".into()),
     }
 }
 

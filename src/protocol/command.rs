@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize, de};
 
-use super::message::Telemetry;
+use super::{message::Telemetry, rate::rate};
 use crate::{
     input,
     prompt::MAX_PROMPTS,
@@ -66,7 +66,7 @@ pub enum Command {
     },
     /// Most frames per second.
     SetRate {
-        /// More than 0; none: as fast as they come.
+        /// In [`RATES`](super::rate::RATES); none: as fast as they come.
         fps: Option<f32>,
     },
     /// The part of the frame to look at.
@@ -174,18 +174,16 @@ impl Command {
             Self::SetThreshold {
                 threshold: Some(t), ..
             } => unit(*t),
-            Self::SetRate { fps: Some(fps) } if !(*fps > 0.0 && fps.is_finite()) => {
-                Err(format!("fps is {fps}; a number above 0 is expected"))
-            }
+            Self::SetRate { fps: Some(fps) } => rate(*fps).map_err(|why| format!("fps {why}")),
             Self::SetRegion {
                 region: Some(region),
-            } => region.check(),
+            } => region.check().map_err(|why| format!("region {why}")),
             Self::SetTask { task } => task.check(),
             Self::Enrol { name, region } => {
                 if name.trim().is_empty() {
                     return Err("name is empty".into());
                 }
-                region.check()
+                region.check().map_err(|why| format!("region {why}"))
             }
             _ => Ok(()),
         }
@@ -256,14 +254,27 @@ pub struct Region {
 }
 
 impl Region {
-    fn check(&self) -> Result<(), String> {
+    /// Whether it has pixels, and ends where a number can say.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, for people, behind the word region.
+    pub fn check(&self) -> Result<(), String> {
         if self.width == 0 || self.height == 0 {
-            return Err(format!(
-                "region of {}x{} pixels is empty",
-                self.width, self.height
-            ));
+            return Err(format!("of {}x{} pixels is empty", self.width, self.height));
         }
-        Ok(())
+        let ends = [(self.x_offset, self.width), (self.y_offset, self.height)];
+        match ends
+            .iter()
+            .find(|(from, side)| from.checked_add(*side).is_none())
+        {
+            Some((from, side)) => Err(format!(
+                "ends at pixel {}, beyond {}, the last that a number can say",
+                u64::from(*from) + u64::from(*side),
+                u32::MAX
+            )),
+            None => Ok(()),
+        }
     }
 }
 

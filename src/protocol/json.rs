@@ -462,7 +462,7 @@ mod tests {
                 r#"{"id":3,"command":"set_rate","fps":0}"#,
                 3,
                 Invalid,
-                "above 0",
+                "fps is 0; it must be from 0.001 to 1000",
             ),
             (
                 r#"{"id":3,"command":"set_region","region":{"x_offset":0,"y_offset":0,"width":0,"height":4}}"#,

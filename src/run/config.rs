@@ -13,12 +13,15 @@ use toml::de::{DeTable, DeValue};
 
 use super::{follow::TrackConfig, limits::Limits, presence_config::PresenceConfig};
 use crate::{
-    capture::config::{FPS, SourceConfig},
+    capture::config::SourceConfig,
     detect::Settings,
     geometry::camera::CameraConfig,
     input,
     link::LinkTables,
-    protocol::command::{PromptSpec, Region, TaskSpec},
+    protocol::{
+        command::{PromptSpec, Region, TaskSpec},
+        rate::rate,
+    },
 };
 
 /// Everything that can be set.
@@ -369,24 +372,11 @@ impl Config {
                 return wrong(&["links", "socket"], &why);
             }
         }
-        if let Some(fps) = self.rate.fps
-            && !FPS.contains(&fps)
-        {
-            let (least, most) = (FPS.start(), FPS.end());
-            let why = format!("is {fps}; it must be from {least} to {most}");
-            return wrong(&["rate", "fps"], &why);
+        if let Some(fps) = self.rate.fps {
+            rate(fps).map_err(|why| (vec!["rate", "fps"], why))?;
         }
-        if let Some(r) = self.region {
-            if r.width == 0 || r.height == 0 {
-                return wrong(&["region"], "is empty");
-            }
-            let ends = (
-                r.x_offset.checked_add(r.width),
-                r.y_offset.checked_add(r.height),
-            );
-            let (Some(_), Some(_)) = ends else {
-                return wrong(&["region"], "ends beyond what a number can say");
-            };
+        if let Some(region) = self.region {
+            (region.check()).map_err(|why| (vec!["region"], why))?;
         }
         self.track
             .check()

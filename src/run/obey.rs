@@ -107,7 +107,7 @@ impl Runner {
                 return self.change_prompts(asked, Change::Threshold(threshold, prompt));
             }
             Command::SetRate { fps } => {
-                self.rate_fps = fps.map(|fps| fps.clamp(0.001, 1000.0));
+                self.rate_fps = fps;
                 self.due = Instant::now();
                 Answer::Done
             }

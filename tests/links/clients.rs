@@ -161,7 +161,7 @@ fn the_python_client_says_why_a_command_was_refused() {
     assert!(!output.status.success());
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
-        stderr.contains("invalid (3)") && stderr.contains("above 0"),
+        stderr.contains("invalid (3)") && stderr.contains("0.001 to 1000"),
         "{stderr}"
     );
 }
