@@ -63,7 +63,12 @@ pub const MAX_TRACKS: usize = 512;
 /// How many things of one frame are given to tracks, the best ones: as many as can be followed.
 const MAX_THINGS: usize = MAX_TRACKS;
 /// Seconds for which a track without an id is remembered.
-const DOUBTFUL_S: f32 = 0.25;
+const DOUBTFUL_S: f64 = 0.25;
+
+/// Seconds in nanoseconds, the nearest: 0.3 s are three frames of a tenth, which as floats they may be more or less than.
+fn ns(seconds: f64) -> u64 {
+    (seconds * 1e9).round() as u64
+}
 
 /// What a user can choose about tracking.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -71,7 +76,7 @@ pub struct Settings {
     /// In how many frames something must have been found before it has an id, from 1.
     pub hits: u32,
     /// For how many seconds something that is not seen keeps its id.
-    pub lost_s: f32,
+    pub lost_s: f64,
 }
 
 impl Default for Settings {
@@ -114,6 +119,8 @@ struct Track {
     bbox: BBox,
     /// Seconds since it was seen.
     unseen: f32,
+    /// The same in nanoseconds, which add up without an error: what the limits of time are compared with.
+    unseen_ns: u64,
     /// Frames in which it was found surely.
     hits: u32,
     names: Names,
@@ -271,18 +278,20 @@ impl Tracker {
             self.tracks.clear();
         }
         self.last = Some((captured_ns, size));
-        let dt = captured_ns.saturating_sub(last) as f32 * 1e-9;
-        let lost_s = self.settings.lost_s;
+        let passed = captured_ns.saturating_sub(last);
+        let dt = passed as f32 * 1e-9;
+        let lost = ns(self.settings.lost_s);
         let patience = |track: &Track| match track.id {
-            0 => DOUBTFUL_S.min(lost_s),
-            _ => lost_s,
+            0 => ns(DOUBTFUL_S).min(lost),
+            _ => lost,
         };
         // a frame that comes late is no reason to forget: what was seen in the last one is compared with this one in any case
-        self.bury(|track| track.unseen > 0.0 && track.unseen + dt > patience(track));
-        self.bury(|track| dt > patience(track).max(1.0));
+        self.bury(|t| t.unseen_ns > 0 && t.unseen_ns.saturating_add(passed) > patience(t));
+        self.bury(|track| passed > patience(track).max(ns(1.0)));
         for track in &mut self.tracks {
             track.motion.predict(dt, track.unseen);
             track.unseen += dt;
+            track.unseen_ns = track.unseen_ns.saturating_add(passed);
             track.bbox = track.motion.bbox();
             track.taken = false;
         }
@@ -314,7 +323,7 @@ impl Tracker {
             let whole = completed(&self.things[i].bbox, &track.bbox, self.things[i].cover);
             track.motion.correct(&whole, hidden);
             track.bbox = self.things[i].bbox;
-            track.unseen = 0.0;
+            (track.unseen, track.unseen_ns) = (0.0, 0);
             track.names.begin();
             for &member in &self.things[i].members {
                 let d = &report.detections[usize::from(member)];
@@ -341,7 +350,7 @@ impl Tracker {
             // what scores low is often hidden in part
             track.motion.correct(&place.bbox, true);
             track.bbox = place.bbox;
-            track.unseen = 0.0;
+            (track.unseen, track.unseen_ns) = (0.0, 0);
             if let Some(name) = track.names.best() {
                 track.names.begin();
                 track
@@ -375,6 +384,7 @@ impl Tracker {
                 motion: Motion::new(&bbox),
                 bbox,
                 unseen: 0.0,
+                unseen_ns: 0,
                 hits: 1,
                 names,
                 taken: true,

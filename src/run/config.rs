@@ -457,6 +457,7 @@ fn with_nearest(message: &str) -> String {
 fn plain(message: &str) -> String {
     let named = [
         ("expected f32", "a number is expected"),
+        ("expected f64", "a number is expected"),
         ("expected u16", "a whole number is expected"),
         ("expected u32", "a whole number is expected"),
         ("expected u64", "a whole number is expected"),

@@ -35,7 +35,7 @@ pub struct TrackConfig {
     /// In how many frames something must be found before it has an id.
     pub hits: u32,
     /// For how many seconds something that is not seen keeps its id.
-    pub lost_s: f32,
+    pub lost_s: f64,
 }
 
 impl Default for TrackConfig {

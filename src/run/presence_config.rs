@@ -17,9 +17,9 @@ pub struct PresenceConfig {
     /// In how many frames in a row one or the other must be so before it counts.
     pub frames: u32,
     /// And for how many seconds.
-    pub dwell_s: f32,
+    pub dwell_s: f64,
     /// For how many seconds a state holds that no frame says again, before it is unsure.
-    pub hold_s: f32,
+    pub hold_s: f64,
 }
 
 impl Default for PresenceConfig {
@@ -131,8 +131,8 @@ mod tests {
             "leave"
         );
         assert_eq!(with(|c| c.frames = 0), "frames");
-        assert_eq!(with(|c| c.dwell_s = f32::NAN), "dwell_s");
+        assert_eq!(with(|c| c.dwell_s = f64::NAN), "dwell_s");
         assert_eq!(with(|c| c.hold_s = 0.4), "hold_s");
-        assert_eq!(with(|c| c.hold_s = f32::NAN), "hold_s");
+        assert_eq!(with(|c| c.hold_s = f64::NAN), "hold_s");
     }
 }

@@ -21,6 +21,7 @@
 //!
 //! Time is the capture's. The same frames at the same times give the same states, on every board.
 
+use super::ns;
 use crate::{
     odds,
     scene::{Change, Presence, PresenceCounts, PresenceState},
@@ -75,14 +76,9 @@ pub struct Settings {
     /// In how many frames in a row it must have said so, from 1.
     pub frames: u32,
     /// And for how many seconds.
-    pub dwell_s: f32,
+    pub dwell_s: f64,
     /// For how many seconds a state holds that no frame says again.
-    pub hold_s: f32,
-}
-
-/// Nanoseconds.
-fn ns(seconds: f32) -> u64 {
-    (f64::from(seconds) * 1e9) as u64
+    pub hold_s: f64,
 }
 
 /// One name.

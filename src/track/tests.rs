@@ -114,6 +114,23 @@ impl World {
 }
 
 #[test]
+fn an_id_waits_for_as_many_frames_as_its_seconds_say_whatever_their_digits() {
+    for (lost_s, kept) in [(0.3, 3), (0.7, 7), (1.1, 11)] {
+        for (gap, stays) in [(kept, true), (kept + 1, false)] {
+            let mut world = World::new();
+            world.tracker.set(Settings {
+                lost_s,
+                ..Settings::default()
+            });
+            let id = world.known(100.0);
+            (1..gap).for_each(|_| drop(world.frame(0.1, &[])));
+            let seen = world.frame(0.1, &[(at(100.0, 100.0), 0.8, 0, 1)]);
+            assert_eq!(seen[0] == id, stays, "{lost_s} s, {gap} frames");
+        }
+    }
+}
+
+#[test]
 fn an_id_is_given_after_some_hits_and_stays() {
     let mut world = World::new();
     let ids: Vec<u32> = (0..20)

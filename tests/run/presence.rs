@@ -56,6 +56,19 @@ fn of<'a>(report: &'a Value, name: &str) -> &'a Value {
 }
 
 #[test]
+fn three_tenths_of_a_second_are_nine_pictures_of_thirty_and_no_more() {
+    let folder = Folder::new();
+    let text = "task.presence = true\npresence.dwell_s = 0.3\nprompts.list = [\"cat\"]\n";
+    let config = folder.file("c.toml", text);
+    let recording = folder.file("photos.rgb", stream(&[(PHOTO, 15), (CAT, 15)]));
+    let reports = parsed(&printed(&config, &format!("rgb24:448x296:{recording}")));
+    let appeared = |report: &&Value| report["presence"][0]["change"] == "appeared";
+    let appeared: Vec<u64> = reports.iter().filter(appeared).map(sequence).collect();
+    // the first with a cat is number 15: nine intervals later
+    assert_eq!(appeared, [24]);
+}
+
+#[test]
 fn a_cat_that_comes_and_goes_is_one_change_each_and_the_same_bytes_again() {
     let folder = Folder::new();
     let text = "task.presence = true\npresence.dwell_s = 0.25\nprompts.list = [\"cat\", \"bus\"]\n";

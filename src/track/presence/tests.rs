@@ -76,6 +76,30 @@ fn a_step_up_and_a_step_down_are_one_change_each_after_the_dwell() {
 }
 
 #[test]
+fn so_many_seconds_are_as_many_frames_as_they_say_whatever_their_digits() {
+    for (dwell_s, frames) in [(0.1, 1), (0.2, 2), (0.3, 3), (0.6, 6), (0.7, 7), (1.1, 11)] {
+        let settings = Settings {
+            frames: 1,
+            dwell_s,
+            ..SETTINGS
+        };
+        let seen = watched(settings, at_ten(&[0.9; 20]));
+        assert_eq!(changes(&seen), [(frames, Change::Appeared)], "{dwell_s}");
+        // and a state holds for as long, not for a frame less
+        let settings = Settings {
+            frames: 1,
+            dwell_s: 0.0,
+            hold_s: dwell_s,
+            ..SETTINGS
+        };
+        let scores = [vec![0.9; 5], vec![0.35; 20]].concat();
+        let seen = watched(settings, at_ten(&scores));
+        let unsure = seen.iter().position(|(state, _)| *state == Unsure);
+        assert_eq!(unsure, Some(4 + frames + 1), "{dwell_s}");
+    }
+}
+
+#[test]
 fn what_is_there_from_the_start_appears_and_what_is_not_is_not_told_as_gone() {
     let there = watched(SETTINGS, at_ten(&[0.9; 10]));
     assert_eq!(changes(&there), [(5, Change::Appeared)]);
