@@ -691,11 +691,16 @@ impl Runner {
             e.extras.clone_from(extras);
         });
         self.sequence += 1;
-        if let Some(printer) = &self.printer {
-            printer.publish(&envelope, self.waits());
-        }
-        self.links.publish(&Outgoing::Report(envelope));
+        self.publish(&Outgoing::Report(envelope));
         latency_us
+    }
+
+    /// Tells whoever reads, on links and on standard output.
+    fn publish(&self, message: &Outgoing) {
+        if let Some(printer) = &self.printer {
+            printer.publish(message, self.waits());
+        }
+        self.links.publish(message);
     }
 
     /// When the next frame may be looked at: the rate that is set, and the share of time that heat leaves.

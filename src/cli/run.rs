@@ -47,7 +47,7 @@ pub(crate) struct Run {
     /// Also send frames over this tty, at 115200 bits per second or DEVICE:SPEED.
     #[arg(long, value_name = "DEVICE")]
     serial: Option<String>,
-    /// Also write reports to standard output as lines of JSON. Without any link this is what is done.
+    /// Also write reports, and what appears and goes, to standard output as lines of JSON. Without any link this is what is done.
     #[arg(long)]
     print: bool,
     /// Check the configuration and all that it names and that is here (pack, prompts, words,

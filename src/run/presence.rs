@@ -211,7 +211,7 @@ impl Runner {
             };
             log::debug!("{} {name}", kind.name());
             let event = Arc::new(Event::Scene(happening));
-            self.links.publish(&Outgoing::Event(event));
+            self.publish(&Outgoing::Event(event));
         }
     }
 

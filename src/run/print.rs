@@ -1,12 +1,15 @@
-//! Reports as lines of JSON on standard output, for a program that reads them through a pipe.
+//! Reports, and what appears and goes, as lines of JSON on standard output, for a program that reads
+//! them through a pipe. What the program says of itself is in the log, which a terminal shows beside
+//! them; so a recording gives the same lines again.
 //!
 //! On a thread of its own, behind a queue that gives up its oldest report: a reader that stops
-//! reading must not stop the camera. A reader that is gone ends the program, as it does everywhere
+//! reading must not stop the camera. Of events, which are told once, many more may wait. A reader that is gone ends the program, as it does everywhere
 //! on Unix. An output that takes nothing for another reason, such as a full disk, is tried again
 //! every second; what was made meanwhile is lost and counted. A line that was cut is ended with a
 //! line feed before the next, so that one line is damaged and not two.
 
 use std::{
+    collections::VecDeque,
     io,
     os::fd::BorrowedFd,
     sync::{
@@ -23,15 +26,18 @@ use rustix::{
 };
 
 use crate::{
-    protocol::{Envelope, LinkHealth, json},
+    protocol::{LinkHealth, Outgoing, json},
     supervise::{self, Watch},
 };
 
 /// Between two attempts at an output that takes nothing.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Reports that wait.
-const DEPTH: usize = 4;
+/// Reports that wait at most.
+const MAX_REPORTS: usize = 4;
+
+/// Events that wait at most: those of four frames in which as much changes as one may tell.
+const MAX_EVENTS: usize = 64;
 
 /// The printing thread. Dropping it prints what waits, for at most a second.
 #[derive(Debug)]
@@ -52,16 +58,45 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: heapless::Deque<Arc<Envelope>, DEPTH>,
+    /// Reports and events, in order.
+    waiting: VecDeque<Outgoing>,
     sent: u64,
     lost: u64,
     bytes: u64,
     closed: bool,
 }
 
+impl Queue {
+    /// Whether there is no room for one more of this kind.
+    fn is_full_for(&self, message: &Outgoing) -> bool {
+        let most = match message {
+            Outgoing::Report(_) => MAX_REPORTS,
+            _ => MAX_EVENTS,
+        };
+        let alike = self.waiting.iter().filter(|one| are_alike(one, message));
+        alike.count() >= most
+    }
+
+    /// Gives up the oldest of this kind.
+    fn give_up_one_like(&mut self, message: &Outgoing) {
+        let oldest = self.waiting.iter().position(|one| are_alike(one, message));
+        if let Some(oldest) = oldest {
+            self.waiting.remove(oldest);
+            self.lost += 1;
+        }
+    }
+}
+
+/// Whether both are reports, or both are not.
+fn are_alike(one: &Outgoing, other: &Outgoing) -> bool {
+    matches!(one, Outgoing::Report(_)) == matches!(other, Outgoing::Report(_))
+}
+
 impl Printer {
     pub(super) fn start() -> io::Result<Self> {
         let shared = Arc::<Shared>::default();
+        // all that it can hold: nothing is allocated for a frame
+        shared.queue().waiting.reserve(MAX_REPORTS + MAX_EVENTS);
         let own = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("print".into())
@@ -72,19 +107,18 @@ impl Printer {
         })
     }
 
-    /// Queues a report. With `wait`, waits for room; else the oldest report is given up.
-    pub(super) fn publish(&self, report: &Arc<Envelope>, wait: bool) {
+    /// Queues a report or an event. With `wait`, waits for room; else the oldest of its kind is given up.
+    pub(super) fn publish(&self, message: &Outgoing, wait: bool) {
         let mut queue = self.shared.queue();
-        while wait && queue.waiting.is_full() && !self.gone() && self.trouble().is_none() {
+        while wait && queue.is_full_for(message) && !self.gone() && self.trouble().is_none() {
             let step = Duration::from_millis(100);
             let woken = self.shared.changed.wait_timeout(queue, step);
             queue = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
-        if queue.waiting.is_full() {
-            queue.waiting.pop_front();
-            queue.lost += 1;
+        if queue.is_full_for(message) {
+            queue.give_up_one_like(message);
         }
-        drop(queue.waiting.push_back(Arc::clone(report)));
+        queue.waiting.push_back(message.clone());
         drop(queue);
         self.shared.changed.notify_all();
     }
@@ -143,15 +177,20 @@ impl Drop for Printer {
 impl Shared {
     fn run(&self) {
         let (mut line, mut torn) = (Vec::new(), false);
-        while let Some(report) = self.next() {
+        while let Some(message) = self.next() {
             supervise::trap("print");
             line.clear();
             if torn {
                 line.push(b'\n');
             }
-            json::write_report(&report, &mut line);
+            match &message {
+                Outgoing::Report(report) => json::write_report(report, &mut line),
+                Outgoing::Event(event) => json::write_event(event, &mut line),
+                // nobody gives commands here
+                Outgoing::Reply(_) => continue,
+            }
             line.push(b'\n');
-            drop(report);
+            drop(message);
             match write(rustix::stdio::stdout(), &line) {
                 Ok(()) => {
                     torn = false;
@@ -190,16 +229,16 @@ impl Shared {
         self.queue().closed
     }
 
-    fn next(&self) -> Option<Arc<Envelope>> {
+    fn next(&self) -> Option<Outgoing> {
         let queue = self.queue();
         let idle = |queue: &mut Queue| queue.waiting.is_empty() && !queue.closed;
         let woken = self.changed.wait_while(queue, idle);
-        let report = woken
+        let message = woken
             .unwrap_or_else(PoisonError::into_inner)
             .waiting
             .pop_front();
         self.changed.notify_all();
-        report
+        message
     }
 }
 

@@ -87,13 +87,37 @@ fn a_cat_that_comes_and_goes_is_one_change_each_and_the_same_bytes_again() {
     let source = format!("rgb24:448x296:{recording}");
     let lines = printed(&config, &source);
     assert_eq!(printed(&config, &source), lines, "the same bytes");
-    let reports = parsed(&lines);
-    assert_eq!(reports.len(), 68);
+    let all = parsed(&lines);
+    let events: Vec<(usize, &Value)> = (0..)
+        .zip(&all)
+        .filter(|(_, line)| line["type"] == "event")
+        .collect();
+    let reports: Vec<&Value> = all.iter().filter(|line| line["type"] == "report").collect();
+    assert_eq!(
+        (reports.len(), reports.len() + events.len()),
+        (68, all.len())
+    );
+    // what is told on standard output, right behind the report that it comes with
+    let told: Vec<_> = events
+        .iter()
+        .map(|&(at, event)| {
+            assert_eq!(
+                (&event["event"], &event["source"]),
+                (&json!("scene"), &json!("presence"))
+            );
+            assert_eq!(number(&event["seq"]), sequence(&all[at - 1]));
+            (
+                number(&event["seq"]),
+                event["class_id"].clone(),
+                event["kind"].clone(),
+            )
+        })
+        .collect();
     let changes: Vec<_> = (reports.iter())
-        .flat_map(|report| {
+        .flat_map(|&report| {
             let presence = report["presence"].as_array().expect("presence");
             let changed = presence.iter().filter(|p| p.get("change").is_some());
-            changed.map(|p| (sequence(report), p["class_id"].clone(), p["change"].clone()))
+            changed.map(move |p| (sequence(report), p["class_id"].clone(), p["change"].clone()))
         })
         .collect();
     // 0.25 s are less than eight intervals: the ninth picture in a row
@@ -104,8 +128,9 @@ fn a_cat_that_comes_and_goes_is_one_change_each_and_the_same_bytes_again() {
             (56, json!("cat"), json!("gone"))
         ]
     );
+    assert_eq!(told, changes);
     let states = |at: usize| {
-        let report = &reports[at];
+        let report = reports[at];
         (
             of(report, "cat")["state"].clone(),
             of(report, "bus")["state"].clone(),
