@@ -16,7 +16,9 @@ use tarsier::{
     kernels::isa::{Isa, IsaError},
     pack::{Pack, PackError},
     pipeline::Pipeline,
-    prompt::{PromptSet, Request, sentence::SentenceEncoder, vocabulary::Vocabulary},
+    prompt::{
+        PromptSet, Request, limits::SetLimits, sentence::SentenceEncoder, vocabulary::Vocabulary,
+    },
     team,
 };
 
@@ -41,7 +43,7 @@ mod words;
 
 /// Exit codes, as in sysexits(3).
 pub(crate) mod exit {
-    /// The command line is wrong: an unknown option, name or level, an empty prompt.
+    /// The command line is wrong: an unknown option, name or level, an empty prompt; more prompts or longer ones than are taken.
     pub(crate) const USAGE: u8 = 64;
     /// Input is damaged: a photo, a pack, a prompt file.
     pub(crate) const DATA: u8 = 65;
@@ -248,23 +250,35 @@ pub(crate) struct Prompts {
     threshold: Option<f32>,
 }
 
-/// The lines of a file that say something, with their numbers, without what cannot be seen.
-pub(crate) fn lines_of(what: &str, path: &Path) -> Result<Vec<(usize, String)>, Failure> {
+/// The lines of a file that say something, `most` of them, with their numbers, without what cannot be seen.
+pub(crate) fn lines_of(
+    what: &str,
+    most: usize,
+    path: &Path,
+) -> Result<Vec<(usize, String)>, Failure> {
     let shown = path.display();
     let text = input::read_text(path, input::MAX_LIST_BYTES).map_err(|e| match e {
         InputError::Read(e) => fail(exit::NO_INPUT, format!("{what} file {shown}: {e}")),
         InputError::NotAFile(_) => fail(exit::NO_INPUT, format!("{what} file {shown} {e}")),
         e => fail(exit::DATA, format!("{what} file {shown} {e}")),
     })?;
-    let mut lines = Vec::new();
+    let (mut lines, mut count) = (Vec::new(), 0);
     for (number, line) in (1..).zip(text.lines()) {
         let line = input::clean(line).map_err(|c| {
             let message = format!("{shown}:{number}: the {what} {}", input::control(c));
             fail(exit::DATA, message)
         })?;
-        if !line.is_empty() && !line.starts_with('#') {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        count += 1;
+        if count <= most {
             lines.push((number, line.into_owned()));
         }
+    }
+    if count > most {
+        let message = format!("{what} file {shown}: {count} {what}s; up to {most} are taken");
+        return Err(fail(exit::USAGE, message));
     }
     if lines.is_empty() {
         let message = format!("{what} file {shown} names nothing");
@@ -436,7 +450,7 @@ impl Prompts {
         };
         let mut requests: Vec<_> = self.names.iter().map(|n| (name(n), None)).collect();
         if let Some(path) = &self.prompts {
-            let lines = lines_of("prompt", path)?.into_iter();
+            let lines = lines_of("prompt", SetLimits::default().prompts, path)?.into_iter();
             requests.extend(lines.map(|(number, l)| (name(&l), Some(number))));
         }
         // several boxes of one name are one prompt
@@ -474,7 +488,7 @@ impl Prompts {
             "prompts",
             quiet || requests.len() < 1000,
         );
-        let mut at = 0;
+        let mut at = usize::MAX;
         let set = PromptSet::new(
             &requests,
             &opened.vocabulary,
@@ -488,11 +502,14 @@ impl Prompts {
         );
         bar.finish_and_clear();
         encoder.save();
-        set.map_err(|e| match (&self.prompts, lines.get(at)) {
-            (Some(file), Some(Some(line))) => {
-                fail(exit::USAGE, format!("{}:{line}: {e}", file.display()))
+        set.map_err(|e| {
+            let at = e.position().map_or(at, |position| position - 1);
+            match (&self.prompts, lines.get(at)) {
+                (Some(file), Some(Some(line))) => {
+                    fail(exit::USAGE, format!("{}:{line}: {e}", file.display()))
+                }
+                _ => fail(exit::USAGE, e),
             }
-            _ => fail(exit::USAGE, e),
         })
     }
 }

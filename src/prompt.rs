@@ -8,6 +8,7 @@
 //!
 //! ```text
 //! row ◀─ cache ◀─ sentence ◀─ words ◀─ vocabulary ◀─ tsv        (who names whom)
+//!                 limits ◀──┴────┘
 //! ```
 
 use std::fmt;
@@ -15,12 +16,14 @@ use std::fmt;
 use crate::{input, kernels::align::Align, odds, quant::Quant};
 
 use self::{
+    limits::SetLimits,
     sentence::{SentenceEncoder, SentenceError},
     table::PromptTable,
     vocabulary::Vocabulary,
 };
 
 pub mod cache;
+pub mod limits;
 mod row;
 pub mod sentence;
 pub mod table;
@@ -30,7 +33,7 @@ pub mod words;
 
 pub use row::{PARAMETERS, Row, UnitRow};
 
-/// Most prompts of a set.
+/// Most prompts that a set can hold; how many it may is the [limits'](SetLimits) business.
 pub const MAX_PROMPTS: usize = 1 << 16;
 
 /// Where a prompt's row comes from.
@@ -123,8 +126,15 @@ pub enum PromptError {
         /// Why.
         source: SentenceError,
     },
-    /// No prompt at all, or too many.
+    /// No prompt at all, or more than any set can hold.
     Count(usize),
+    /// More than the [limits](SetLimits) allow.
+    Limit {
+        /// Which of the prompts it is about, from 1; none: all together.
+        position: Option<usize>,
+        /// What, with both numbers.
+        reason: String,
+    },
     /// It was told to stop before it was done.
     Stopped,
 }
@@ -153,6 +163,19 @@ impl fmt::Display for PromptError {
             Self::Stopped => f.write_str("stopped before all prompts were encoded"),
             Self::Count(0) => f.write_str("no prompts"),
             Self::Count(n) => write!(f, "{n} prompts; a set holds up to {MAX_PROMPTS}"),
+            Self::Limit { reason, .. } => f.write_str(reason),
+        }
+    }
+}
+
+impl PromptError {
+    /// Which of the prompts it is about, from 1, where it says so.
+    #[must_use]
+    pub const fn position(&self) -> Option<usize> {
+        match self {
+            Self::Empty { position } | Self::Control { position, .. } => Some(*position),
+            Self::Limit { position, .. } => *position,
+            _ => None,
         }
     }
 }
@@ -166,8 +189,25 @@ impl std::error::Error for PromptError {
     }
 }
 
+/// Refuses what is more than there may be, before anything is made of it.
+fn within(requests: &[Request], limits: SetLimits) -> Result<(), PromptError> {
+    let over = |position| move |reason| PromptError::Limit { position, reason };
+    limits.count(requests.len()).map_err(over(None))?;
+    let mut bytes = 0;
+    for (position, request) in (1..).zip(requests) {
+        let text = request.text();
+        if text.len() > limits.text_bytes {
+            limits::text("a prompt's text", text, limits.text_bytes)
+                .map_err(over(Some(position)))?;
+        }
+        bytes += text.len();
+    }
+    limits.bytes(bytes).map_err(over(None))
+}
+
 impl PromptSet {
-    /// Looks up or encodes every request. A prompt that is asked for twice is kept once.
+    /// Looks up or encodes every request, of no more than the default [limits](SetLimits) allow. A prompt that is asked for twice is
+    /// kept once.
     ///
     /// `objects` is how the head quantises object embeddings. `threshold` is the least score of a
     /// detection for all prompts; without it each row's own threshold holds; a word's own threshold
@@ -185,7 +225,7 @@ impl PromptSet {
         mut progress: impl FnMut(usize),
     ) -> Result<Self, PromptError> {
         Self::encoded_by(
-            requests,
+            (requests, SetLimits::default()),
             vocabulary,
             &mut |text| encoder.encode(text),
             objects,
@@ -197,15 +237,15 @@ impl PromptSet {
         )
     }
 
-    /// The same with rows of sentences from anywhere: of an earlier set, or of an encoder that
-    /// others use too. `go_on` is asked before each request, with its index.
+    /// The same with other limits, and rows of sentences from anywhere: of an earlier set, or of an
+    /// encoder that others use too. `go_on` is asked before each request, with its index.
     ///
     /// # Errors
     ///
     /// [`PromptError`] for the first request that cannot be served; [`PromptError::Stopped`] where
     /// `go_on` says no.
     pub fn encoded_by(
-        requests: &[Request],
+        (requests, limits): (&[Request], SetLimits),
         vocabulary: &Vocabulary,
         encode: &mut dyn FnMut(&str) -> Result<Row, SentenceError>,
         objects: Quant,
@@ -215,6 +255,7 @@ impl PromptSet {
         if requests.is_empty() || requests.len() > MAX_PROMPTS {
             return Err(PromptError::Count(requests.len()));
         }
+        within(requests, limits)?;
         let count = requests.len();
         let (mut prompts, mut rows) = (Vec::with_capacity(count), Vec::with_capacity(count));
         let mut thresholds = Vec::with_capacity(count);

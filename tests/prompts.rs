@@ -11,8 +11,9 @@ use tarsier::{
     pack::Pack,
     prompt::{
         PromptError, PromptSet, Request, Source,
-        sentence::SentenceEncoder,
+        sentence::{SentenceEncoder, SentenceError},
         vocabulary::{Vocabulary, normalise},
+        words::{Origin, Word, WordsError},
     },
     quant::Quant,
 };
@@ -313,5 +314,57 @@ fn prompts_that_cannot_be_served_are_refused_by_position_or_name() {
             assert!(nearest.contains(&"person".to_owned()), "{nearest:?}");
         }
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_library_holds_the_limits_of_the_loop_and_says_both_numbers() {
+    let mut words = Words::open(Isa::best());
+    let mut over = |requests: &[Request]| match words.set(requests) {
+        Err(PromptError::Limit { position, reason }) => (position, reason),
+        other => panic!("{other:?}"),
+    };
+    // one that nobody knows: refused before any is looked up
+    assert_eq!(
+        over(&vec![name("persn"); 16_385]),
+        (None, "16385 prompts; a set holds up to 16384".into())
+    );
+    assert_eq!(
+        over(&[name("persn"), name(&"x".repeat(513))]),
+        (
+            Some(2),
+            "a prompt's text has 513 bytes; up to 512 are taken".into()
+        )
+    );
+    let long = Request::Sentence("a cup ".repeat(80));
+    assert_eq!(
+        over(&vec![long; 2185]),
+        (
+            None,
+            "texts and groups of 1048800 bytes; those of a set have up to 1048576".into()
+        )
+    );
+    let refused = words
+        .encoder
+        .encode(&"a cup ".repeat(86))
+        .expect_err("too long");
+    assert!(matches!(refused, SentenceError::Long(516)), "{refused}");
+    let row = words.vocabulary.row(0);
+    for (change, why) in [
+        (
+            (|w| w.name = "n".repeat(513)) as fn(&mut Word),
+            "has a text of 513 bytes; up to 512 are taken",
+        ),
+        (
+            |w| w.group = Some("a\u{1b}b".into()),
+            "with a control character",
+        ),
+    ] {
+        let mut word = Word::new("zorbl", Origin::Exemplars(1), Some(row.clone()));
+        change(&mut word);
+        match words.vocabulary.insert(&word) {
+            Err(WordsError::Word { reason, .. }) => assert!(reason.contains(why), "{reason}"),
+            other => panic!("{other:?}"),
+        }
     }
 }

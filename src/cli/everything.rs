@@ -5,7 +5,7 @@ use tarsier::{
     detect::Settings,
     graph::op::Execution,
     pipeline::everything::Everything as Rules,
-    prompt::{PromptSet, Request, sentence::SentenceEncoder},
+    prompt::{PromptSet, Request, limits::SetLimits, sentence::SentenceEncoder},
     report::objects::ObjectsWriter,
 };
 
@@ -97,13 +97,13 @@ fn all_names(opened: &Opened) -> Result<PromptSet, Failure> {
     let names: Vec<Request> = entries.map(|e| Request::Name(e.name.clone())).collect();
     let mut encoder =
         SentenceEncoder::open(&opened.pack, opened.execution).map_err(|e| data(&e))?;
-    PromptSet::new(
-        &names,
+    PromptSet::encoded_by(
+        (&names, SetLimits::PACK),
         &opened.vocabulary,
-        &mut encoder,
+        &mut |text| encoder.encode(text),
         opened.pipeline.objects(),
         None,
-        |_| (),
+        &mut |_| true,
     )
     .map_err(|e| data(&e))
 }

@@ -8,7 +8,10 @@ use tarsier::{
     graph::op::Execution,
     ground::Grounding,
     input,
-    prompt::Row,
+    prompt::{
+        Row,
+        limits::{self, MAX_TEXT, TASK_TEXTS},
+    },
     report::grounding::GroundingWriter,
     scene::{Detection, MAX_DETECTIONS, Report},
 };
@@ -51,6 +54,7 @@ enum OutputFormat {
 
 impl Ground {
     pub(crate) fn run(&self, execution: Execution) -> Result<u8, Failure> {
+        let sentences = self.texts()?;
         let mut opened = self.engine.open(execution, Settings::default())?;
         if !opened.pipeline.grounds() {
             let name = &opened.pack.manifest().name;
@@ -60,7 +64,6 @@ impl Ground {
             return Err(fail(exit::DATA, message));
         }
         opened.needs(self.masks, opened.pipeline.segments(), "masks")?;
-        let sentences = self.texts()?;
         let rows = encode(&opened, &sentences)?;
         let json = self.format == OutputFormat::Json;
         let out = Output::new(b"");
@@ -102,6 +105,7 @@ impl Ground {
 
     /// The sentences, those of the file last.
     fn texts(&self) -> Result<Vec<String>, Failure> {
+        let usage = |why| fail(exit::USAGE, why);
         let mut texts = Vec::new();
         for text in &self.sentence {
             let clean = input::clean(text).map_err(|c| {
@@ -112,10 +116,14 @@ impl Ground {
         }
         if let Some(path) = &self.sentences {
             texts.extend(
-                super::lines_of("sentence", path)?
+                super::lines_of("sentence", TASK_TEXTS, path)?
                     .into_iter()
                     .map(|(_, l)| l),
             );
+        }
+        limits::texts("ground", texts.len(), TASK_TEXTS).map_err(usage)?;
+        for text in &texts {
+            limits::text("a text of ground", text, MAX_TEXT).map_err(usage)?;
         }
         Ok(texts)
     }

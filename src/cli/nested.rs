@@ -1,5 +1,7 @@
 //! Prompts inside others: `door > handle`.
 
+use std::collections::{HashMap, HashSet};
+
 use tarsier::{
     pipeline::inside::Inside,
     prompt::{PromptSet, Request, vocabulary::normalise},
@@ -13,7 +15,7 @@ pub(super) struct Nested {
     pub(super) inside: Vec<Inside>,
     /// Their names, in the order of `inside`.
     pub(super) names: Vec<String>,
-    hidden: Vec<u32>,
+    hidden: HashSet<u32>,
 }
 
 /// `door > handle` as its two parts, if it is one.
@@ -54,32 +56,26 @@ impl Prompts {
                 Some(both) => pairs.push((both, line)),
             }
         }
+        let normal = |request: &Request| normalise(request.text());
+        let asked: HashSet<String> = requests.iter().map(|(r, _)| normal(r)).collect();
         // parts behind what is asked for by itself, and each once
-        let own = requests.len();
+        let mut there = asked.clone();
         for (part, line) in pairs
             .iter()
             .flat_map(|(both, line)| both.iter().zip([*line; 2]))
         {
-            let same = |(r, _): &(Request, _)| normalise(r.text()) == normalise(part.text());
-            if !requests.iter().any(same) {
+            if there.insert(normal(part)) {
                 requests.push((part.clone(), line));
             }
         }
-        let asked: Vec<String> = requests[..own]
-            .iter()
-            .map(|(r, _)| normalise(r.text()))
-            .collect();
         let set = self.open_requests(opened, false, requests)?;
-        let known: Vec<String> = set.prompts().iter().map(|p| normalise(&p.name)).collect();
-        let place = |request: &Request| {
-            let normal = normalise(request.text());
-            let place = known.iter().position(|name| *name == normal);
-            place.map_or(0, |i| i as u32) // every part was asked for
-        };
+        let known = set.prompts().iter().map(|p| normalise(&p.name));
+        let known: HashMap<String, u32> = known.zip(0..).collect();
+        // every part was asked for
+        let place = |request: &Request| known.get(&normal(request)).copied().unwrap_or(0);
+        let hidden = known.iter().filter(|(name, _)| !asked.contains(*name));
         let mut nested = Nested {
-            hidden: (0..known.len() as u32)
-                .filter(|&i| !asked.contains(&known[i as usize]))
-                .collect(),
+            hidden: hidden.map(|(_, &place)| place).collect(),
             ..Nested::default()
         };
         for ([outer, inner], _) in &pairs {

@@ -7,7 +7,11 @@ use tarsier::{
     detect::rules::Rules,
     labels::LabelMap,
     pipeline::Pipeline,
-    prompt::{PromptSet, Request, Source, vocabulary::normalise},
+    prompt::{
+        PromptSet, Request, Source,
+        limits::{self, TASK_TEXTS},
+        vocabulary::normalise,
+    },
     scene::Report,
 };
 
@@ -60,6 +64,8 @@ impl Names {
 impl Scenery {
     /// What is looked for. Stuff is not looked for among objects.
     pub(super) fn open(&self, opened: &mut Opened) -> Result<Names, Failure> {
+        limits::texts("stuff", self.stuff.len(), TASK_TEXTS)
+            .map_err(|why| fail(exit::USAGE, why))?;
         if let Some(folder) = &self.output {
             make_folder(folder)?;
         }

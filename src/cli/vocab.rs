@@ -17,6 +17,7 @@ use tarsier::{
     pack::Pack,
     pipeline::Pipeline,
     prompt::{
+        limits::{self, MAX_TEXT},
         sentence::{SentenceEncoder, SentenceError},
         tsv,
         vocabulary::{Entry, Vocabulary, normalise},
@@ -147,10 +148,14 @@ impl Vocab {
                 }
             }
             Command::Search { text, count } => {
+                within("the text", text)?;
                 let mut tables = self.tables(true)?;
                 search(&mut tables, text, *count, &mut lines)?;
             }
-            Command::Show { name } => show(&mut self.tables(true)?, name, &mut lines)?,
+            Command::Show { name } => {
+                within("the name", name)?;
+                show(&mut self.tables(true)?, name, &mut lines)?;
+            }
             Command::Add(add) => self.add(add, &mut lines)?,
             Command::Remove { names } => self.remove(names, &mut lines)?,
             Command::Export { file } => {
@@ -342,6 +347,11 @@ impl Vocab {
         let path = self.file()?;
         words.save_as(file).map_err(|e| words::failure(&path, &e))
     }
+}
+
+/// Refuses what is longer than any name: everything is compared with it.
+fn within(what: &str, text: &str) -> Result<(), Failure> {
+    limits::text(what, text, MAX_TEXT).map_err(|why| fail(exit::USAGE, why))
 }
 
 pub(super) fn space(pack: &Pack, encoder: &mut SentenceEncoder) -> Result<Space, Failure> {

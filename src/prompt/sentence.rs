@@ -11,7 +11,7 @@ use std::fmt;
 
 use tract_onnx::prelude::{IntoTValue, IntoTensor, Tensor, tvec};
 
-use super::{Row, UnitRow, cache::SentenceCache};
+use super::{Row, UnitRow, cache::SentenceCache, limits::MAX_TEXT};
 use crate::{
     graph::op::{Execution, Graph, GraphError},
     kernels::layout::LANE,
@@ -27,6 +27,8 @@ pub enum SentenceError {
     Text(TextError),
     /// It has words, but none that the model knows.
     Unknown,
+    /// It has so many bytes, more than [`MAX_TEXT`].
+    Long(usize),
     /// The encoder failed.
     Graph(GraphError),
 }
@@ -36,6 +38,7 @@ impl fmt::Display for SentenceError {
         match self {
             Self::Text(e) => e.fmt(f),
             Self::Unknown => f.write_str("the model knows none of its words"),
+            Self::Long(bytes) => write!(f, "has {bytes} bytes; up to {MAX_TEXT} are taken"),
             Self::Graph(e) => e.fmt(f),
         }
     }
@@ -174,7 +177,7 @@ impl SentenceEncoder {
     ///
     /// # Errors
     ///
-    /// [`SentenceError`] if it has no word, none that the model knows, or the graph fails.
+    /// [`SentenceError`] if it has no word, none that the model knows, more than [`MAX_TEXT`] bytes, or the graph fails.
     pub fn encode(&mut self, text: &str) -> Result<Row, SentenceError> {
         let UnitRow { values, factor } = self.unit(text)?;
         Ok(Row {
@@ -191,6 +194,9 @@ impl SentenceEncoder {
     ///
     /// As [`encode`](Self::encode).
     pub fn unit(&mut self, text: &str) -> Result<UnitRow, SentenceError> {
+        if text.len() > MAX_TEXT {
+            return Err(SentenceError::Long(text.len()));
+        }
         if let Some(known) = self.cache.as_mut().and_then(|cache| cache.find(text)) {
             return Ok(known);
         }

@@ -173,8 +173,13 @@ impl Vocabulary {
     ///
     /// # Errors
     ///
-    /// [`WordsError::Missing`] and [`WordsError::Duplicate`], as [`extend`](Self::extend).
+    /// [`WordsError::Word`] if its texts are longer or more than there may be, or none; [`WordsError::Missing`] and
+    /// [`WordsError::Duplicate`], as [`extend`](Self::extend).
     pub fn admits(&self, word: &Word) -> Result<(), WordsError> {
+        word.check_texts().map_err(|reason| WordsError::Word {
+            name: word.name.chars().take(40).collect(),
+            reason,
+        })?;
         if let Origin::Name(name) = &word.origin
             && self.find_of_pack(&normalise(name)).is_none()
         {
@@ -207,7 +212,7 @@ impl Vocabulary {
     ///
     /// # Errors
     ///
-    /// [`WordsError::Missing`] and [`WordsError::Duplicate`], as [`extend`](Self::extend).
+    /// As [`admits`](Self::admits).
     pub fn insert(&mut self, word: &Word) -> Result<u32, WordsError> {
         self.admits(word)?;
         let [factor, shift, least] = self.alignment;

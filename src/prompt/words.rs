@@ -73,11 +73,10 @@ use crate::{
     text::normalise,
 };
 
+pub use super::limits::MAX_TEXT;
+
 /// The version of the layout that this crate reads and writes.
 pub const FORMAT: u32 = 1;
-
-/// The longest name, synonym, group or sentence, in bytes.
-pub const MAX_TEXT: usize = 512;
 
 /// Most synonyms of a word.
 pub const MAX_SYNONYMS: usize = 64;
@@ -206,8 +205,23 @@ impl Word {
         keys
     }
 
-    /// What is wrong with it, if something is.
+    /// What is wrong with it, if something is: what no file can hold included.
     fn check(&self) -> Result<(), String> {
+        self.check_texts()?;
+        let names = std::iter::once(&self.name).chain(&self.synonyms);
+        if let Some(text) = names.chain(&self.group).find(|text| text.contains('|')) {
+            return Err(format!("has {text:?}: | separates synonyms"));
+        }
+        match self.threshold {
+            Some(t) if !(0.0..=1.0).contains(&t) => {
+                Err(format!("has the threshold {t}; 0 to 1 is expected"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What is wrong with its texts: how many, how long, without a letter, with a control character.
+    pub(super) fn check_texts(&self) -> Result<(), String> {
         let origin = match &self.origin {
             Origin::Sentence(text) | Origin::Name(text) => Some(text),
             Origin::Exemplars(0) => return Err("is made of 0 exemplars".into()),
@@ -218,7 +232,7 @@ impl Word {
             return Err(format!("has {n} synonyms; up to {MAX_SYNONYMS} are taken"));
         }
         let names = std::iter::once(&self.name).chain(&self.synonyms);
-        for text in names.clone().chain(&self.group).chain(origin) {
+        for text in names.chain(&self.group).chain(origin) {
             if text.len() > MAX_TEXT {
                 let n = text.len();
                 return Err(format!(
@@ -232,15 +246,7 @@ impl Word {
                 return Err(format!("has the text {text:?} with a control character"));
             }
         }
-        if let Some(text) = names.chain(&self.group).find(|text| text.contains('|')) {
-            return Err(format!("has {text:?}: | separates synonyms"));
-        }
-        match self.threshold {
-            Some(t) if !(0.0..=1.0).contains(&t) => {
-                Err(format!("has the threshold {t}; 0 to 1 is expected"))
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 

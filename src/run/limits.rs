@@ -3,7 +3,7 @@
 //! | key | default | why so much |
 //! |---|---|---|
 //! | `text_bytes` | 512 | the longest prompt, name or group; the encoder reads 32 subwords, some 200 bytes, and a name stands in each report |
-//! | `prompts` | 16,384 | a set's table is 2 MB then, and a frame takes a fifth longer |
+//! | `prompts` | 16,384 | those asked for twice included; a set's table is 2 MB then, and a frame takes a fifth longer |
 //! | `set_bytes` | 1,048,576 | texts and groups of a set together: as much as the longest command holds |
 //! | `sentences` | 4,096 | new texts of one command; a minute of encoding beside the loop, and what the cache keeps |
 //! | `task_texts` | 64 | of `ground`, and of `stuff`; each text of `ground` costs time in every frame |
@@ -18,7 +18,8 @@
 //! | `pixels` | by the source | of a frame, before it is decoded: of photos 64 Mi, of cameras four times the frame that is asked for, 3840x2160 where none is; a larger one is damaged, and so is a JPEG of more than 4 bytes for each of them |
 //! | `memory` | none | the most that may be needed, such as `"96M"`: see [`memory`](super::memory) |
 //!
-//! What goes over a limit is refused whole, with both numbers, and nothing has changed.
+//! What goes over a limit is refused whole, with both numbers, and nothing has changed. The first three and `task_texts` hold in
+//! every command and in the library too ([`prompt::limits`](crate::prompt::limits)), where only these defaults are known.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +32,10 @@ use crate::{
     graph::op::{MAX_MACS, MAX_OPERATIONS},
     link::{LinkLimits, MAX_CLIENTS},
     pack::container::MAX_SECTIONS,
-    prompt::{MAX_PROMPTS, words::MAX_TEXT},
+    prompt::{
+        MAX_PROMPTS,
+        limits::{self, MAX_TEXT, SetLimits, TASK_TEXTS},
+    },
     protocol::{
         Command,
         binary::{MAX_REPORT_BYTES, PRESENCE, PRESENCE_HEADER},
@@ -89,12 +93,13 @@ impl Default for Limits {
             commands,
             report_bytes,
         } = LinkLimits::default();
+        let set = SetLimits::default();
         Self {
-            text_bytes: MAX_TEXT as u32,
-            prompts: 16_384,
-            set_bytes: 1 << 20,
+            text_bytes: set.text_bytes as u32,
+            prompts: set.prompts as u32,
+            set_bytes: set.set_bytes as u32,
             sentences: 4096,
-            task_texts: 64,
+            task_texts: TASK_TEXTS as u32,
             enrolled: 256,
             presences: 64,
             report_bytes: report_bytes as u32,
@@ -194,23 +199,23 @@ impl Limits {
         }
     }
 
+    /// What there may be of a set.
+    #[must_use]
+    pub const fn of_a_set(&self) -> SetLimits {
+        SetLimits {
+            prompts: self.prompts as usize,
+            text_bytes: self.text_bytes as usize,
+            set_bytes: self.set_bytes as usize,
+        }
+    }
+
     /// Whether a text may be a prompt, a name or a group: `what` it is.
     ///
     /// # Errors
     ///
     /// How long it is and may be, or which control character it has.
     pub fn text(&self, what: &str, text: &str) -> Result<(), String> {
-        let (length, most) = (text.len(), self.text_bytes);
-        if length > most as usize {
-            return Err(format!("{what} has {length} bytes; up to {most} are taken"));
-        }
-        match text.char_indices().find(|(_, c)| c.is_control()) {
-            Some((at, c)) => Err(format!(
-                "{what} has the control character U+{:04X} at byte {at}",
-                u32::from(c)
-            )),
-            None => Ok(()),
-        }
+        limits::text(what, text, self.text_bytes as usize)
     }
 
     /// Whether there may be so many prompts of such texts.
@@ -219,10 +224,8 @@ impl Limits {
     ///
     /// The first limit that is passed, with both numbers.
     pub fn specs(&self, specs: &[PromptSpec]) -> Result<(), String> {
-        let (count, most) = (specs.len(), self.prompts);
-        if count > most as usize {
-            return Err(format!("{count} prompts; a set holds up to {most}"));
-        }
+        let set = self.of_a_set();
+        set.count(specs.len())?;
         for spec in specs {
             self.text("a prompt's text", &spec.text)?;
             if let Some(group) = &spec.group {
@@ -231,13 +234,7 @@ impl Limits {
         }
         let group = |spec: &PromptSpec| spec.group.as_ref().map_or(0, String::len);
         let bytes = specs.iter().map(|s| s.text.len() + group(s));
-        let (bytes, most) = (bytes.sum::<usize>(), self.set_bytes);
-        if bytes > most as usize {
-            return Err(format!(
-                "texts and groups of {bytes} bytes; those of a set have up to {most}"
-            ));
-        }
-        Ok(())
+        set.bytes(bytes.sum())
     }
 
     /// Whether a task has no more texts, and no longer ones, than it may.
@@ -247,10 +244,7 @@ impl Limits {
     /// The first limit that is passed, with both numbers.
     pub fn task(&self, task: &TaskSpec) -> Result<(), String> {
         for (what, texts) in [("stuff", &task.stuff), ("ground", &task.ground)] {
-            let (count, most) = (texts.len(), self.task_texts);
-            if count > most as usize {
-                return Err(format!("{count} texts of {what}; up to {most} are taken"));
-            }
+            limits::texts(what, texts.len(), self.task_texts as usize)?;
             let what = format!("a text of {what}");
             texts.iter().try_for_each(|text| self.text(&what, text))?;
         }
@@ -268,10 +262,7 @@ impl Limits {
                 self.specs(prompts)
             }
             Command::RemovePrompts { prompts } => {
-                let (count, most) = (prompts.len(), self.prompts);
-                if count > most as usize {
-                    return Err(format!("{count} prompts; a set holds up to {most}"));
-                }
+                self.of_a_set().count(prompts.len())?;
                 (prompts.iter()).try_for_each(|text| self.text("a prompt's text", text))
             }
             Command::SetThreshold {

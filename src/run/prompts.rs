@@ -174,7 +174,7 @@ impl Prompts {
             Ok(row)
         };
         let mut set = PromptSet::encoded_by(
-            &requests,
+            (&requests, kit.limits.of_a_set()),
             &kit.vocabulary,
             &mut encode,
             kit.objects,

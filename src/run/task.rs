@@ -18,7 +18,7 @@ use crate::{
     mask::Mask,
     panoptic::{self, Segments},
     pipeline::{PipelineError, everything::Everything},
-    prompt::{PromptSet, Request, Row},
+    prompt::{PromptSet, Request, Row, limits::SetLimits},
     protocol::{ErrorCode, command::TaskSpec, extras::Extras},
     report::maps::mean_score,
     scene::{Names, Nearest, Report},
@@ -279,7 +279,8 @@ impl Task {
 /// Prompts that nothing is detected with.
 fn set(requests: &[Request], kit: &Kit, stop: &dyn Fn() -> bool) -> Result<PromptSet, Refusal> {
     let made = PromptSet::encoded_by(
-        requests,
+        // what was asked for was compared with the limits; the rest is the pack's
+        (requests, SetLimits::PACK),
         &kit.vocabulary,
         &mut |text| kit.encode(text),
         kit.objects,
