@@ -7,19 +7,23 @@
 //! One file per encoder, named by its digest, so that another pack's rows are never read. A key is the SHA-256 of the text, cut
 //! to 16 bytes: what somebody looks for is not readable from the file. The [`MAX_SENTENCES`] that were used last are kept.
 //!
+//! Several programs may use one file. Whoever writes it holds its lock from reading what the others have written meanwhile to the
+//! rename, so that nothing of theirs is lost; of what all of them know, that which was used last is kept.
+//!
 //! A cache is never an error. A file that is damaged, cut or of another layout is not read, a line in the log says so, and it is
 //! written anew; a file that cannot be written is a line in the log.
 
 use std::{
-    collections::HashMap,
-    fs, io,
+    collections::{HashMap, HashSet},
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
 use sha2::{Digest, Sha256};
 
 use super::UnitRow;
-use crate::{files::replace, pack::Pack};
+use crate::{files::Replacement, pack::Pack};
 
 /// Most sentences that are kept; with vectors of 128 bytes 600 kB.
 pub const MAX_SENTENCES: usize = 4096;
@@ -39,6 +43,8 @@ pub struct SentenceCache {
     /// With when each was used last, in uses of the cache.
     rows: HashMap<Key, (UnitRow, u64)>,
     clock: u64,
+    /// Uses from here on are this program's own; before, they are the file's order.
+    own: u64,
     changed: bool,
 }
 
@@ -63,24 +69,38 @@ impl SentenceCache {
             width: manifest.text.unwrap_or(manifest.embedding) as usize,
             rows: HashMap::new(),
             clock: 0,
+            own: 0,
             changed: false,
         };
-        match fs::read(&cache.path) {
-            Ok(bytes) => match records(&bytes, cache.width) {
-                Ok(records) => {
-                    cache.clock = records.len() as u64;
-                    let dated = records.into_iter().zip(0..);
-                    cache.rows = dated.map(|((key, row), at)| (key, (row, at))).collect();
-                }
-                Err(why) => {
-                    log::info!("{}: {why}; it is made anew", cache.path.display());
-                    cache.changed = true;
-                }
-            },
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => log::info!("{}: {e}; sentences are encoded", cache.path.display()),
+        match cache.read() {
+            Ok(records) => cache.take_over(records),
+            Err(Unread::Missing) => {}
+            Err(Unread::System(e)) => {
+                log::info!("{}: {e}; sentences are encoded", cache.path.display());
+            }
+            Err(Unread::Damaged(why)) => {
+                log::info!("{}: {why}; it is made anew", cache.path.display());
+                cache.changed = true;
+            }
         }
         cache
+    }
+
+    /// What the file has now, oldest first.
+    fn read(&self) -> Result<Vec<(Key, UnitRow)>, Unread> {
+        let bytes = fs::read(&self.path).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => Unread::Missing,
+            _ => Unread::System(e),
+        })?;
+        records(&bytes, self.width).map_err(Unread::Damaged)
+    }
+
+    /// Holds these, oldest first, and nothing else.
+    fn take_over(&mut self, records: Vec<(Key, UnitRow)>) {
+        let dated = records.into_iter().zip(0..);
+        self.rows = dated.map(|((key, row), at)| (key, (row, at))).collect();
+        self.own = self.rows.len() as u64;
+        self.clock = self.own;
     }
 
     /// How many sentences it has.
@@ -120,28 +140,49 @@ impl SentenceCache {
         self.changed = true;
     }
 
-    /// Writes the file if something is new, the [`MAX_SENTENCES`] that were used last.
+    /// Writes the file if something is new, with what others have written into it: the [`MAX_SENTENCES`] that were used last.
+    /// Waits while another program writes it.
     pub fn save(&mut self) {
         if !std::mem::take(&mut self.changed) {
             return;
         }
-        let bytes = self.bytes();
         let folder = self.path.parent().unwrap_or(Path::new("."));
-        let written = fs::create_dir_all(folder).and_then(|()| replace(&self.path, &bytes));
+        let written = fs::create_dir_all(folder).and_then(|()| self.merge());
         if let Err(e) = written {
             log::info!("{}: {e}; sentences are not kept", self.path.display());
         }
     }
 
-    /// The file, oldest first.
-    fn bytes(&self) -> Vec<u8> {
-        let mut rows: Vec<_> = self.rows.iter().collect();
-        rows.sort_unstable_by_key(|(_, (_, used))| *used);
-        let kept = &rows[rows.len().saturating_sub(MAX_SENTENCES)..];
+    fn merge(&mut self) -> io::Result<()> {
+        // from here to the end nobody else changes the file
+        let mut new = Replacement::begin(&self.path)?;
+        // one that cannot be read is made anew
+        let theirs = self.read().unwrap_or_default();
+        let there: HashSet<Key> = theirs.iter().map(|(key, _)| *key).collect();
+        let mut all: Vec<_> = std::mem::take(&mut self.rows).into_iter().collect();
+        all.sort_unstable_by_key(|(_, (_, used))| *used);
+        let is_own = |(_, (_, used)): &(Key, (UnitRow, u64))| *used >= self.own;
+        let (own, loaded): (Vec<_>, Vec<_>) = all.into_iter().partition(is_own);
+        let used: HashSet<Key> = own.iter().map(|(key, _)| *key).collect();
+        let undated = |(key, (row, _))| (key, row);
+        // what they have no more, what they have, what was used here
+        let gone = loaded.into_iter().filter(|(key, _)| !there.contains(key));
+        let theirs = theirs.into_iter().filter(|(key, _)| !used.contains(key));
+        let mut kept: Vec<(Key, UnitRow)> = gone.map(undated).chain(theirs).collect();
+        kept.extend(own.into_iter().map(undated));
+        kept.drain(..kept.len().saturating_sub(MAX_SENTENCES));
+        let bytes = self.bytes(&kept);
+        self.take_over(kept);
+        new.file().write_all(&bytes)?;
+        new.commit()
+    }
+
+    /// A file of these, oldest first.
+    fn bytes(&self, kept: &[(Key, UnitRow)]) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend((self.width as u32).to_le_bytes());
         bytes.extend((kept.len() as u32).to_le_bytes());
-        for (key, (row, _)) in kept {
+        for (key, row) in kept {
             bytes.extend(*key);
             bytes.extend(row.factor.to_le_bytes());
             bytes.extend(row.values.iter().map(|v| v.cast_unsigned()));
@@ -149,6 +190,13 @@ impl SentenceCache {
         bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
         bytes
     }
+}
+
+/// Why a file gives nothing.
+enum Unread {
+    Missing,
+    System(io::Error),
+    Damaged(String),
 }
 
 /// Where sentences are kept if nothing else is said: systemd's cache folder of the service, else the user's, else nowhere.
