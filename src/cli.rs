@@ -14,7 +14,7 @@ use tarsier::{
     graph::op::Execution,
     input::{self, InputError},
     kernels::isa::{Isa, IsaError},
-    pack::{Pack, PackError},
+    pack::{Pack, PackError, map::end_where_cut},
     pipeline::Pipeline,
     prompt::{
         PromptSet, Request, limits::SetLimits, sentence::SentenceEncoder, vocabulary::Vocabulary,
@@ -336,6 +336,13 @@ pub(crate) fn isa_from(name: Option<&str>) -> Result<Isa, Failure> {
 }
 
 pub(crate) fn open_pack(path: &Path) -> Result<Pack, Failure> {
+    let words = format!(
+        "[ERROR] pack {} was cut short while it was in use (replace it by renaming, as `tarsier pack install` does)\n",
+        path.display()
+    );
+    if let Err(e) = end_where_cut(words, exit::DATA) {
+        log::debug!("a pack that is cut short ends it with SIGBUS: {e}");
+    }
     Pack::open(path).map_err(|e| {
         let code = match e {
             PackError::Open { .. } => exit::NO_INPUT,
@@ -343,6 +350,12 @@ pub(crate) fn open_pack(path: &Path) -> Result<Pack, Failure> {
         };
         fail(code, e)
     })
+}
+
+/// Refuses what a pack said that was written to meanwhile.
+pub(crate) fn unchanged(pack: &Pack) -> Result<(), Failure> {
+    let check = pack.watch().map_or(Ok(()), |watch| watch.check());
+    check.map_err(|e| fail(exit::DATA, e))
 }
 
 const DEFAULT_PACKS: [&str; 2] = [

@@ -20,10 +20,11 @@
 
 use std::{
     fmt,
-    fs::Metadata,
+    fs::{File, Metadata},
     io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use self::{container::Sections, manifest::Manifest, map::Bytes};
@@ -70,6 +71,11 @@ pub enum PackError {
         /// What is wrong.
         reason: String,
     },
+    /// The file was written to after it was verified.
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// A section is missing, cut or damaged.
     Section {
         /// The section.
@@ -96,6 +102,12 @@ impl fmt::Display for PackError {
                     path.display()
                 )
             }
+            Self::Changed { path } => write!(
+                f,
+                "pack {} was written to while it was in use: what it says now was not verified \
+                 (replace it by renaming, as `tarsier pack install` does)",
+                path.display()
+            ),
             Self::Section { section, reason } => write!(f, "pack section {section}: {reason}"),
         }
     }
@@ -172,11 +184,55 @@ impl Stamp {
     }
 }
 
+/// A mapped file, and how it was before it was verified.
+#[derive(Debug)]
+pub struct Watch {
+    path: PathBuf,
+    /// The file itself: another one at its path is none of the map's business.
+    file: File,
+    was: (u64, [i64; 2]),
+}
+
+impl Watch {
+    fn new(path: &Path, file: File) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            was: Self::state(&file)?,
+            file,
+        })
+    }
+
+    /// Length and time of the last change of the content; a new name of the file, or the loss of one, changes neither.
+    fn state(file: &File) -> io::Result<(u64, [i64; 2])> {
+        let found = file.metadata()?;
+        Ok((found.len(), [found.mtime(), found.mtime_nsec()]))
+    }
+
+    /// Whether nobody has written to the file since: what the map says is what was verified.
+    ///
+    /// # Errors
+    ///
+    /// [`PackError::Changed`] if somebody has; [`PackError::Open`] if the system does not say.
+    pub fn check(&self) -> Result<(), PackError> {
+        match Self::state(&self.file) {
+            Ok(is) if is == self.was => Ok(()),
+            Ok(_) => Err(PackError::Changed {
+                path: self.path.clone(),
+            }),
+            Err(source) => Err(PackError::Open {
+                path: self.path.clone(),
+                source,
+            }),
+        }
+    }
+}
+
 /// An open pack: checked sections and its manifest.
 #[derive(Debug)]
 pub struct Pack {
     sections: Sections,
     manifest: Manifest,
+    watch: Option<Arc<Watch>>,
 }
 
 impl Pack {
@@ -186,7 +242,22 @@ impl Pack {
     ///
     /// [`PackError`] saying which section is wrong and how.
     pub fn open(path: &Path) -> Result<Self, PackError> {
-        Self::of(Sections::open(path)?)
+        let watch = Watch::new(path, container::file_of(path, true)?);
+        let watch = watch.map_err(|source| PackError::Open {
+            path: path.to_owned(),
+            source,
+        })?;
+        let sections = Sections::read(path, &watch.file, Bytes::map)?;
+        Ok(Self {
+            watch: Some(Arc::new(watch)),
+            ..Self::of(sections)?
+        })
+    }
+
+    /// What tells whether the mapped file was written to; none of a copy, which nobody can write to.
+    #[must_use]
+    pub fn watch(&self) -> Option<Arc<Watch>> {
+        self.watch.clone()
     }
 
     /// Reads a pack into memory of this program's own and verifies it there: nobody can change it
@@ -217,6 +288,7 @@ impl Pack {
         let mut pack = Self {
             sections,
             manifest: Manifest::default(),
+            watch: None,
         };
         pack.manifest = Manifest::from_json(&pack.section("manifest.json")?)
             .or_else(|e| damaged("manifest.json", e))?;

@@ -183,6 +183,7 @@ impl Bench {
                 .collect::<Result<_, _>>()?,
             false => Vec::new(),
         };
+        super::unchanged(&opened.pack)?;
         let manifest = opened.pack.manifest();
         // before anything is opened again only to be counted
         let peak_rss_kb = host::peak_rss_kb();

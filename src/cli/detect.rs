@@ -266,7 +266,7 @@ impl Task<'_> {
         }
         opened.pipeline.keep_places(eyes.tracker.is_some());
         let rules = Rules::of(&prompts, self.selecting.iou);
-        let out = Output::new(self.format.tail());
+        let out = Output::new(self.format.tail()).of_pack(opened.pack.watch());
         let mut writer = ReportWriter::new(self.format.into(), out.clone());
         writer.write_masks_as(self.masks.unwrap_or_default());
         let done = self.photos.each(&out, |mut photo| {

@@ -60,7 +60,7 @@ impl Everything {
             names: self.names.into(),
         };
         let json = self.format == OutputFormat::Json;
-        let out = Output::new(b"");
+        let out = Output::new(b"").of_pack(opened.pack.watch());
         let mut writer = ObjectsWriter::new(json, out.clone());
         let names = PromptNames(&prompts, &[]);
         let software = |e| fail(exit::SOFTWARE, e);

@@ -66,7 +66,7 @@ impl Ground {
         opened.needs(self.masks, opened.pipeline.segments(), "masks")?;
         let rows = encode(&opened, &sentences)?;
         let json = self.format == OutputFormat::Json;
-        let out = Output::new(b"");
+        let out = Output::new(b"").of_pack(opened.pack.watch());
         let mut writer = GroundingWriter::new(json, out.clone());
         let software = |e| fail(exit::SOFTWARE, e);
         let code = self.photos.each(&out, |mut photo| {

@@ -5,6 +5,8 @@
 //!              └─rollback, after a panic                          └─ overwritten by the next photo
 //! ```
 //!
+//! Nothing leaves that a pack may have said which was written to meanwhile.
+//!
 //! A photo's results are written whole or not at all, as far as the output allows: of a file, what
 //! a full disk took of a photo is cut off again. A reader that is gone is noticed before a photo is
 //! looked at, and one that does not read holds up no signal.
@@ -13,6 +15,7 @@ use std::{
     cell::RefCell,
     io::{self, Write},
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -23,6 +26,8 @@ use rustix::{
     stdio::stdout,
 };
 
+use tarsier::pack::{PackError, Watch};
+
 use super::stop;
 
 /// What a pipe takes without waiting when it says that it is ready: `PIPE_BUF`.
@@ -32,7 +37,11 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// Standard output; clones write to the same.
 #[derive(Clone, Debug)]
-pub(crate) struct Output(Rc<RefCell<Inner>>);
+pub(crate) struct Output {
+    inner: Rc<RefCell<Inner>>,
+    /// Of the pack that says what is written.
+    pack: Option<Arc<Watch>>,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -58,7 +67,7 @@ impl Output {
         let file = fstat(stdout())
             .is_ok_and(|about| FileType::from_raw_mode(about.st_mode) == FileType::RegularFile);
         let append = fcntl_getfl(stdout()).is_ok_and(|flags| flags.contains(OFlags::APPEND));
-        Self(Rc::new(RefCell::new(Inner {
+        let inner = Inner {
             pending: Vec::new(),
             kind: if file {
                 Kind::File { append }
@@ -67,17 +76,31 @@ impl Output {
             },
             tail,
             failed: None,
-        })))
+        };
+        Self {
+            inner: Rc::new(RefCell::new(inner)),
+            pack: None,
+        }
+    }
+
+    /// For what this pack says.
+    pub(crate) fn of_pack(self, pack: Option<Arc<Watch>>) -> Self {
+        Self { pack, ..self }
+    }
+
+    /// Whether the pack is still what was verified.
+    pub(crate) fn check_pack(&self) -> Result<(), PackError> {
+        self.pack.as_ref().map_or(Ok(()), |pack| pack.check())
     }
 
     /// Forgets what was written since the last commit.
     pub(crate) fn rollback(&self) {
-        self.0.borrow_mut().pending.clear();
+        self.inner.borrow_mut().pending.clear();
     }
 
     /// Whether nobody reads any more.
     pub(crate) fn reader_gone(&self) -> bool {
-        if self.0.borrow().kind != Kind::Stream {
+        if self.inner.borrow().kind != Kind::Stream {
             return false;
         }
         let out = stdout();
@@ -89,7 +112,7 @@ impl Output {
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut inner = self.0.borrow_mut();
+        let mut inner = self.inner.borrow_mut();
         if let Some(kind) = inner.failed {
             return Err(kind.into());
         }
@@ -99,7 +122,7 @@ impl Write for Output {
 
     /// Commits what was written.
     fn flush(&mut self) -> io::Result<()> {
-        let mut inner = self.0.borrow_mut();
+        let mut inner = self.inner.borrow_mut();
         if let Some(kind) = inner.failed {
             return Err(kind.into());
         }

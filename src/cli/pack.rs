@@ -12,7 +12,7 @@ use tarsier::{
     run::{config::Config, memory::Need},
 };
 
-use super::{Failure, Lines, code_of, exit, fail, isa_from, open_pack, progress};
+use super::{Failure, Lines, code_of, exit, fail, isa_from, open_pack, progress, unchanged};
 
 /// Subcommands of `pack`.
 #[derive(Debug, Subcommand)]
@@ -112,7 +112,9 @@ impl Pack {
             }
             Self::Verify { pack, isa } => {
                 let isa = isa_from(isa.as_deref())?;
-                build::verify(&open_pack(pack)?, isa).map_err(failure)?;
+                let opened = open_pack(pack)?;
+                build::verify(&opened, isa).map_err(failure)?;
+                unchanged(&opened)?;
                 lines.line(format!(
                     "{}: all sections and the golden frame are as the manifest says ({})",
                     pack.display(),

@@ -56,7 +56,7 @@ impl Panoptic {
             visible: self.visible,
             least: self.least,
         };
-        let mut out = Output::new(b"");
+        let mut out = Output::new(b"").of_pack(opened.pack.watch());
         let mut json = maps::PanopticJson::new(wanted.count(), &names, |p| wanted.is_stuff(p));
         let mut copies = Copies::new(scenery.output.as_deref(), &[]);
         let mut map = LabelMap::default();

@@ -134,8 +134,8 @@ impl Photos {
             match self.attempt(path, sequence, &mut batch, out, &mut one) {
                 Ok(()) => {}
                 Err(e) if e.code == 0 => break,
-                // nothing of what follows could be written either
-                Err(e) if e.code == exit::IO => {
+                // nothing of what follows could be written, or believed, either
+                Err(e) if e.code == exit::IO || out.check_pack().is_err() => {
                     bar.finish_and_clear();
                     return Err(e);
                 }
@@ -172,6 +172,10 @@ impl Photos {
                 format!("{shown}: a bug, the photo is left out: {why}"),
             ))
         });
+        if let Err(e) = out.check_pack() {
+            out.rollback();
+            return Err(fail(exit::DATA, e));
+        }
         // what was found before a copy could not be saved is found all the same
         out.clone().flush().or_else(output_failure)?;
         done.map_err(|e| {

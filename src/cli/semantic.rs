@@ -35,7 +35,7 @@ impl Semantic {
         opened.needs(true, opened.pipeline.segments(), "masks")?;
         let wanted = scenery.open(&mut opened)?;
         let names = PromptNames(&wanted.prompts, &[]);
-        let out = Output::new(self.format.tail());
+        let out = Output::new(self.format.tail()).of_pack(opened.pack.watch());
         let mut writer = maps::SemanticWriter::new(self.format.into(), out.clone());
         let mut copies = Copies::new(scenery.output.as_deref(), &[]);
         let mut map = LabelMap::default();

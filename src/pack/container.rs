@@ -17,18 +17,18 @@ use crate::files::open_regular;
 /// Most sections of a file: a pack has some twenty.
 pub const MAX_SECTIONS: usize = 64;
 
-/// The checked sections of a mapped file.
+/// The checked sections of a file.
 #[derive(Debug, Default)]
 pub struct Sections(Vec<(String, Bytes)>);
 
 impl Sections {
-    /// Maps a file and verifies every section's bounds, alignment and CRC-32.
+    /// Reads a file, which nobody can change under it then, and verifies every section's bounds, alignment and CRC-32.
     ///
     /// # Errors
     ///
     /// [`PackError`] saying which section is wrong and how.
     pub fn open(path: &Path) -> Result<Self, PackError> {
-        Self::read(path, &file_of(path, true)?, Bytes::map)
+        Self::read(path, &file_of(path, true)?, Bytes::copy)
     }
 
     /// The same in the memory that `hold` puts an open file into.

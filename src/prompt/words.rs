@@ -345,6 +345,7 @@ impl fmt::Display for WordsError {
             Self::File(PackError::Section { section, reason }) => {
                 write!(f, "section {section}: {reason}")
             }
+            Self::File(e @ PackError::Changed { .. }) => e.fmt(f),
             Self::Section { section, reason } => write!(f, "section {section}: {reason}"),
             Self::Word { name, reason } => write!(f, "word \"{name}\" {reason}"),
             Self::Space {
