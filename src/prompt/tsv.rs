@@ -12,6 +12,8 @@
 //! the first line names the space of the pack; else sentences are encoded again, and exemplars are refused. What is written is read
 //! back to the last bit.
 
+use std::collections::HashMap;
+
 use super::{
     Row,
     sentence::SentenceEncoder,
@@ -102,6 +104,8 @@ pub fn import(
     let mut stated = Space::default();
     let mut columns: Option<Vec<String>> = None;
     let mut words = Vec::new();
+    // the line that has a name, and how it writes it
+    let mut known: HashMap<String, (usize, String)> = HashMap::new();
     for (number, line) in (1..).zip(text.lines()) {
         if let Some(comment) = line.strip_prefix('#') {
             for part in comment.split('\t') {
@@ -143,7 +147,17 @@ pub fn import(
         };
         let line = Line { value: &value };
         let word = line.word(&stated, space, vocabulary, encoder);
-        words.push(word.map_err(|why| (number, why))?);
+        let word = word.map_err(|why| (number, why))?;
+        for key in word.keys() {
+            let named = |text: &&String| normalise(text) == key;
+            let mut texts = std::iter::once(&word.name).chain(&word.synonyms);
+            let text = texts.find(named).unwrap_or(&word.name);
+            if let Some((first, other)) = known.insert(key.clone(), (number, text.clone())) {
+                let why = format!("\"{text}\" is the same name as \"{other}\" of line {first}");
+                return Err((number, why));
+            }
+        }
+        words.push(word);
     }
     if words.is_empty() {
         return Err((1, "there is no word in it".into()));

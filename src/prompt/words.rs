@@ -23,7 +23,7 @@
 //! without the alignment's factor and shift, which are the pack's.
 //!
 //! Names are compared [normalised](normalise). A name or synonym that is there twice, or that hides one of the pack, is refused unless
-//! the word [says so](Word::replaces).
+//! the word [says so](Word::replaces). A file from before accents were dropped opens too: `words/spelling.rs`.
 //!
 //! # Example
 //!
@@ -74,6 +74,8 @@ use crate::{
 };
 
 pub use super::limits::MAX_TEXT;
+
+mod spelling;
 
 /// The version of the layout that this crate reads and writes.
 pub const FORMAT: u32 = 1;
@@ -480,6 +482,7 @@ impl Words {
                 };
             }
         }
+        spelling::one_of_each(path, &mut words);
         let words = Self {
             words,
             space: manifest.space,
@@ -491,14 +494,14 @@ impl Words {
     /// Every word for itself, and no name twice.
     fn check(&self) -> Result<(), WordsError> {
         let mut known = HashMap::new();
-        for word in &self.words {
+        for (number, word) in (1..).zip(&self.words) {
             word.check().map_err(|reason| WordsError::Word {
                 name: word.name.clone(),
                 reason,
             })?;
             for key in word.keys() {
-                if let Some(other) = known.insert(key.clone(), &word.name) {
-                    let of = format!("\"{other}\" in the same file");
+                if let Some((first, other)) = known.insert(key.clone(), (number, &word.name)) {
+                    let of = format!("\"{other}\" in the same file (words {first} and {number})");
                     return Err(WordsError::Duplicate { name: key, of });
                 }
             }
