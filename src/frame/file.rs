@@ -36,6 +36,12 @@ pub const MAX_SIDE: u32 = 65_535;
 /// The most pixels that are decoded where no other limit is given: 64 Mi, 192 MiB of RGB.
 pub const MAX_PIXELS: u64 = 64 << 20;
 
+/// The most bytes of a pixel in a file: four floats, not compressed.
+const FILE_PIXEL: u64 = 16;
+
+/// The most bytes of a pixel while it is decoded: four samples of 16 bits, once as they are stored and once as they are shown.
+const DECODED_PIXEL: u64 = 16;
+
 /// What a decoder may allocate besides the pixels: tables, rows, pieces of the file.
 const DECODER_BYTES: u64 = 1 << 20;
 
@@ -73,13 +79,14 @@ impl ImageFile {
         Self::open_within(path, MAX_PIXELS)
     }
 
-    /// Likewise, with a limit of pixels other than [`MAX_PIXELS`].
+    /// Likewise, with a limit of pixels other than [`MAX_PIXELS`]; a file that is longer than so many pixels can be, and
+    /// than 32 MiB, is refused too.
     ///
     /// # Errors
     ///
     /// As [`open`](Self::open).
     pub fn open_within(path: &Path, limit: u64) -> Result<Self, FrameError> {
-        let (bytes, captured) = read(path)?;
+        let (bytes, captured) = read(path, file_bytes(limit))?;
         let (pixels, size, kind) = decode(path, &bytes, limit)?;
         Ok(Self {
             pixels,
@@ -147,8 +154,23 @@ pub(super) fn format_of(bytes: &[u8]) -> Option<ImageFormat> {
     }
 }
 
-/// The file's bytes and when they were written.
-fn read(path: &Path) -> Result<(Vec<u8>, SystemTime), FrameError> {
+/// The longest file that is read with a limit of so many pixels: one of more of them than that is seen to be so by its header.
+fn file_bytes(pixels: u64) -> u64 {
+    const USUAL: u64 = 32 << 20;
+    pixels
+        .saturating_mul(FILE_PIXEL)
+        .clamp(USUAL, MAX_FILE_BYTES)
+}
+
+/// The most memory that a photo of up to so many pixels takes while it is read: its file, its pixels as they are stored and shown,
+/// and as RGB before and after it is turned.
+#[must_use]
+pub fn peak_bytes(pixels: u64) -> u64 {
+    file_bytes(pixels) + pixels * (DECODED_PIXEL + 3) + DECODER_BYTES
+}
+
+/// The file's bytes, no more than `most`, and when they were written.
+fn read(path: &Path, most: u64) -> Result<(Vec<u8>, SystemTime), FrameError> {
     let failed = |source| FrameError::Read {
         path: path.to_owned(),
         source,
@@ -157,7 +179,7 @@ fn read(path: &Path) -> Result<(Vec<u8>, SystemTime), FrameError> {
     let captured = if path == Path::new("-") {
         let input = io::stdin().lock();
         input
-            .take(MAX_FILE_BYTES + 1)
+            .take(most + 1)
             .read_to_end(&mut bytes)
             .map_err(failed)?;
         SystemTime::now()
@@ -183,9 +205,9 @@ fn read(path: &Path) -> Result<(Vec<u8>, SystemTime), FrameError> {
             e => failed(e.into()),
         })?;
         let about = file.metadata().map_err(failed)?;
-        bytes.reserve(about.len().min(MAX_FILE_BYTES) as usize);
+        bytes.reserve_exact(about.len().min(most) as usize);
         // a file may grow while it is read
-        file.take(MAX_FILE_BYTES + 1)
+        file.take(most + 1)
             .read_to_end(&mut bytes)
             .map_err(failed)?;
         about.modified().unwrap_or(SystemTime::UNIX_EPOCH)
@@ -195,10 +217,10 @@ fn read(path: &Path) -> Result<(Vec<u8>, SystemTime), FrameError> {
             path: path.to_owned(),
         });
     }
-    if bytes.len() as u64 > MAX_FILE_BYTES {
+    if bytes.len() as u64 > most {
         return Err(FrameError::FileTooLarge {
             path: path.to_owned(),
-            limit_bytes: MAX_FILE_BYTES,
+            limit_bytes: most,
         });
     }
     Ok((bytes, captured))
@@ -223,32 +245,31 @@ fn decode(path: &Path, bytes: &[u8], limit: u64) -> Result<(Vec<u8>, Size, Image
             looks_like: sniff::looks_like(bytes),
         });
     };
-    let (mut image, orientation, kind) = match format {
+    let (pixels, size, orientation, kind) = match format {
         ImageFormat::Jpeg => {
             let (pixels, size, orientation) = decode_jpeg(path, bytes, limit)?;
-            if orientation == Orientation::NoTransforms {
-                return Ok((pixels, size, ImageKind::Jpeg));
-            }
-            let image = image::RgbImage::from_raw(size.width, size.height, pixels);
-            // of the length that its size says
-            (
-                DynamicImage::ImageRgb8(image.unwrap_or_default()),
-                orientation,
-                ImageKind::Jpeg,
-            )
+            (pixels, size, orientation, ImageKind::Jpeg)
         }
         ImageFormat::Png => {
             let (image, orientation) = decode_png(path, bytes, limit)?;
-            (image, orientation, ImageKind::Png)
+            let size = Size::new(image.width(), image.height());
+            (rgb(image), size, orientation, ImageKind::Png)
         }
         _ => {
             let (image, orientation) = decode_other(path, bytes, format, limit)?;
-            (image, orientation, ImageKind::Other)
+            let size = Size::new(image.width(), image.height());
+            (rgb(image), size, orientation, ImageKind::Other)
         }
     };
+    if orientation == Orientation::NoTransforms {
+        return Ok((pixels, size, kind));
+    }
+    // as RGB, which is small, and of the length that its size says
+    let image = image::RgbImage::from_raw(size.width, size.height, pixels);
+    let mut image = DynamicImage::ImageRgb8(image.unwrap_or_default());
     image.apply_orientation(orientation);
     let size = Size::new(image.width(), image.height());
-    Ok((rgb(image), size, kind))
+    Ok((image.into_rgb8().into_raw(), size, kind))
 }
 
 fn decode_jpeg(
@@ -375,7 +396,11 @@ fn decode_other(
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::default();
     // four samples of 16 bits a pixel, once as they are stored and once as they are shown
-    limits.max_alloc = Some(limit.saturating_mul(16).saturating_add(DECODER_BYTES));
+    limits.max_alloc = Some(
+        limit
+            .saturating_mul(DECODED_PIXEL)
+            .saturating_add(DECODER_BYTES),
+    );
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(failed)?;
     let (width, height) = decoder.dimensions();
@@ -395,10 +420,12 @@ fn rgb(image: DynamicImage) -> Vec<u8> {
     };
     let rgba = image.into_rgba8();
     let (pixels, _) = rgba.as_chunks::<4>();
-    pixels
-        .iter()
-        .flat_map(|&[r, g, b, a]| [r, g, b].map(|value| over_grey(value, a)))
-        .collect()
+    // at once as long as it will be: grown, it would be there twice
+    let mut rgb = Vec::with_capacity(3 * pixels.len());
+    for &[r, g, b, a] in pixels {
+        rgb.extend([r, g, b].map(|value| over_grey(value, a)));
+    }
+    rgb
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@
 //! | `sections` | 64 | of a pack: three times what one has |
 //! | `operations` | 4,096 | of one network: twenty times what one has |
 //! | `mmacs` | 20,000 | millions of multiply-accumulates of one network: half a minute on the slowest board |
-//! | `pixels` | by the source | of a frame, before it is decoded: of photos 64 Mi, of cameras four times the frame that is asked for, 3840x2160 where none is; a larger one is damaged, and so is a JPEG of more than 4 bytes for each of them |
+//! | `pixels` | by the source | of a frame, before it is decoded: of photos 16 Mi (4096x4096: more than a board's camera has; the other commands, which hold one at a time, read 64 Mi), of cameras four times the frame that is asked for, 3840x2160 where none is; a larger one is damaged, and so is a JPEG of more than 4 bytes for each of them |
 //! | `memory` | none | the most that may be needed, such as `"96M"`: see [`memory`](super::memory) |
 //!
 //! What goes over a limit is refused whole, with both numbers, and nothing has changed. The first three and `task_texts` hold in
@@ -45,6 +45,10 @@ use crate::{
 
 /// The most that `presences` can be: a frame of them is shorter than the longest report then, for which readers have room.
 const MAX_PRESENCES: u32 = 512;
+
+/// Pixels of a photo of a source that are decoded where no limit is set: 4096x4096. A loop holds some photos at once, and room for
+/// maps of them; whoever has larger ones says so, and is told what that can need.
+const PHOTO: u64 = 16 << 20;
 
 const _: () = assert!(PRESENCE_HEADER + MAX_PRESENCES as usize * PRESENCE <= MAX_REPORT_BYTES);
 
@@ -78,7 +82,7 @@ pub struct Limits {
     pub operations: u32,
     /// Millions of multiply-accumulates of one network.
     pub mmacs: u32,
-    /// The most pixels of a frame that is decoded; a larger one counts as damaged. None: of photos 64 Mi, of cameras four times the
+    /// The most pixels of a frame that is decoded; a larger one counts as damaged. None: of photos 16 Mi, of cameras four times the
     /// frame that the source is asked for, or 3840x2160 where it is asked for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pixels: Option<u64>,
@@ -119,7 +123,7 @@ impl Limits {
     #[must_use]
     pub fn pixels_of(&self, source: &SourceConfig) -> u64 {
         let usual = match source.kind {
-            Kind::Files => MAX_PIXELS,
+            Kind::Files => PHOTO,
             _ => source.size().map_or(DEFAULT_LIMIT, |asked| {
                 asked.pixels().saturating_mul(4).min(MAX_PIXELS)
             }),
@@ -294,7 +298,7 @@ mod tests {
     #[test]
     fn without_a_limit_of_pixels_it_follows_from_the_source() {
         let of = |source: &str| Limits::default().pixels_of(&source.parse().expect("a source"));
-        assert_eq!(of("files:photos"), 64 << 20);
+        assert_eq!(of("files:photos"), 16 << 20);
         // a frame of 4K
         assert_eq!(of("mjpeg:-"), 3840 * 2160);
         assert_eq!(of("rgb24:4056x3040:-"), 4 * 4056 * 3040);

@@ -19,6 +19,7 @@ use crate::{
         picture::{DEFAULT_LIMIT, jpeg_bytes},
     },
     detect::Settings,
+    frame::file::peak_bytes,
     geometry::camera::Sight,
     graph::op::{Execution, Graph},
     link::{MAX_CLIENT_BYTES, MAX_COMMAND_BYTES},
@@ -216,8 +217,12 @@ fn frames(kind: Kind, pixels: u64) -> u64 {
         Kind::Mjpeg => (3 * jpeg, jpeg, of_jpeg(pixels)),
         // the driver's buffers are the kernel's
         Kind::V4l2 => (0, jpeg.max(3 * pixels), of_jpeg(pixels)),
-        // a photo is decoded where it is read
-        Kind::Files => (jpeg + of_jpeg(pixels), 3 * pixels, 0),
+        // a photo is decoded where it is read, into no picture's memory; the one that waits for it is empty
+        Kind::Files => (
+            (peak_bytes(pixels)).saturating_sub(3 * pixels),
+            3 * pixels,
+            0,
+        ),
         // what is being put together
         Kind::Raw => (3 * pixels, 3 * pixels, 0),
         Kind::Y4m => (6 * pixels, 3 * pixels, 0),
