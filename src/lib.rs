@@ -26,7 +26,7 @@
 //! | [`odds`] | – | scores, odds and their logarithms, the same bits everywhere |
 //! | [`quant`] | – | what a byte means, and the one rule from sums to bytes |
 //! | [`supervise`] | – | threads that are started again after a panic |
-//! | [`team`] | – | threads that share the rows of an operation |
+//! | [`team`] | – | threads that share the rows of an operation, or stay behind others |
 //! | [`head`] | – | what kind of detection head a network has |
 //! | [`input`] | – | texts of people: configurations, lists, names |
 //! | [`mask`] | `geometry` | masks as run lengths, and their outlines |
@@ -37,7 +37,7 @@
 //! | [`frame`] | `geometry`, `input`, `team` | photos, and a frame as the planes of a network |
 //! | [`capture`] | `frame`, `geometry` | frames from cameras and streams |
 //! | [`pack`] | `files`, `geometry`, `head` | the model file, mapped |
-//! | [`graph`] | `kernels`, `pack`, `quant` | QDQ ONNX to an int8 program, run as an operator in a tract plan |
+//! | [`graph`] | `kernels`, `pack`, `quant`, `team` | QDQ ONNX to an int8 program, run as an operator in a tract plan |
 //! | [`prompt`] | `files`, `graph`, `input`, `kernels`, `odds`, `pack`, `quant`, `text` | names and sentences to rows |
 //! | [`detect`] | `geometry`, `head`, `kernels`, `odds`, `pack`, `prompt`, `quant`, `scene`, `team` | proposals, boxes, selection |
 //! | [`ground`] | `detect`, `frame`, `geometry`, `kernels`, `quant` | which object a sentence means |
@@ -51,7 +51,7 @@
 //! | [`link`] | `protocol`, `supervise` | threads that send and receive them |
 //! | [`pipeline`] | `detect`, `frame`, `geometry`, `graph`, `ground`, `head`, `kept`, `kernels`, `labels`, `mask`, `odds`, `pack`, `prompt`, `quant`, `scene`, `segment`, `semantic`, `track` | every network of a pack, and every buffer |
 //! | [`build`] | `detect`, `files`, `frame`, `graph`, `kernels`, `pack`, `pipeline`, `prompt` | packs, made on the host |
-//! | [`run`] | `capture`, `detect`, `frame`, `geometry`, `graph`, `ground`, `input`, `kept`, `labels`, `link`, `mask`, `pack`, `panoptic`, `pipeline`, `prompt`, `protocol`, `quant`, `report`, `scene`, `semantic`, `supervise`, `track` | the loop of a robot: frames in, reports out, commands between |
+//! | [`run`] | `capture`, `detect`, `frame`, `geometry`, `graph`, `ground`, `input`, `kept`, `labels`, `link`, `mask`, `pack`, `panoptic`, `pipeline`, `prompt`, `protocol`, `quant`, `report`, `scene`, `semantic`, `supervise`, `team`, `track` | the loop of a robot: frames in, reports out, commands between |
 //!
 //! # Example
 //!

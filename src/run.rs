@@ -74,6 +74,7 @@ use crate::{
     protocol::{Drops, Envelope, Event, Extras, Outgoing, State, Telemetry},
     scene::Report,
     supervise,
+    team::background::Foreground,
 };
 
 mod barren;
@@ -265,6 +266,8 @@ struct Runner {
     enrolments: Vec<Enrolment>,
     /// What is being made beside the loop.
     preparing: Option<Preparation>,
+    /// Whether a frame is being looked at, for what is made beside it.
+    foreground: Foreground,
     rate_fps: Option<f32>,
     region: Option<Crop>,
     /// When the next frame may be looked at.
@@ -395,6 +398,7 @@ impl Runner {
             once: 0,
             enrolments: Vec::new(),
             preparing: None,
+            foreground: Foreground::default(),
             rate_fps: config.rate.fps,
             region: crop(&config),
             due: now,
@@ -512,7 +516,9 @@ impl Runner {
             }
             return None;
         };
+        let busy = self.foreground.enter();
         self.look(&picture);
+        drop(busy);
         self.capture.mailbox().give_back(picture);
         self.strikes.passed();
         self.check_printer();

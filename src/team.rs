@@ -40,6 +40,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub mod background;
+
 /// How long a member looks for work before it sleeps.
 const PATIENCE: Duration = Duration::from_micros(200);
 

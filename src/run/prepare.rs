@@ -1,7 +1,7 @@
 //! Prompt sets, tasks and packs, prepared beside the loop: it goes on with the old ones until the new ones are whole.
 //!
 //! ```text
-//! command, SIGHUP ──▶ Preparation (a thread of its own, stepping back where the loop wants the processor)
+//! command, SIGHUP ──▶ Preparation (a thread of its own, that gives way between two operations while the loop looks at a frame)
 //!                          │ Made, or why not
 //! loop: frame … frame … ───┴─▶ taken into use between two frames, answered ─▶ frame …
 //! ```
@@ -32,6 +32,7 @@ use crate::{
     prompt::{sentence::SentenceEncoder, vocabulary::Vocabulary, words::Word},
     protocol::{Answer, ErrorCode, Reply},
     supervise::{let_go, step_back},
+    team::background::{Foreground, stay_behind},
 };
 
 /// Room for tract's recursion, as a main thread has it.
@@ -85,6 +86,7 @@ impl Preparation {
     pub(super) fn start(
         whom: For,
         encoder: Arc<Mutex<SentenceEncoder>>,
+        foreground: Foreground,
         work: impl FnOnce(&dyn Fn() -> bool) -> Result<Made, Refusal> + Send + 'static,
     ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
@@ -92,6 +94,7 @@ impl Preparation {
         let builder = thread::Builder::new().name("prepare".into());
         let thread = builder.stack_size(STACK).spawn(move || {
             step_back();
+            stay_behind(foreground);
             let made = work(&raised(&flag));
             // what was encoded is worth keeping whatever ends the program; here, because a card may take a second to write it
             if let Ok(Made::Renewal(renewal)) = &made
@@ -222,7 +225,7 @@ impl Runner {
         work: impl FnOnce(&dyn Fn() -> bool) -> Result<Made, Refusal> + Send + 'static,
     ) -> Result<(), Refusal> {
         let encoder = Arc::clone(&self.engine.encoder);
-        let started = Preparation::start(whom, encoder, work);
+        let started = Preparation::start(whom, encoder, self.foreground.clone(), work);
         let started = started.map_err(|e| (ErrorCode::Failed, format!("no thread: {e}")))?;
         self.preparing = Some(started);
         Ok(())

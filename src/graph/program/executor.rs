@@ -7,7 +7,10 @@ use super::{
     lend::lend,
     operation::{Call, Lent},
 };
-use crate::kernels::{isa::Isa, layout::LANE};
+use crate::{
+    kernels::{isa::Isa, layout::LANE},
+    team::background::give_way,
+};
 
 /// A program ready to run: checked, with its prepared kernel calls and its arena.
 ///
@@ -108,6 +111,8 @@ impl Executor {
             };
             call(&lent, y);
             after(i, y);
+            // a text that is encoded beside the loop lets a frame pass
+            give_way();
         }
     }
 }
