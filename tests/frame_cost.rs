@@ -1,7 +1,7 @@
 //! What a frame allocates in `run` once everything is warm, from the source to the reader of a socket: nothing that is ours.
 //!
 //! Each case is a process of its own, this program again, in which the loop runs as `tarsier run` starts it and every allocation of
-//! every thread of it is counted; those of the writer and the reader, which stand for camera and robot, are not.
+//! every thread of it is counted; those of the writer and the readers, which stand for camera and robot, are not.
 //! `TARSIER_WHERE=1` prints where they come from.
 
 // a global allocator cannot be written without it
@@ -12,17 +12,19 @@ use std::{
     backtrace::Backtrace,
     cell::Cell,
     collections::BTreeMap,
-    fs::OpenOptions,
-    io::Write,
+    fs::{File, OpenOptions},
+    io::{Read, Write},
     process::Command,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     thread,
     time::Duration,
 };
 
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use serde_json::json;
 use tarsier::{
     graph::op::Execution,
     kernels::Isa,
@@ -95,43 +97,84 @@ const TRACT: [usize; 2] = [2, 128];
 /// it, and of one whose chroma is whole.
 const JPEG: [[usize; 2]; 2] = [[17, 103_632], [4, 30_288]];
 
-/// A source and a task.
+/// The same of a progressive one whose chroma is halved, of which all coefficients are kept until the last scan.
+const PROGRESSIVE: [usize; 2] = [20, 824_720];
+
+/// A source, a task, and what else there is.
+#[derive(Clone, Copy)]
 struct Case {
     name: &'static str,
     source: &'static str,
     task: &'static str,
+    /// Pictures that are read in several passes.
+    progressive: bool,
+    /// A line of frames and one of sentences beside the socket.
+    lines: bool,
+    /// A name that is shown before anything is counted.
+    enrolled: bool,
 }
 
-const CASES: [Case; 4] = [
+const PLAIN: Case = Case {
+    name: "",
+    source: "rgb24:600x400",
+    task: "",
+    progressive: false,
+    lines: false,
+    enrolled: false,
+};
+
+const CASES: [Case; 8] = [
+    Case {
+        name: "progressive MJPEG",
+        source: "mjpeg",
+        progressive: true,
+        ..PLAIN
+    },
+    Case {
+        name: "raw frames with serial lines",
+        lines: true,
+        ..PLAIN
+    },
+    Case {
+        name: "raw frames with serial lines and presence",
+        task: "task.presence = true",
+        lines: true,
+        ..PLAIN
+    },
+    Case {
+        name: "raw frames and a name that was shown",
+        enrolled: true,
+        ..PLAIN
+    },
     Case {
         name: "raw frames",
-        source: "rgb24:600x400",
-        task: "",
+        ..PLAIN
     },
     Case {
         name: "MJPEG",
         source: "mjpeg",
-        task: "",
+        ..PLAIN
     },
     Case {
         name: "MJPEG and panoptic with every task",
         source: "mjpeg",
         task: "task = { masks = true, panoptic = true, everything = true, ground = [\"the cup\", \"the left bowl\"] }",
+        ..PLAIN
     },
     Case {
         name: "raw frames, a part of them, and semantic",
-        source: "rgb24:600x400",
         task: "task = { masks = true, semantic = true, everything = true }\nregion = { x_offset = 40, y_offset = 0, width = 500, height = 390 }",
+        ..PLAIN
     },
 ];
 
 impl Case {
     /// The most that its frame of this number may allocate, times and bytes.
     fn most(&self, frame: usize) -> [usize; 2] {
-        let jpeg = if self.source == "mjpeg" {
-            JPEG[frame % 2]
-        } else {
-            [0; 2]
+        let jpeg = match self.source {
+            "mjpeg" if self.progressive => PROGRESSIVE,
+            "mjpeg" => JPEG[frame % 2],
+            _ => [0; 2],
         };
         [TRACT[0] + jpeg[0], TRACT[1] + jpeg[1]]
     }
@@ -168,7 +211,13 @@ fn a_frame_allocates_nothing_of_ours_with_mjpeg_and_every_task() {
 }
 
 /// The frames that a case's source delivers in turn: a photo, and the same seen in a mirror.
-fn frames(source: &str) -> [Vec<u8>; 2] {
+fn frames(case: &Case) -> [Vec<u8>; 2] {
+    if case.progressive {
+        let path = root().join("tests/data/progressive.jpg");
+        let photo = std::fs::read(path).expect("a photo");
+        return [photo.clone(), photo];
+    }
+    let source = case.source;
     let path = root().join("models/sample/coffee.jpg");
     let photo = tarsier::frame::file::ImageFile::open(&path).expect("a photo");
     let (width, height) = (photo.size.width, photo.size.height);
@@ -185,6 +234,30 @@ fn frames(source: &str) -> [Vec<u8>; 2] {
     [std::fs::read(path).expect("a photo"), bytes]
 }
 
+/// A serial line's other end, whose name the loop opens; what comes is counted, on a thread of the harness.
+fn line() -> (String, Arc<AtomicUsize>) {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master = openpt(flags).expect("a pseudo-terminal");
+    grantpt(&master).expect("grantpt");
+    unlockpt(&master).expect("unlockpt");
+    let name = ptsname(&master, Vec::new()).expect("a name");
+    let came = Arc::<AtomicUsize>::default();
+    let count = Arc::clone(&came);
+    thread::spawn(move || {
+        OURS.set(true);
+        let mut master = File::from(master);
+        let mut bytes = [0; 4096];
+        loop {
+            match master.read(&mut bytes) {
+                Ok(n) => drop(count.fetch_add(n, Relaxed)),
+                // nobody has the other end open yet
+                Err(_) => thread::sleep(Duration::from_millis(5)),
+            }
+        }
+    });
+    (name.into_string().expect("UTF-8"), came)
+}
+
 #[test]
 #[ignore = "a process of its own, which the test beside it starts"]
 fn counts() {
@@ -193,8 +266,16 @@ fn counts() {
     let case = CASES.into_iter().find(|c| c.name == name).expect("a case");
     let folder = Folder::new();
     let (fifo, socket) = (folder.fifo("camera"), folder.text("sock"));
+    let (mut lines, mut came) = (String::new(), Vec::new());
+    if case.lines {
+        for kind in ["serial", "text"] {
+            let (name, count) = line();
+            lines += &format!("[[links.{kind}]]\npath = \"{name}\"\nspeed = 921600\n");
+            came.push(count);
+        }
+    }
     let text = format!(
-        "sandbox.enabled = false\ntelemetry.period_s = 0\nheat.period_s = 600.0\nprompts.list = [\"cup\", \"bowl\", \"spoon\"]\nprompts.threshold = 0.05\n{}\n[[links.socket]]\npath = \"{socket}\"\n",
+        "sandbox.enabled = false\ntelemetry.period_s = 0\nheat.period_s = 600.0\nprompts.list = [\"cup\", \"bowl\", \"spoon\"]\nprompts.threshold = 0.05\n{}\n[[links.socket]]\npath = \"{socket}\"\n{lines}",
         case.task
     );
     let mut config = Config::from_toml(&text).unwrap_or_else(|(_, why)| panic!("{why}"));
@@ -219,12 +300,18 @@ fn counts() {
     let mut client = Client::connect(&socket);
     let mut camera = OpenOptions::new();
     let mut camera = camera.write(true).open(&fifo).expect("a reader");
-    let frames = frames(case.source);
+    let frames = frames(&case);
     let mut counted = Vec::new();
     for i in 0..WARM + FRAMES {
         if i == WARM && std::env::var_os("TARSIER_WHERE").is_some() {
             ASKED.store(true, Relaxed);
         }
+        if case.enrolled && i == 10 {
+            let region = json!({"x_offset": 170, "y_offset": 18, "width": 248, "height": 225});
+            client.give(&json!({"id": 1, "command": "enrol", "name": "my cup", "region": region}));
+            thread::sleep(Duration::from_millis(60));
+        }
+        let heard: Vec<usize> = came.iter().map(|count| count.load(Relaxed)).collect();
         let before = (COUNT.load(Relaxed), BYTES.load(Relaxed));
         camera.write_all(&frames[i % 2]).expect("it reads");
         let report = client.report();
@@ -246,6 +333,14 @@ fn counts() {
         // what is done behind a report belongs to it
         thread::sleep(Duration::from_millis(60));
         let after = (COUNT.load(Relaxed), BYTES.load(Relaxed));
+        for (count, before) in came.iter().zip(heard) {
+            assert!(i < 5 || count.load(Relaxed) > before, "a line is silent");
+        }
+        if case.enrolled && i >= WARM {
+            let shown = |d: &serde_json::Value| d["results"][0]["class_id"] == "my cup";
+            let found = report["detections"].as_array().expect("a list");
+            assert!(i % 2 == 1 || found.iter().any(shown), "{report}");
+        }
         if i >= WARM {
             counted.push(format!("{} {}", after.0 - before.0, after.1 - before.1));
         }

@@ -359,19 +359,21 @@ impl Walk {
             zeros: 0,
         };
         for part in parts {
-            let [dc, ac] =
-                [(0, part.constant, "DC"), (4, part.varying, "AC")].map(|(first, index, kind)| {
-                    let place = first + usize::from(index & 3);
-                    let table = (index < 4 && has[place]).then(|| &tables[place]);
-                    table.ok_or_else(|| lacks(kind, index))
-                });
+            // only those that are needed: what is said of one that lacks is made anew
+            let table = |first: usize, index: u8, kind: &str| {
+                let place = first + usize::from(index & 3);
+                let table = (index < 4 && has[place]).then(|| &tables[place]);
+                table.ok_or_else(|| lacks(kind, index))
+            };
+            let dc = || table(0, part.constant, "DC");
+            let ac = || table(4, part.varying, "AC");
             let (dc, ac) = match coding {
-                Coding::Sequential => (Some(dc?), Some(ac?)),
+                Coding::Sequential => (Some(dc()?), Some(ac()?)),
                 Coding::Progressive {
                     band: (0, _),
                     refines,
-                } => (if refines { None } else { Some(dc?) }, None),
-                Coding::Progressive { .. } => (None, Some(ac?)),
+                } => (if refines { None } else { Some(dc()?) }, None),
+                Coding::Progressive { .. } => (None, Some(ac()?)),
             };
             // there are at most four
             let _ = walker.tables.push((part.blocks, dc, ac));
