@@ -5,8 +5,8 @@
 //! ```
 //!
 //! A name is aligned with every object alone; "the left one" cannot be: it needs the others. So the sentence and all objects
-//! go through a small network together, whose input is made here. Names never do, and cost nothing for it (APE's gate: to a
-//! vocabulary prompt the fusion is shut).
+//! go through a small network together, whose input is made here. Names never do, and cost nothing for it. It chooses among the
+//! boxes that the detector found anyway: nothing of a sentence reaches the features that boxes are made of.
 //!
 //! Everything is elementwise or summed in a fixed order, and functions that differ between C libraries come from the
 //! crate `libm`, so that every board makes the same bytes. The recipe's side is `models/recipe/tarsier_recipe/detector/ground.py`.

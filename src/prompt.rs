@@ -154,10 +154,15 @@ impl fmt::Display for PromptError {
                 if !nearest.is_empty() {
                     write!(f, "; nearest names: {}", nearest.join(", "))?;
                 }
-                write!(
-                    f,
-                    "; to have it encoded as a sentence, use --sentence \"{name}\""
-                )
+                // the encoder's pieces are of Latin letters and digits: it would be refused there too
+                if vocabulary::normalise(name).contains(|c: char| c.is_ascii_alphanumeric()) {
+                    write!(
+                        f,
+                        "; to have it encoded as a sentence, use --sentence \"{name}\""
+                    )
+                } else {
+                    f.write_str("; nor can it be encoded: the model reads Latin letters only")
+                }
             }
             Self::Sentence { text, source } => write!(f, "sentence \"{text}\": {source}"),
             Self::Stopped => f.write_str("stopped before all prompts were encoded"),

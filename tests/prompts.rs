@@ -315,6 +315,17 @@ fn prompts_that_cannot_be_served_are_refused_by_position_or_name() {
         }
         other => panic!("{other:?}"),
     }
+    // what would be refused is not offered
+    for (text, hint) in [
+        ("persn", "use --sentence \"persn\""),
+        ("чашка", "the model reads Latin letters only"),
+        ("猫", "the model reads Latin letters only"),
+    ] {
+        let why = words.set(&[name(text)]).expect_err("no such name");
+        assert!(why.to_string().contains(hint), "{why}");
+        let sentence = words.set(&[Request::Sentence(text.into())]);
+        assert_eq!(sentence.is_ok(), hint.contains("--sentence"), "{text}");
+    }
 }
 
 #[test]
