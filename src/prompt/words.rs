@@ -57,7 +57,6 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{
     MAX_PROMPTS, PARAMETERS, Row,
@@ -66,29 +65,24 @@ use super::{
 use crate::{
     files::Replacement,
     pack::{
-        Pack, PackError,
+        PackError,
         container::{self, Sections},
-        hex,
     },
     text::normalise,
 };
 
 pub use super::limits::MAX_TEXT;
 
+mod space;
 mod spelling;
+
+pub use space::Space;
 
 /// The version of the layout that this crate reads and writes.
 pub const FORMAT: u32 = 1;
 
 /// Most synonyms of a word.
 pub const MAX_SYNONYMS: usize = 64;
-
-/// What the sentences' space is recognised by.
-const PROBES: [&str; 3] = [
-    "person",
-    "a red cup on the table",
-    "the dog, left of the door",
-];
 
 /// The words that belong to a pack if nothing else is said: `name.words` beside `name.tarsier`.
 #[must_use]
@@ -249,41 +243,6 @@ impl Word {
             }
         }
         Ok(())
-    }
-}
-
-/// What rows mean: digests by which spaces are told apart.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Space {
-    /// Numbers of a row.
-    pub embedding: u32,
-    /// Of the encoder's vectors for some sentences, hexadecimal.
-    pub sentences: String,
-    /// Of the network's outputs for the golden frame, hexadecimal.
-    pub objects: String,
-}
-
-impl Space {
-    /// That of a pack.
-    ///
-    /// # Errors
-    ///
-    /// [`SentenceError`] if the encoder fails, which a checked pack's does not.
-    pub fn of(pack: &Pack, encoder: &mut SentenceEncoder) -> Result<Self, SentenceError> {
-        let mut digest = Sha256::new();
-        for text in PROBES {
-            // not by the cache: this is what says whether one may be believed
-            let unit = encoder.encoded(text)?;
-            digest.update(bytemuck::cast_slice::<i8, u8>(&unit.values));
-            digest.update(unit.factor.to_le_bytes());
-        }
-        let manifest = pack.manifest();
-        Ok(Self {
-            embedding: manifest.embedding,
-            sentences: hex(&digest.finalize()),
-            objects: manifest.golden.clone(),
-        })
     }
 }
 
