@@ -28,7 +28,7 @@ def names(pack, count):
 
 
 def section(binary, pack, rounds, frames):
-    """The Markdown of this bench, and of the photos the ratios of 10,000 and of all names to 80 prompts."""
+    """The Markdown of this bench, and of each group of pictures the ratios of 10,000 and of all names to 80 prompts."""
     lines, ratios = [], {}
     with tempfile.TemporaryDirectory() as folder:
         for count in COUNTS:
@@ -53,7 +53,7 @@ def section(binary, pack, rounds, frames):
             ratios[group] = {c: whole[c] / whole[80] for c in (2967, 10000)}
     head = ["pictures", "prompts", "frame, median ms", "p25-p75", *common.STAGES, "start to prompts ready ms", "peak RSS MB"]
     said = "; ".join(f"{group}: all 2,967 names / 80 prompts {r[2967]:.3f}, 10,000 / 80 prompts {r[10000]:.2f}" for group, r in ratios.items())
-    return f"One thread, whole frames without decoding:\n\n{common.table(head, lines)}\n\nOf the sums of the stages' medians: {said}.", ratios["photos"]
+    return f"One thread, whole frames without decoding:\n\n{common.table(head, lines)}\n\nOf the sums of the stages' medians: {said}.", ratios
 
 
 def main():
