@@ -358,7 +358,7 @@ impl Detector {
         self.selection
             .run(&self.passes, locations, report, |location| {
                 let bbox = decode::bbox(form, levels, outputs, location);
-                letterbox.frame_from_input(bbox).clip(letterbox.frame)
+                letterbox.frame_from_input(bbox)
             });
     }
 

@@ -5,7 +5,7 @@
 //! | [`mod@file`] | reads photos and folders of photos |
 //! | [`folder`] | what lies in a folder: photos, and what is none |
 //! | [`letterbox`] | lays a frame into the network's input |
-//! | [`region`] | a part of a frame to look at |
+//! | [`region`] | where to look: a box or a polygon |
 //! | `frame/jpeg.rs` | JPEG: whether all of it came, and its pixels |
 //! | [`sniff`] | what a file looks like that is no photo |
 //!
@@ -17,7 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::geometry::Size;
+use crate::geometry::{Crop, Size};
 
 pub mod file;
 pub mod folder;
@@ -30,11 +30,13 @@ pub mod sniff;
 /// transparent pixels.
 pub const GREY: u8 = 114;
 
-/// RGB pixels, when they were captured, and their number in the stream.
+/// RGB pixels, where they lie in the whole picture, when they were captured, and their number in
+/// the stream.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
     pixels: &'a [u8],
-    size: Size,
+    part: Crop,
+    whole: Size,
     /// Counts frames of one source from 0; a gap is a lost frame.
     pub sequence: u64,
     /// When the frame was captured, as well as the source knows.
@@ -61,10 +63,62 @@ impl<'a> Frame<'a> {
         }
         Ok(Self {
             pixels,
-            size,
+            part: Crop::of(size),
+            whole: size,
             sequence,
             captured,
         })
+    }
+
+    /// The same pixels as a part of a larger picture, at so many columns and rows from its top left
+    /// corner: what is found in them is said in pixels of the whole.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError::Outside`] if they do not lie in it.
+    pub fn part_of(self, whole: Size, (x, y): (u32, u32)) -> Result<Self, FrameError> {
+        let part = Crop {
+            x,
+            y,
+            size: self.size(),
+        };
+        if part.within(whole) != Some(part) {
+            return Err(FrameError::Outside { part, whole });
+        }
+        Ok(Self {
+            part,
+            whole,
+            ..self
+        })
+    }
+
+    /// A part of the frame, in pixels of the whole; its pixels are copied into `pixels`.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError::Outside`] if it does not lie in this one.
+    pub fn cut<'b>(&self, part: Crop, pixels: &'b mut Vec<u8>) -> Result<Frame<'b>, FrameError> {
+        let outside = || FrameError::Outside {
+            part,
+            whole: self.size(),
+        };
+        let (x, y) = (
+            part.x.checked_sub(self.part.x).ok_or_else(outside)?,
+            part.y.checked_sub(self.part.y).ok_or_else(outside)?,
+        );
+        let own = Crop { x, y, ..part };
+        if own.within(self.size()) != Some(own) {
+            return Err(outside());
+        }
+        let row = self.size().width as usize * 3;
+        let (left, width) = (x as usize * 3, part.size.width as usize * 3);
+        pixels.clear();
+        let rows = self.pixels.chunks_exact(row).skip(y as usize);
+        for row in rows.take(part.size.height as usize) {
+            pixels.extend_from_slice(&row[left..left + width]);
+        }
+        let cut = Frame::new(pixels, part.size, self.sequence, self.captured)?;
+        cut.part_of(self.whole, (part.x, part.y))
     }
 
     /// RGB, 8 bits, `[height, width, 3]`, rows without padding.
@@ -72,9 +126,19 @@ impl<'a> Frame<'a> {
         self.pixels
     }
 
-    /// The frame's size; never empty.
-    pub fn size(&self) -> Size {
-        self.size
+    /// How large the pixels' rectangle is; never empty.
+    pub const fn size(&self) -> Size {
+        self.part.size
+    }
+
+    /// Where the pixels lie in the whole picture.
+    pub const fn part(&self) -> Crop {
+        self.part
+    }
+
+    /// The whole picture's size: boxes, masks and maps of the frame are in its pixels.
+    pub const fn whole(&self) -> Size {
+        self.whole
     }
 }
 
@@ -98,6 +162,13 @@ pub enum FrameError {
         size: Size,
         /// How many bytes came; `width · height · 3` were expected.
         bytes: usize,
+    },
+    /// The pixels are no part of the picture that they are said to be of.
+    Outside {
+        /// Where they would lie.
+        part: Crop,
+        /// The picture's size.
+        whole: Size,
     },
     /// The file or folder could not be opened or read.
     Read {
@@ -204,6 +275,11 @@ impl fmt::Display for FrameError {
                 "a frame of {size} needs {} bytes and at least one pixel, not {bytes} bytes",
                 size.pixels() * 3
             ),
+            Self::Outside { part, whole } => write!(
+                f,
+                "{} at {},{} is no part of a frame of {whole}",
+                part.size, part.x, part.y
+            ),
             Self::Read { path, source } => write!(f, "cannot read {}: {source}", Named(path)),
             Self::Url { path } => write!(
                 f,
@@ -294,6 +370,33 @@ mod tests {
         buffer.clear();
         slim(&mut buffer, 10);
         assert_eq!(buffer.capacity(), small, "what is small is not worth it");
+    }
+
+    #[test]
+    fn a_part_of_a_part_is_where_it_lies_in_the_whole() {
+        let pixels: Vec<u8> = (0..36).collect();
+        let size = Size::new(4, 3);
+        let frame = Frame::new(&pixels, size, 0, SystemTime::UNIX_EPOCH).expect("a frame");
+        let frame = frame.part_of(Size::new(20, 10), (10, 5)).expect("a part");
+        let part = |x, y, width, height| Crop {
+            x,
+            y,
+            size: Size::new(width, height),
+        };
+        let mut own = Vec::new();
+        let cut = frame.cut(part(11, 6, 2, 2), &mut own).expect("a part");
+        assert_eq!(
+            cut.pixels(),
+            [15, 16, 17, 18, 19, 20, 27, 28, 29, 30, 31, 32]
+        );
+        assert_eq!(
+            (cut.part(), cut.whole()),
+            (part(11, 6, 2, 2), frame.whole())
+        );
+        for outside in [part(9, 6, 2, 2), part(11, 4, 2, 2), part(13, 6, 2, 2)] {
+            assert!(frame.cut(outside, &mut own).is_err(), "{outside:?}");
+        }
+        assert!(frame.part_of(Size::new(20, 7), (10, 5)).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Sizes, boxes, and the only change of space.
 //!
 //! ```text
-//!   frame space (pixels of the photo)          input space (pixels of the network's input)
+//!   frame space (pixels of the whole photo)    input space (pixels of the network's input)
 //!   ┌──────────────┐                            ┌──────────────┐ ┐
 //!   │              │   scale, then centre       │▒▒▒▒▒▒▒▒▒▒▒▒▒▒│ │ offset
 //!   │    photo     │  ───────────────────▶      │    photo     │ ┘
@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Every [`BBox`] outside the head's decoder is in frame space; it got there
-//! through [`Letterbox::frame_from_input`], once. Nothing here touches pixels.
+//! through [`Letterbox::frame_from_input`], once, also where only a part of the frame was
+//! looked at. Nothing here touches pixels.
 
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +62,27 @@ pub struct Crop {
 }
 
 impl Crop {
+    /// All of a frame.
+    #[must_use]
+    pub const fn of(size: Size) -> Self {
+        Self { x: 0, y: 0, size }
+    }
+
+    /// Its edges.
+    #[must_use]
+    pub const fn bbox(&self) -> BBox {
+        let (x, y) = (self.x as f32, self.y as f32);
+        let Size { width, height } = self.size;
+        BBox::new(x, y, x + width as f32, y + height as f32)
+    }
+
+    /// A box of the frame as seen from the rectangle's top left corner.
+    #[must_use]
+    pub const fn local(&self, bbox: &BBox) -> BBox {
+        let (x, y) = (self.x as f32, self.y as f32);
+        BBox::new(bbox.x0 - x, bbox.y0 - y, bbox.x1 - x, bbox.y1 - y)
+    }
+
     /// What of the rectangle lies in a frame; none if nothing does.
     #[must_use]
     pub fn within(self, frame: Size) -> Option<Self> {
@@ -117,12 +139,6 @@ impl BBox {
         ((self.x0 + self.x1) / 2.0, (self.y0 + self.y1) / 2.0)
     }
 
-    /// The same box, further right and down.
-    #[must_use]
-    pub const fn moved(&self, x: f32, y: f32) -> Self {
-        Self::new(self.x0 + x, self.y0 + y, self.x1 + x, self.y1 + y)
-    }
-
     /// Intersection over union, `0..=1`; 0 if either box is empty.
     pub fn iou(&self, other: &Self) -> f32 {
         let both = Self {
@@ -136,14 +152,14 @@ impl BBox {
         if either > 0.0 { both / either } else { 0.0 }
     }
 
-    /// The part of the box inside a frame of this size; empty if there is none.
-    pub fn clip(&self, frame: Size) -> Self {
-        let (width, height) = (frame.width as f32, frame.height as f32);
+    /// The part of the box inside a rectangle; empty if there is none.
+    pub fn clip(&self, crop: Crop) -> Self {
+        let edges = crop.bbox();
         Self {
-            x0: self.x0.clamp(0.0, width),
-            y0: self.y0.clamp(0.0, height),
-            x1: self.x1.clamp(0.0, width),
-            y1: self.y1.clamp(0.0, height),
+            x0: self.x0.clamp(edges.x0, edges.x1),
+            y0: self.y0.clamp(edges.y0, edges.y1),
+            x1: self.x1.clamp(edges.x0, edges.x1),
+            y1: self.y1.clamp(edges.y0, edges.y1),
         }
     }
 }
@@ -179,7 +195,9 @@ pub enum Shrink {
 /// the pixels really got, not by the one they should have got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Letterbox {
-    /// The frame.
+    /// What was looked at, in pixels of the whole frame.
+    pub part: Crop,
+    /// The whole frame.
     pub frame: Size,
     /// The network's input.
     pub input: Size,
@@ -188,44 +206,49 @@ pub struct Letterbox {
 }
 
 impl Letterbox {
-    /// The letterbox of a frame in an input.
+    /// The letterbox of a whole frame in an input.
     ///
     /// # Panics
     ///
     /// If either is empty: frames are checked where they enter.
     pub const fn new(frame: Size, input: Size) -> Self {
-        Self::fitted(frame, input, Fit::Letterbox)
+        Self::of_part(Crop::of(frame), frame, input, Fit::Letterbox)
     }
 
-    /// The same, or stretched.
+    /// That of a part of a frame, perhaps stretched.
     ///
     /// # Panics
     ///
     /// If either is empty.
-    pub const fn fitted(frame: Size, input: Size, fit: Fit) -> Self {
+    pub const fn of_part(part: Crop, frame: Size, input: Size, fit: Fit) -> Self {
         assert!(
-            !frame.is_empty() && !input.is_empty(),
+            !part.size.is_empty() && !input.is_empty(),
             "a letterbox needs a pixel on either side"
         );
-        Self { frame, input, fit }
+        Self {
+            part,
+            frame,
+            input,
+            fit,
+        }
     }
 
-    /// How large the frame is inside the input, in input pixels.
+    /// How large the part is inside the input, in input pixels.
     pub const fn resized(&self) -> Size {
-        let (frame, input) = (self.frame, self.input);
+        let (part, input) = (self.part.size, self.input);
         if matches!(self.fit, Fit::Stretch) {
             return input;
         }
-        let wide = frame.width as u64 * input.height as u64;
-        let tall = frame.height as u64 * input.width as u64;
+        let wide = part.width as u64 * input.height as u64;
+        let tall = part.height as u64 * input.width as u64;
         if tall <= wide {
-            Size::new(input.width, fitted(tall, frame.width, input.height))
+            Size::new(input.width, fitted(tall, part.width, input.height))
         } else {
-            Size::new(fitted(wide, frame.height, input.width), input.height)
+            Size::new(fitted(wide, part.height, input.width), input.height)
         }
     }
 
-    /// Where the frame's top left pixel is in the input: columns, rows.
+    /// Where the part's top left pixel is in the input: columns, rows.
     pub const fn offset(&self) -> (u32, u32) {
         let resized = self.resized();
         (
@@ -234,18 +257,21 @@ impl Letterbox {
         )
     }
 
-    /// Takes a box from input space to frame space. It is not clipped.
+    /// Takes a box from input space to the space of the whole frame, and cuts off what was not
+    /// looked at.
     pub fn frame_from_input(&self, bbox: BBox) -> BBox {
         let (resized, (left, top)) = (self.resized(), self.offset());
-        let x = self.frame.width as f32 / resized.width as f32;
-        let y = self.frame.height as f32 / resized.height as f32;
+        let x = self.part.size.width as f32 / resized.width as f32;
+        let y = self.part.size.height as f32 / resized.height as f32;
         let (left, top) = (left as f32, top as f32);
-        BBox {
-            x0: (bbox.x0 - left) * x,
-            y0: (bbox.y0 - top) * y,
-            x1: (bbox.x1 - left) * x,
-            y1: (bbox.y1 - top) * y,
-        }
+        let (dx, dy) = (self.part.x as f32, self.part.y as f32);
+        let bbox = BBox {
+            x0: (bbox.x0 - left) * x + dx,
+            y0: (bbox.y0 - top) * y + dy,
+            x1: (bbox.x1 - left) * x + dx,
+            y1: (bbox.y1 - top) * y + dy,
+        };
+        bbox.clip(self.part)
     }
 }
 
@@ -306,7 +332,7 @@ mod tests {
 
     #[test]
     fn clipping_keeps_the_part_inside_and_empties_the_rest() {
-        let frame = Size::new(100, 50);
+        let frame = Crop::of(Size::new(100, 50));
         assert_eq!(
             BBox::new(-5.0, 10.0, 105.0, 60.0).clip(frame),
             BBox::new(0.0, 10.0, 100.0, 50.0)
@@ -374,5 +400,22 @@ mod tests {
         let letterbox = Letterbox::new(Size::new(640, 480), INPUT);
         let bbox = letterbox.frame_from_input(BBox::new(10.0, 50.0, 20.0, 70.0));
         assert_eq!(bbox, BBox::new(20.0, 20.0, 40.0, 60.0));
+    }
+
+    #[test]
+    fn a_box_of_a_part_is_where_it_lies_in_the_whole_frame_and_inside_the_part() {
+        let size = Size::new(640, 480);
+        let part = Crop {
+            x: 100,
+            y: 30,
+            size,
+        };
+        let whole = Size::new(1000, 1000);
+        let letterbox = Letterbox::of_part(part, whole, INPUT, Fit::Letterbox);
+        let bbox = letterbox.frame_from_input(BBox::new(10.0, 50.0, 20.0, 70.0));
+        assert_eq!(bbox, BBox::new(120.0, 50.0, 140.0, 90.0));
+        assert_eq!(part.local(&bbox), BBox::new(20.0, 20.0, 40.0, 60.0));
+        let all = letterbox.frame_from_input(BBox::new(-9.0, -9.0, 999.0, 999.0));
+        assert_eq!(all, part.bbox());
     }
 }

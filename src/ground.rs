@@ -38,7 +38,7 @@ const SAMPLES: usize = 32;
 /// One of the objects that sentences are compared with.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Object {
-    /// Where, in frame space and clipped to the frame.
+    /// Where, in frame space and clipped to what was looked at.
     pub bbox: BBox,
     /// Which location of the head saw it.
     pub location: u32,
@@ -124,7 +124,7 @@ impl Scene {
                 continue;
             }
             self.kept.push(candidate.bbox);
-            let bbox = letterbox.frame_from_input(candidate.bbox).clip(size);
+            let bbox = letterbox.frame_from_input(candidate.bbox);
             if bbox.is_empty() {
                 continue;
             }
@@ -138,7 +138,8 @@ impl Scene {
             let values = field.at(bytes, candidate.index).flatten();
             self.looks
                 .extend(values.map(|&q| field.quant.dequantise(q)));
-            // all of it in parts of the frame
+            // all of it in parts of what was looked at
+            let bbox = letterbox.part.local(&bbox);
             let (w, h) = (
                 (bbox.width() / width).max(1e-3),
                 (bbox.height() / height).max(1e-3),
@@ -223,7 +224,7 @@ pub fn unit_into(values: &[i8], unit: &mut Vec<f32>) {
     unit.extend(values.iter().map(|&v| f32::from(v) / length));
 }
 
-/// Mean red, green and blue of a box's inner half, `0..=1`.
+/// Mean red, green and blue of a box's inner half, `0..=1`; the box as seen from the pixels' corner.
 fn colour(frame: &Frame<'_>, bbox: &BBox) -> [f32; 3] {
     let span = |low: f32, high: f32, size: u32| {
         let quarter = (high - low) / 4.0;

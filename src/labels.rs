@@ -128,44 +128,13 @@ impl LabelMap {
         }
     }
 
-    /// The map of a part of a frame, laid into the whole; `keep` says of a pixel of the whole whether it counts.
-    ///
-    /// # Panics
-    ///
-    /// If the part reaches beyond the frame.
-    #[must_use]
-    pub fn placed(&self, at: (u32, u32), frame: Size, keep: impl Fn(u32, u32) -> bool) -> Self {
-        let mut whole = Self::default();
-        self.place_into(at, frame, keep, &mut whole);
-        whole
-    }
-
-    /// The same, into a map whose memory is used again.
-    ///
-    /// # Panics
-    ///
-    /// If the part reaches beyond the frame.
-    pub fn place_into(
-        &self,
-        (x, y): (u32, u32),
-        frame: Size,
-        keep: impl Fn(u32, u32) -> bool,
-        whole: &mut Self,
-    ) {
-        assert!(
-            x + self.width <= frame.width && y + self.height <= frame.height,
-            "a part of {} at {x},{y} of {frame}",
-            self.size()
-        );
-        whole.reset(frame);
-        for column in 0..self.width {
-            for row in 0..self.height {
-                if keep(x + column, y + row) {
-                    let from = (column * self.height + row) as usize;
-                    let to = (x + column) as usize * frame.height as usize + (y + row) as usize;
-                    whole.labels[to] = self.labels[from];
-                    whole.odds[to] = self.odds[from];
-                }
+    /// Keeps the names of those pixels of which `keep` says so, by column and row.
+    pub fn retain(&mut self, keep: impl Fn(u32, u32) -> bool) {
+        let height = self.height.max(1);
+        let pixels = self.labels.iter_mut().zip(&mut self.odds);
+        for (i, (label, odds)) in (0..).zip(pixels) {
+            if !keep(i / height, i % height) {
+                (*label, *odds) = (NOTHING, 0);
             }
         }
     }
@@ -197,12 +166,13 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_laid_where_it_was_cut_out() {
+    fn pixels_that_do_not_count_have_no_name() {
         let mut map = LabelMap::default();
-        map.reset(Size::new(2, 2));
-        map.paint(0, 0..2, 5, 1.0);
-        let whole = map.placed((1, 1), Size::new(4, 3), |_, y| y < 2);
-        assert_eq!(whole.areas(6)[5], 1);
-        assert_eq!(whole.label(1, 1), 5);
+        map.reset(Size::new(2, 3));
+        map.paint(0, 0..3, 5, 1.0);
+        map.paint(1, 0..3, 5, 1.0);
+        map.retain(|x, y| x == 1 && y < 2);
+        assert_eq!(map.labels(), [NOTHING, NOTHING, NOTHING, 5, 5, NOTHING]);
+        assert_eq!((map.logit(0), map.logit(3)), (0.0, 1.0));
     }
 }

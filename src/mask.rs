@@ -5,7 +5,7 @@
 
 use std::{fmt, ops::Range};
 
-use crate::geometry::{BBox, Size};
+use crate::geometry::{BBox, Crop, Size};
 
 mod outline;
 
@@ -114,22 +114,21 @@ impl Mask {
         })
     }
 
-    /// The mask of a part of a frame, in the whole frame; the part has `height` rows and lies at `x`, `y`.
+    /// The mask of a frame of `height` rows as one of a part of it, in which all of its pixels lie.
+    ///
+    /// # Panics
+    ///
+    /// If one of its pixels does not.
     #[must_use]
-    pub fn placed(&self, height: u32, at: (u32, u32), frame: Size) -> Self {
-        let mut whole = Self::default();
-        self.place_into(height, at, frame, &mut whole);
-        whole
-    }
-
-    /// The same, into a mask whose memory is used again.
-    pub fn place_into(&self, height: u32, (x, y): (u32, u32), frame: Size, whole: &mut Self) {
-        whole.clear();
+    pub fn cut(&self, height: u32, part: Crop) -> Self {
+        let mut cut = Self::default();
         for (column, rows) in self.column_runs(height) {
-            let first = (column + x) * frame.height + y + rows.start;
-            whole.push(first, rows.end - rows.start);
+            assert!(part.x <= column && part.y <= rows.start, "outside the part");
+            let first = (column - part.x) * part.size.height + rows.start - part.y;
+            cut.push(first, rows.end - rows.start);
         }
-        whole.finish(frame);
+        cut.finish(part.size);
+        cut
     }
 
     /// What lies in a box, as 128 × 128 bits: 2 KiB for a slow link, whatever the size of the object.
@@ -212,12 +211,15 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_frame_is_laid_where_it_was_cut_out() {
+    fn a_part_of_a_frame_has_the_pixels_that_the_whole_has_there() {
         // a column and a half of a part of 3 rows
-        let part = mask(Size::new(4, 3), &[(3, 5)]);
-        let whole = part.placed(3, (2, 1), Size::new(8, 10));
-        assert_eq!(whole.runs().collect::<Vec<_>>(), [31..34, 41..43]);
-        assert_eq!(whole.counts().iter().sum::<u32>(), 80);
+        let whole = mask(Size::new(8, 10), &[(31, 3), (41, 2)]);
+        let part = Crop {
+            x: 2,
+            y: 1,
+            size: Size::new(4, 3),
+        };
+        assert_eq!(whole.cut(10, part), mask(part.size, &[(3, 5)]));
     }
 
     #[test]

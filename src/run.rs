@@ -68,7 +68,7 @@ use crate::{
         picture::{Decoder, Picture, PictureError},
     },
     detect::Settings,
-    geometry::{BBox, Crop, Size},
+    geometry::{Crop, Size},
     graph::op::Execution,
     link::{Links, Pool},
     protocol::{Drops, Envelope, Event, Extras, Outgoing, State, Telemetry},
@@ -551,19 +551,13 @@ impl Runner {
             // it was looked at for a box only
             return;
         }
-        let (x, y) = (part.x as f32, part.y as f32);
-        if part.size != size {
-            for detection in &mut self.report.detections {
-                detection.bbox = detection.bbox.moved(x, y);
-            }
-        }
         self.report.sequence = picture.sequence;
         self.report.captured = picture.captured;
         self.report.size = size;
         self.prompts.rules().apply(&mut self.report);
         self.follow(picture, part);
         self.watch(picture.captured_ns);
-        self.make_masks(part);
+        self.make_masks();
         let inference = began.elapsed();
         (self.frame, self.part) = (Some(size), Some(part));
         let latency_us = self.emit(picture);
@@ -579,7 +573,8 @@ impl Runner {
     /// Detects in a picture, and makes of it what the task wants: its size and the part that was looked at, if that went well.
     fn see(&mut self, picture: &Picture, decoder: &mut Decoder) -> Option<(Size, Crop)> {
         match decoder.frame(picture, self.region) {
-            Ok((frame, size, part)) => {
+            Ok(frame) => {
+                let (size, part) = (frame.whole(), frame.part());
                 if !self.enrolments.is_empty() && self.preparing.is_none() {
                     let objects = self.engine.pipeline.objects_in(&frame);
                     self.show(&objects, (size, part));
@@ -597,9 +592,8 @@ impl Runner {
                 {
                     self.fault("presence", e.to_string());
                 }
-                let at = (part.x as f32, part.y as f32);
                 let (task, engine) = (&mut self.task, &mut self.engine);
-                if let Err(e) = task.look(&frame, at, engine, &mut self.extras) {
+                if let Err(e) = task.look(&frame, engine, &mut self.extras) {
                     // nothing of the frame before
                     self.extras = Extras::default();
                     self.fault("task", e.to_string());
@@ -625,40 +619,27 @@ impl Runner {
 
     /// Gives the detections of a report their tracks and directions.
     fn follow(&mut self, picture: &Picture, part: Crop) {
-        let (x, y) = (part.x as f32, part.y as f32);
-        let (width, height) = (part.size.width as f32, part.size.height as f32);
-        let part = BBox::new(x, y, x + width, y + height);
         self.follower.follow(
             picture.captured_ns,
-            &part,
             &self.engine,
             &self.prompts,
             &mut self.report,
         );
-        if let Err(why) = self.follower.sight(&part, &mut self.report) {
+        if let Err(why) = self.follower.sight(&part.bbox(), &mut self.report) {
             self.fault("camera", why);
         }
     }
 
     /// Gives the report's detections their masks, if the task needs them, and makes segments of them and of stuff.
-    fn make_masks(&mut self, part: Crop) {
+    fn make_masks(&mut self) {
         if !self.task.needs_masks() {
             return;
-        }
-        // masks are made of what was looked at, and then laid into the frame
-        let (x, y, size) = (part.x as f32, part.y as f32, self.report.size);
-        for detection in &mut self.report.detections {
-            detection.bbox = detection.bbox.moved(-x, -y);
         }
         if let Err(e) = self.engine.pipeline.segment(&mut self.report) {
             self.fault("masks", e.to_string());
         }
-        self.report.size = part.size;
-        self.report.place((part.x, part.y), size, |_, _| true);
         let names = &**self.prompts.names();
-        let at = (part.x, part.y);
-        self.task
-            .segments(&self.report, names, at, &mut self.extras);
+        self.task.segments(&self.report, names, &mut self.extras);
         if !self.task.spec().masks {
             self.report.masks.clear();
         }

@@ -62,7 +62,7 @@ pub struct Report {
     pub sequence: u64,
     /// When the frame was captured.
     pub captured: SystemTime,
-    /// The frame's size; boxes are inside it.
+    /// The whole frame's size; boxes are inside it.
     pub size: Size,
     /// Best first: by logit, then location, then prompt. Behind them, in the same order, those that
     /// tracks [continued](Smoothed::continued).
@@ -209,30 +209,6 @@ impl Report {
             presences: Vec::new(),
             presence_counts: PresenceCounts::default(),
         }
-    }
-
-    /// Makes the report of a part of a frame one of the whole: moves boxes and masks by `x`, `y`, and keeps those detections whose
-    /// centre `counts`.
-    pub fn place(&mut self, (x, y): (u32, u32), frame: Size, counts: impl Fn(f32, f32) -> bool) {
-        let part = std::mem::replace(&mut self.size, frame);
-        for detection in &mut self.detections {
-            detection.bbox = detection.bbox.moved(x as f32, y as f32);
-        }
-        if (x, y) != (0, 0) || part != frame {
-            // each into the memory of the one before it
-            let count = self.masks.len();
-            self.masks.next();
-            let (masks, spare) = self.masks.split_at_mut(count);
-            for mask in masks {
-                mask.place_into(part.height, (x, y), frame, &mut spare[0]);
-                std::mem::swap(mask, &mut spare[0]);
-            }
-            self.masks.truncate(count);
-        }
-        self.retain(|detection| {
-            let (cx, cy) = detection.bbox.center();
-            counts(cx, cy)
-        });
     }
 
     /// Keeps some of the detections, with their masks, tracks and sights.

@@ -75,16 +75,10 @@ pub fn points<'a>(
         Some(a.map_or(low..end, |a| a.start.min(low)..a.end.max(end)))
     };
     let all = boxes.fold((None, None), |(columns, rows), bbox| {
-        let [x, y] = axes(letterbox, stride, size, bbox);
+        let [x, y] = Axis::both(letterbox, stride, size, bbox);
         (joined(columns, &x), joined(rows, &y))
     });
     (all.0.unwrap_or(0..1), all.1.unwrap_or(0..1))
-}
-
-/// The pixels of a box on a grid of `size`.
-fn axes(letterbox: &Letterbox, stride: u32, size: (usize, usize), bbox: &BBox) -> [Axis; 2] {
-    let spans = ((bbox.x0, bbox.x1), (bbox.y0, bbox.y1));
-    Axis::both(letterbox, stride, size, spans)
 }
 
 /// Some rows of the pixel columns between two grid columns.
@@ -100,7 +94,7 @@ impl Segmenter {
     /// Writes the mask of one object.
     ///
     /// `coefficients` are the object's, as bytes around `zero`: for each hidden unit one for each prototype, then for each hidden unit
-    /// those [`BESIDES`]. `bbox` is in frame space.
+    /// those [`BESIDES`]. `bbox` is in frame space, and the mask is one of the whole frame.
     ///
     /// # Panics
     ///
@@ -121,7 +115,7 @@ impl Segmenter {
             coefficients.len().is_multiple_of(count + BESIDES),
             "coefficients"
         );
-        let [x, y] = axes(letterbox, prototypes.stride, prototypes.size, bbox);
+        let [x, y] = Axis::both(letterbox, prototypes.stride, prototypes.size, bbox);
         let (left, top) = prototypes.origin;
         assert!(
             left <= x.low
@@ -131,10 +125,10 @@ impl Segmenter {
             "prototypes of another window than the box"
         );
         self.arrange(coefficients, zero, count);
-        self.logits(prototypes, bbox, &x, &y);
+        self.logits(prototypes, &letterbox.part.local(bbox), &x, &y);
         x.stretches(&mut self.columns);
         y.stretches(&mut self.rows);
-        let height = letterbox.frame.height;
+        let (height, part) = (letterbox.frame.height, letterbox.part);
         for i in 0..self.columns.len() {
             let columns = self.columns[i];
             self.pieces_of(columns.point, x.points());
@@ -142,22 +136,23 @@ impl Segmenter {
                 continue;
             }
             for column in columns.first..columns.end {
-                let (_, part) = x.place(column);
+                let (_, behind) = x.place(column);
+                let top = (part.x + column) * height + part.y;
                 for piece in &self.pieces {
                     let (first, end) = match *piece {
                         Piece::Inside(first, end) => (first, end),
                         Piece::Outline(rows, [a, b, c, d]) => {
-                            inside(a + (b - a) * part, c + (d - c) * part, rows, &y)
+                            inside(a + (b - a) * behind, c + (d - c) * behind, rows, &y)
                         }
                     };
-                    mask.push(column * height + first, end - first);
+                    mask.push(top + first, end - first);
                 }
             }
         }
         mask.finish(letterbox.frame);
     }
 
-    /// The logits on the grid.
+    /// The logits on the grid; `bbox` as seen from the part that was looked at.
     ///
     /// All in `f32`, in the order that is written here, which gives the same on every machine.
     fn logits(&mut self, prototypes: &Prototypes<'_>, bbox: &BBox, x: &Axis, y: &Axis) {

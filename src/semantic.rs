@@ -53,7 +53,7 @@ impl Candidate {
 }
 
 impl Painter {
-    /// Names the pixels of stuff: makes the map anew, of the letterbox's frame.
+    /// Names the pixels of stuff: makes the map anew, of the whole frame; what was not looked at has no name.
     ///
     /// # Panics
     ///
@@ -62,10 +62,9 @@ impl Painter {
         let (width, height) = places.size;
         let count = places.prompts.len();
         assert_eq!(places.logits.len(), width * height * count, "logits");
-        let frame = letterbox.frame;
-        map.reset(frame);
-        let whole = ((0.0, frame.width as f32), (0.0, frame.height as f32));
-        let [x, y] = Axis::both(letterbox, places.stride, places.size, whole);
+        let part = letterbox.part;
+        map.reset(letterbox.frame);
+        let [x, y] = Axis::both(letterbox, places.stride, places.size, &part.bbox());
         x.stretches(&mut self.columns);
         y.stretches(&mut self.rows);
         let at = |row: usize, column: usize| {
@@ -85,15 +84,17 @@ impl Painter {
                     [] => {}
                     [one] if one.corners.iter().all(|&c| c >= one.least) => {
                         for column in columns.first..columns.end {
-                            map.paint(column, rows.first..rows.end, one.prompt, one.mean());
+                            let rows = part.y + rows.first..part.y + rows.end;
+                            map.paint(part.x + column, rows, one.prompt, one.mean());
                         }
                     }
                     several => {
                         for column in columns.first..columns.end {
-                            let (_, part) = x.place(column);
+                            let (_, right) = x.place(column);
                             for row in rows.first..rows.end {
                                 let (_, down) = y.place(row);
-                                if let Some(best) = best(several, part, down) {
+                                if let Some(best) = best(several, right, down) {
+                                    let (column, row) = (part.x + column, part.y + row);
                                     map.paint(column, row..row + 1, best.prompt, best.mean());
                                 }
                             }

@@ -161,7 +161,7 @@ fn whole_frame(root: &Path, pack: &Pack, execution: Execution) -> [Vec<usize>; 3
             .detect(&frame, &prompts, &mut report)
             .expect("a report");
         ns += 50_000_000;
-        let evidence = pipeline.evidence(&prompts, 0.0, 0.0);
+        let evidence = pipeline.evidence(&prompts);
         tracker.update(ns, &mut report, meaning, &evidence);
         report.sight(&camera, &whole);
     });

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use tarsier::{
     build,
     detect::Settings,
-    frame::{Frame, file::ImageFile, letterbox::Letterboxer, region::cut},
+    frame::{file::ImageFile, letterbox::Letterboxer},
     geometry::{Crop, Fit, Shrink, Size},
     graph::{
         op::{Execution, Graph},
@@ -125,8 +125,7 @@ fn every_int8_tensor_equals_onnxruntimes(name: &str) {
     let side = pack.manifest().input_px;
     let size = Size::new(side, side);
     let (whole, mut pixels) = (image.frame(0).expect("a frame"), Vec::new());
-    cut(&whole, Crop { x: 0, y: 0, size }, &mut pixels);
-    let frame = Frame::new(&pixels, size, 0, whole.captured).expect("a frame");
+    let frame = whole.cut(Crop::of(size), &mut pixels).expect("a corner");
     for isa in Isa::available() {
         for threads in [1, 3] {
             let execution = Execution { isa, threads };

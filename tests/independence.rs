@@ -211,7 +211,7 @@ fn tracking_changes_nothing_of_what_is_found_whatever_else_is_asked() {
                 classes: &[],
                 thresholds: set.thresholds(),
             };
-            let evidence = world.pipeline.evidence(set, 0.0, 0.0);
+            let evidence = world.pipeline.evidence(set);
             tracker.update(i * 100_000_000, &mut report, meaning, &evidence);
             assert_eq!(report.detections[..plain.len()], plain, "frame {i}");
             let marked = (0..report.detections.len()).map(|d| report.continued(d));

@@ -278,7 +278,7 @@ impl Decoder {
         (self.limit, self.steady) = (limit, Steady::default());
     }
 
-    /// The picture's pixels, or those of a part of it; and the size of the whole picture.
+    /// The picture's pixels, or those of a part of it.
     ///
     /// # Errors
     ///
@@ -287,7 +287,7 @@ impl Decoder {
         &'a mut self,
         picture: &'a Picture,
         crop: Option<Crop>,
-    ) -> Result<(Frame<'a>, Size, Crop), PictureError> {
+    ) -> Result<Frame<'a>, PictureError> {
         let (size, form) = if picture.form == Form::Jpeg {
             (self.decode(&picture.bytes)?, Form::Rgb24)
         } else {
@@ -308,7 +308,7 @@ impl Decoder {
                 bytes: bytes.len(),
             });
         }
-        let all = Crop { x: 0, y: 0, size };
+        let all = Crop::of(size);
         let part = match crop {
             Some(crop) => crop
                 .within(size)
@@ -322,7 +322,7 @@ impl Decoder {
             rgb.as_slice()
         };
         let frame = Frame::new(pixels, part.size, picture.sequence, picture.captured)?;
-        Ok((frame, size, part))
+        Ok(frame.part_of(size, (part.x, part.y))?)
     }
 
     /// Decodes a JPEG into `whole`, and into `turned` if it lies on its side; its size as it is shown.
@@ -488,8 +488,8 @@ mod tests {
         let mut decoder = Decoder::default();
         for form in Form::RAW {
             let picture = halves(form, size);
-            let (frame, whole, _) = decoder.frame(&picture, None).expect("a frame");
-            assert_eq!((whole, frame.size()), (size, size), "{form}");
+            let frame = decoder.frame(&picture, None).expect("a frame");
+            assert_eq!((frame.whole(), frame.size()), (size, size), "{form}");
             assert_eq!(frame.pixels(), wanted, "{form}");
         }
     }
@@ -524,7 +524,6 @@ mod tests {
             let whole = decoder
                 .frame(&picture, None)
                 .expect("a frame")
-                .0
                 .pixels()
                 .to_vec();
             let crop = Crop {
@@ -532,8 +531,12 @@ mod tests {
                 y: 3,
                 size: Size::new(7, 100),
             };
-            let (frame, _, part) = decoder.frame(&picture, Some(crop)).expect("a part");
-            assert_eq!(part.size, Size::new(7, 5), "clipped to the frame");
+            let frame = decoder.frame(&picture, Some(crop)).expect("a part");
+            let part = Crop {
+                size: Size::new(7, 5),
+                ..crop
+            };
+            assert_eq!(frame.part(), part, "clipped to the frame");
             for (row, line) in frame.pixels().chunks(7 * 3).enumerate() {
                 assert_eq!(line, &whole[((row + 3) * 32 + 5) * 3..][..7 * 3], "{form}");
             }
@@ -591,8 +594,8 @@ mod tests {
             .into_iter()
             .map(|bytes| {
                 let picture = picture(Form::Jpeg, empty, bytes);
-                let (frame, size, _) = decoder.frame(&picture, None).expect("a frame");
-                assert_eq!(size, Size::new(64, 48));
+                let frame = decoder.frame(&picture, None).expect("a frame");
+                assert_eq!(frame.size(), Size::new(64, 48));
                 frame.pixels().to_vec()
             })
             .collect();
@@ -620,7 +623,9 @@ mod tests {
         let mut decoder = Decoder::default();
         let mut comes = |width, height| {
             let picture = picture(Form::Jpeg, Size::new(0, 0), jpeg_of(width, height));
-            decoder.frame(&picture, None).map(|(_, size, _)| size.width)
+            decoder
+                .frame(&picture, None)
+                .map(|frame| frame.size().width)
         };
         assert!(comes(64, 48).is_ok());
         for _ in 0..3 {

@@ -273,7 +273,7 @@ impl Task<'_> {
             let mut report = photo.report();
             let wanted = (&prompts, &rules, &nested);
             self.look(&mut opened, wanted, &mut eyes, &photo, &mut report)?;
-            photo.place(&mut report);
+            photo.keep(&mut report);
             if let Some(config) = &eyes.camera {
                 let camera = Camera::new(config, photo.image.size).map_err(|e| {
                     let message = format!("camera: {}: {e}", photo.path.display());
@@ -315,7 +315,7 @@ impl Task<'_> {
                 classes: &[],
                 thresholds: prompts.thresholds(),
             };
-            let evidence = opened.pipeline.evidence(prompts, 0.0, 0.0);
+            let evidence = opened.pipeline.evidence(prompts);
             tracker.update(captured_ns, report, meaning, &evidence);
         }
         if self.absent {

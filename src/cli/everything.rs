@@ -73,13 +73,9 @@ impl Everything {
             if self.masks {
                 opened.pipeline.segment(&mut report).map_err(software)?;
             }
-            let (dx, dy) = photo.offset();
-            let mut boxes = report.detections.iter().map(|d| d.bbox.center());
-            nearest.retain(|_| {
-                let (x, y) = boxes.next().unwrap_or_default();
-                photo.counts(x + dx as f32, y + dy as f32)
-            });
-            photo.place(&mut report);
+            let mut objects = report.detections.iter();
+            nearest.retain(|_| objects.next().is_some_and(|d| photo.counts(d)));
+            photo.keep(&mut report);
             writer
                 .write(Some(&photo.shown(false)), &names, &report, &nearest)
                 .or_else(output_failure)?;

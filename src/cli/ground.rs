@@ -80,17 +80,11 @@ impl Ground {
             if self.masks {
                 opened.pipeline.segment(&mut report).map_err(software)?;
             }
-            photo.place(&mut report);
+            photo.keep(&mut report);
             // what a region leaves out is not there
-            for (answer, sentence) in answers.iter_mut().zip(0..) {
-                let here = report.detections.iter().find(|d| d.prompt == sentence);
-                if let Some(object) = &mut answer.object
-                    && (sentence as usize) < MAX_DETECTIONS
-                {
-                    match here {
-                        Some(detection) => object.bbox = detection.bbox,
-                        None => answer.object = None,
-                    }
+            for (answer, sentence) in answers.iter_mut().zip(0..).take(MAX_DETECTIONS) {
+                if !report.detections.iter().any(|d| d.prompt == sentence) {
+                    answer.object = None;
                 }
             }
             let answers: Vec<_> = sentences.iter().map(String::as_str).zip(answers).collect();

@@ -62,8 +62,8 @@ impl Panoptic {
         let mut map = LabelMap::default();
         let done = scenery.each(&out.clone(), |mut photo| {
             let mut report = scenery.look(&mut opened.pipeline, &wanted, &photo, &mut map)?;
-            photo.place_map(&mut map);
-            photo.place(&mut report);
+            photo.keep_map(&mut map);
+            photo.keep(&mut report);
             let segments = Segments::new(&map, &report, |p| wanted.is_stuff(p), rules);
             let png = copies.path_of(&png_name(photo.path))?;
             let picture = match &png {

@@ -20,11 +20,11 @@ use tarsier::{
         Frame, FrameError,
         file::{ImageFile, ImageKind, MAX_PIXELS},
         folder::Walk,
-        region::{self, Region},
+        region::Region,
     },
     geometry::{BBox, Crop},
     labels::LabelMap,
-    scene::{Names, Report},
+    scene::{Detection, Names, Report},
 };
 
 use super::{
@@ -251,11 +251,7 @@ impl Photos {
         image: ImageFile,
         batch: &mut Batch<'_>,
     ) -> Result<Photo<'a>, Failure> {
-        let whole = Crop {
-            x: 0,
-            y: 0,
-            size: image.size,
-        };
+        let whole = Crop::of(image.size);
         let part = match &self.region {
             None => whole,
             Some(region) => region.bounds(image.size).ok_or_else(|| {
@@ -269,7 +265,9 @@ impl Photos {
         let mut pixels = Vec::new();
         if part != whole {
             let frame = image.frame(sequence).map_err(|e| fail(exit::SOFTWARE, e))?;
-            region::cut(&frame, part, &mut pixels);
+            let _ = frame
+                .cut(part, &mut pixels)
+                .map_err(|e| fail(exit::SOFTWARE, e))?;
         }
         let name = path.file_name().unwrap_or_default();
         Ok(Photo {
@@ -288,49 +286,41 @@ impl Photos {
 impl Photo<'_> {
     /// What the network is to look at.
     pub(super) fn frame(&self) -> Result<Frame<'_>, Failure> {
+        let Crop { x, y, size } = self.part;
         let frame = if self.pixels.is_empty() {
             self.image.frame(self.sequence)
         } else {
-            let captured = self.image.captured;
-            Frame::new(&self.pixels, self.part.size, self.sequence, captured)
+            Frame::new(&self.pixels, size, self.sequence, self.image.captured)
+                .and_then(|frame| frame.part_of(self.image.size, (x, y)))
         };
         frame.map_err(|e| fail(exit::SOFTWARE, e))
     }
 
-    /// An empty report of that.
+    /// An empty report of the photo.
     pub(super) fn report(&self) -> Report {
-        Report::new(self.sequence, self.image.captured, self.part.size)
+        Report::new(self.sequence, self.image.captured, self.image.size)
     }
 
-    /// Whether a point of the photo is to be reported.
-    pub(super) fn counts(&self, x: f32, y: f32) -> bool {
+    /// Whether a detection is to be reported: whether its centre lies in the region.
+    pub(super) fn counts(&self, detection: &Detection) -> bool {
+        let (x, y) = detection.bbox.center();
         self.region.is_none_or(|region| region.contains(x, y))
     }
 
     /// What of the photo is looked at.
-    pub(super) fn part(&self) -> BBox {
-        let Crop { x, y, size } = self.part;
-        BBox::new(0.0, 0.0, size.width as f32, size.height as f32).moved(x as f32, y as f32)
+    pub(super) const fn part(&self) -> BBox {
+        self.part.bbox()
     }
 
-    /// Where the part lies in the photo.
-    pub(super) const fn offset(&self) -> (u32, u32) {
-        (self.part.x, self.part.y)
+    /// Keeps what is to be reported.
+    pub(super) fn keep(&self, report: &mut Report) {
+        report.retain(|d| self.counts(d));
     }
 
-    /// Makes a report of the part one of the photo.
-    pub(super) fn place(&self, report: &mut Report) {
-        if self.region.is_some() {
-            report.place(self.offset(), self.image.size, |x, y| self.counts(x, y));
-        }
-    }
-
-    /// The same with a map.
-    pub(super) fn place_map(&self, map: &mut LabelMap) {
-        if self.region.is_some() {
-            *map = map.placed(self.offset(), self.image.size, |x, y| {
-                self.counts(x as f32 + 0.5, y as f32 + 0.5)
-            });
+    /// The same of a map.
+    pub(super) fn keep_map(&self, map: &mut LabelMap) {
+        if let Some(region) = &self.region {
+            map.retain(|x, y| region.contains(x as f32 + 0.5, y as f32 + 0.5));
         }
     }
 

@@ -41,8 +41,8 @@ impl Semantic {
         let mut map = LabelMap::default();
         let done = scenery.each(&out, |mut photo| {
             let mut report = scenery.look(&mut opened.pipeline, &wanted, &photo, &mut map)?;
-            photo.place_map(&mut map);
-            photo.place(&mut report);
+            photo.keep_map(&mut map);
+            photo.keep(&mut report);
             Painter::things(&report, |p| wanted.is_stuff(p), &mut map);
             let png = copies.path_of(&png_name(photo.path))?;
             if let Some(png) = &png {

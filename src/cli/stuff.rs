@@ -127,7 +127,7 @@ impl Scenery {
         self.photos.each_beside(self.output.as_deref(), out, one)
     }
 
-    /// The frame's things with their masks, and the map of its stuff; both of what the network looked at.
+    /// The photo's things with their masks, and the map of its stuff.
     pub(super) fn look(
         &self,
         pipeline: &mut Pipeline,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tarsier::{
     detect::exemplar::{self, Background, Showing},
     frame::file::ImageFile,
-    geometry::BBox,
+    geometry::{BBox, Crop},
     pipeline::Pipeline,
     prompt::{
         cache::{SentenceCache, default_folder},
@@ -91,7 +91,7 @@ pub(crate) fn look<'a>(
         let Shown { photo, bbox } = shown;
         let image = ImageFile::open(photo).map_err(|e| fail(code_of(&e), e))?;
         let bug = |e: &dyn std::fmt::Display| fail(exit::SOFTWARE, e);
-        let inside = bbox.clip(image.size);
+        let inside = bbox.clip(Crop::of(image.size));
         if inside.is_empty() {
             let message = format!(
                 "{}: the box at {},{} lies outside the photo of {}",

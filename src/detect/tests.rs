@@ -492,7 +492,7 @@ fn suppression_equals_plain_greedy_suppression_of_sorted_pairs() {
     let outputs = head.outputs();
     let boxes: Vec<BBox> = (0..80)
         .map(|l| decode::bbox(&HeadForm::default(), &head.levels, &outputs, l))
-        .map(|b| letterbox().frame_from_input(b).clip(Size::new(64, 64)))
+        .map(|b| letterbox().frame_from_input(b))
         .collect();
     let mut each: Vec<Vec<(u32, u32, u32)>> = Vec::new();
     for (prompt, threshold) in thresholds.iter().enumerate() {

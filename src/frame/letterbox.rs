@@ -113,7 +113,7 @@ impl Letterboxer {
     /// If `plane` is not [`plane_bytes`](Self::plane_bytes) long.
     pub fn write(&mut self, frame: &Frame<'_>, plane: &mut [u8]) -> Letterbox {
         assert_eq!(plane.len(), self.plane_bytes(), "the plane's length");
-        let letterbox = Letterbox::fitted(frame.size(), self.input, self.fit);
+        let letterbox = Letterbox::of_part(frame.part(), frame.whole(), self.input, self.fit);
         let (resized, (left, top)) = (letterbox.resized(), letterbox.offset());
         if self.frame != Some(frame.size()) {
             self.columns

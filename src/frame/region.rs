@@ -2,7 +2,6 @@
 
 use std::{fmt, str::FromStr};
 
-use super::Frame;
 use crate::geometry::{Crop, Size};
 
 /// A part of a frame, in pixels: everything outside is not reported, and the network looks at the box around it.
@@ -119,21 +118,6 @@ impl Region {
             size,
         }
         .within(frame)
-    }
-}
-
-/// Copies a part of a frame's pixels.
-///
-/// # Panics
-///
-/// If the part reaches beyond the frame.
-pub fn cut(frame: &Frame<'_>, part: Crop, pixels: &mut Vec<u8>) {
-    let row = frame.size().width as usize * 3;
-    let (left, width) = (part.x as usize * 3, part.size.width as usize * 3);
-    pixels.clear();
-    let rows = frame.pixels().chunks_exact(row).skip(part.y as usize);
-    for row in rows.take(part.size.height as usize) {
-        pixels.extend_from_slice(&row[left..left + width]);
     }
 }
 

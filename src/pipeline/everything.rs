@@ -72,7 +72,7 @@ impl Pipeline {
         report: &mut Report,
     ) -> Result<Vec<Nearest>, PipelineError> {
         self.look(frame);
-        *report = Report::new(frame.sequence, frame.captured, frame.size());
+        *report = Report::new(frame.sequence, frame.captured, frame.whole());
         self.network(&mut StageTimes::default())?;
         self.detector.propose(&levels_of(&self.outputs));
         let mut nearest = Kept::new();
@@ -93,7 +93,6 @@ impl Pipeline {
         let Some(letterbox) = self.letterbox else {
             return;
         };
-        let size = letterbox.frame;
         let outputs = levels_of(&self.outputs);
         let form = *self.detector.form();
         let own = form.objectness_at().is_some();
@@ -118,7 +117,7 @@ impl Pipeline {
             if own && odds::score(logit) < rules.least {
                 break; // the best come first
             }
-            let bbox = letterbox.frame_from_input(candidate.bbox).clip(size);
+            let bbox = letterbox.frame_from_input(candidate.bbox);
             let twin = |(other, ..): &(BBox, u32, f32)| other.iou(&bbox) > rules.iou;
             if bbox.is_empty() || kept.iter().any(twin) {
                 continue;

@@ -25,9 +25,7 @@ impl Pipeline {
         self.detector.propose(&outputs);
         let quant = self.objects;
         let object = |candidate: Candidate<'_>| Object {
-            bbox: letterbox
-                .frame_from_input(candidate.bbox)
-                .clip(letterbox.frame),
+            bbox: letterbox.frame_from_input(candidate.bbox),
             objectness: candidate.objectness,
             embedding: (candidate.embedding.iter())
                 .map(|&byte| quant.dequantise(byte))

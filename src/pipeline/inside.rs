@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use super::{Pipeline, PipelineError};
 use crate::{
     detect::room::Room,
-    frame::{Frame, region::cut},
+    frame::Frame,
     geometry::{BBox, Crop, Size},
     mask::Mask,
     prompt::PromptSet,
@@ -75,7 +75,6 @@ impl Pipeline {
         rules: Rules,
         report: &mut Report,
     ) -> Result<(), PipelineError> {
-        let size = frame.size();
         let mut first: Vec<Found> = take(report);
         let outers: Vec<Detection> = (first.iter().map(|(d, _)| *d))
             .filter(|d| nested.iter().any(|n| n.outer == d.prompt))
@@ -85,21 +84,22 @@ impl Pipeline {
         let mut pixels = Vec::new();
         for outer in outers {
             let own = nested.iter().filter(|n| n.outer == outer.prompt);
-            let part = around(&outer.bbox, rules.margin, size);
+            let size = frame.size();
+            let part = around(&outer.bbox, rules.margin, frame.part());
             let gain = size.width.max(size.height) as f32
                 / part.size.width.max(part.size.height).max(1) as f32;
             let second;
             let candidates = if gain >= rules.gain && passes < rules.passes {
                 passes += 1;
-                cut(frame, part, &mut pixels);
-                let closer = Frame::new(&pixels, part.size, frame.sequence, frame.captured);
-                let Ok(closer) = closer else { continue };
-                let mut close = Report::new(frame.sequence, frame.captured, part.size);
+                // boxes lie in the frame that they were found in
+                let Ok(closer) = frame.cut(part, &mut pixels) else {
+                    continue;
+                };
+                let mut close = Report::new(frame.sequence, frame.captured, frame.whole());
                 self.detect(&closer, prompts, &mut close)?;
                 if rules.masks {
                     self.segment(&mut close)?;
                 }
-                close.place((part.x, part.y), size, |_, _| true);
                 second = take(&mut close);
                 &second
             } else {
@@ -154,10 +154,10 @@ fn holds(bbox: &BBox, (x, y): (f32, f32)) -> bool {
     (bbox.x0..bbox.x1).contains(&x) && (bbox.y0..bbox.y1).contains(&y)
 }
 
-/// The pixels of a box and a margin, inside a frame.
-fn around(bbox: &BBox, margin: f32, frame: Size) -> Crop {
+/// The pixels of a box and a margin, inside of what is looked at.
+fn around(bbox: &BBox, margin: f32, looked_at: Crop) -> Crop {
     let (dx, dy) = (bbox.width() * margin, bbox.height() * margin);
-    let wide = BBox::new(bbox.x0 - dx, bbox.y0 - dy, bbox.x1 + dx, bbox.y1 + dy).clip(frame);
+    let wide = BBox::new(bbox.x0 - dx, bbox.y0 - dy, bbox.x1 + dx, bbox.y1 + dy).clip(looked_at);
     let (x, y) = (wide.x0.floor() as u32, wide.y0.floor() as u32);
     let (right, low) = (wide.x1.ceil() as u32, wide.y1.ceil() as u32);
     Crop {

@@ -3,7 +3,7 @@
 use super::Pipeline;
 use crate::{
     detect::Candidate,
-    geometry::{BBox, Letterbox},
+    geometry::Letterbox,
     kernels::{
         align::{Logits, align},
         layout::LANE,
@@ -42,12 +42,9 @@ impl Places {
                 self.of.resize(location + 1, NONE);
             }
             self.of[location] = self.list.len() as u16;
-            let bbox = letterbox
-                .frame_from_input(candidate.bbox)
-                .clip(letterbox.frame);
             let place = Place {
                 location: candidate.location,
-                bbox,
+                bbox: letterbox.frame_from_input(candidate.bbox),
             };
             self.list.push((place, candidate.objectness));
         }
@@ -59,8 +56,6 @@ impl Places {
 pub struct FrameEvidence<'a> {
     pipeline: &'a Pipeline,
     prompts: &'a PromptSet,
-    x: f32,
-    y: f32,
     low: bool,
 }
 
@@ -75,20 +70,12 @@ impl Pipeline {
 
     /// What the last [`detect`](Self::detect) saw beside its report, for a [`Tracker`](crate::track::Tracker).
     ///
-    /// `prompts` are those of that call; `x` and `y` are where in the whole frame the frame began that it was given. Without
-    /// [`keep_places`](Self::keep_places) there is nothing in it.
+    /// `prompts` are those of that call. Without [`keep_places`](Self::keep_places) there is nothing in it.
     #[must_use]
-    pub const fn evidence<'a>(
-        &'a self,
-        prompts: &'a PromptSet,
-        x: f32,
-        y: f32,
-    ) -> FrameEvidence<'a> {
+    pub const fn evidence<'a>(&'a self, prompts: &'a PromptSet) -> FrameEvidence<'a> {
         FrameEvidence {
             pipeline: self,
             prompts,
-            x,
-            y,
             low: true,
         }
     }
@@ -134,12 +121,7 @@ impl Evidence for FrameEvidence<'_> {
     }
 
     fn place(&self, index: usize) -> Place {
-        let (place, _) = self.pipeline.places.list[index];
-        let (b, x, y) = (place.bbox, self.x, self.y);
-        Place {
-            bbox: BBox::new(b.x0 + x, b.y0 + y, b.x1 + x, b.y1 + y),
-            ..place
-        }
+        self.pipeline.places.list[index].0
     }
 
     fn logit(&self, index: usize, prompt: u32) -> f32 {

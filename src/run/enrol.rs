@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     detect::exemplar,
-    geometry::{BBox, Crop, Size},
+    geometry::{Crop, Size},
     link::Origin,
     pipeline::PipelineError,
     prompt::words::{self, Word},
@@ -208,12 +208,12 @@ fn shown(
     region: Region,
     (size, part): (Size, Crop),
 ) -> Result<exemplar::Showing, Refusal> {
-    let (x, y) = (
-        region.x_offset as f32 - part.x as f32,
-        region.y_offset as f32 - part.y as f32,
-    );
-    let bbox = BBox::new(x, y, x + region.width as f32, y + region.height as f32);
-    let bbox = bbox.clip(part.size);
+    let region = Crop {
+        x: region.x_offset,
+        y: region.y_offset,
+        size: Size::new(region.width, region.height),
+    };
+    let bbox = region.bbox().clip(part);
     if bbox.is_empty() {
         let why = format!(
             "the region lies outside the frame of {size}, or the part of it that is looked at"

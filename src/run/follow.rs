@@ -123,11 +123,10 @@ impl Follower {
         self.tracker.forget_looks();
     }
 
-    /// Follows what a report has found. `part` is what was looked at, in pixels of the frame.
+    /// Follows what a report has found.
     pub(super) fn follow(
         &mut self,
         captured_ns: u64,
-        part: &BBox,
         engine: &Engine,
         prompts: &Prompts,
         report: &mut Report,
@@ -141,7 +140,7 @@ impl Follower {
             classes: &self.classes,
             thresholds: set.thresholds(),
         };
-        let mut evidence = engine.pipeline.evidence(set, part.x0, part.y0);
+        let mut evidence = engine.pipeline.evidence(set);
         if prompts.rules().reject() {
             // a place that was rejected must not come back because its score is low
             evidence = evidence.without_places();
@@ -179,7 +178,7 @@ impl Follower {
         self.names = Some((version, Arc::clone(names)));
     }
 
-    /// Says where a report's detections lie. The error is why it cannot be said for frames of this size, once.
+    /// Says where a report's detections lie. `part` is what was looked at, in pixels of the frame. The error is why it cannot be said for frames of this size, once.
     pub(super) fn sight(&mut self, part: &BBox, report: &mut Report) -> Result<(), String> {
         let Some(config) = &self.config else {
             return Ok(());

@@ -183,11 +183,9 @@ impl Runner {
             let count = self.report.detections.len();
             return Err(gone(format!("report {last} has {count} detections")));
         };
-        let mut one = Report::new(last, self.report.captured, part.size);
-        let (mut found, (x, y)) = (*found, (part.x as f32, part.y as f32));
-        let b = &mut found.bbox;
-        (b.x0, b.y0, b.x1, b.y1) = (b.x0 - x, b.y0 - y, b.x1 - x, b.y1 - y);
-        one.detections.push(found);
+        let whole = self.report.size;
+        let mut one = Report::new(last, self.report.captured, whole);
+        one.detections.push(*found);
         let segmented = self.engine.pipeline.segment(&mut one);
         segmented.map_err(|e| (ErrorCode::Failed, e.to_string()))?;
         let Some(mask) = one.masks.first() else {
@@ -196,7 +194,7 @@ impl Runner {
             ));
         };
         if bits {
-            let bits = mask.bits(&one.detections[0].bbox, part.size.height);
+            let bits = mask.bits(&one.detections[0].bbox, whole.height);
             return Ok(Answer::Bits {
                 size: [BITS_SIDE; 2],
                 bits: base64(&bits),
@@ -205,7 +203,7 @@ impl Runner {
         }
         let mut counts = String::new();
         // a String takes everything
-        let _ = mask.compressed(&mut counts);
+        let _ = mask.cut(whole.height, part).compressed(&mut counts);
         Ok(Answer::Mask {
             size: [part.size.height, part.size.width],
             offset: [part.x, part.y],

@@ -36,7 +36,7 @@ pub(super) struct Task {
     sentences: Vec<Row>,
     /// The whole vocabulary, for naming objects.
     names: Option<PromptSet>,
-    /// What every pixel of the part that was looked at is of.
+    /// What every pixel of the frame is of.
     map: LabelMap,
     kept: Memory,
 }
@@ -48,8 +48,6 @@ struct Memory {
     /// All objects, and their names.
     objects: Option<Report>,
     nearest: Kept<Nearest>,
-    /// The map, laid into the whole frame.
-    placed: LabelMap,
     /// The report, its prompts numbered behind stuff.
     things: Option<Report>,
     segments: Segments,
@@ -142,11 +140,10 @@ impl Task {
         self.spec.masks || self.stuff.is_some()
     }
 
-    /// What a frame yields that was just looked at; boxes are moved by `(x, y)`, to where the frame lies in the whole one.
+    /// What a frame yields that was just looked at.
     pub(super) fn look(
         &mut self,
         frame: &Frame<'_>,
-        (x, y): (f32, f32),
         engine: &mut Engine,
         extras: &mut Extras,
     ) -> Result<(), PipelineError> {
@@ -171,11 +168,11 @@ impl Task {
                 let answer = answers.next();
                 write_over(&mut answer.sentence, sentence);
                 answer.score = found.score;
-                answer.bbox = found.object.map(|o| o.bbox.moved(x, y));
+                answer.bbox = found.object.map(|o| o.bbox);
             }
         }
         if let Some(set) = names {
-            let new = || Report::new(frame.sequence, frame.captured, frame.size());
+            let new = || Report::new(frame.sequence, frame.captured, frame.whole());
             let report = kept.objects.get_or_insert_with(new);
             report.detections.clear();
             let nearest = &mut kept.nearest;
@@ -184,7 +181,7 @@ impl Task {
             objects.clear();
             for (found, nearest) in report.detections.iter().zip(&*nearest) {
                 let object = objects.next();
-                object.bbox = found.bbox.moved(x, y);
+                object.bbox = found.bbox;
                 object.objectness = found.score;
                 object.names.clear();
                 for &(prompt, likeness) in nearest {
@@ -200,14 +197,8 @@ impl Task {
         Ok(())
     }
 
-    /// The segments of a frame, from its report with masks; the map is laid where the part lies that was looked at.
-    pub(super) fn segments(
-        &mut self,
-        report: &Report,
-        names: &dyn Names,
-        at: (u32, u32),
-        extras: &mut Extras,
-    ) {
+    /// The segments of a frame, from its report with masks.
+    pub(super) fn segments(&mut self, report: &Report, names: &dyn Names, extras: &mut Extras) {
         let Self {
             spec,
             stuff: Some(set),
@@ -219,7 +210,6 @@ impl Task {
             return;
         };
         let Memory {
-            placed,
             things,
             segments,
             masks,
@@ -227,10 +217,6 @@ impl Task {
             ..
         } = kept;
         let count = set.prompts().len() as u32;
-        if map.size() != report.size {
-            map.place_into(at, report.size, |_, _| true, placed);
-            std::mem::swap(map, placed);
-        }
         let new = || Report::new(report.sequence, report.captured, report.size);
         let things = things.get_or_insert_with(new);
         things.clone_from(report);

@@ -1,8 +1,8 @@
 //! Pixels of a frame in the coordinates of a grid over the network's input.
 
-use crate::geometry::Letterbox;
+use crate::geometry::{BBox, Letterbox};
 
-/// Pixels along one axis of a frame: pixel `i` lies at `scale · i + shift` on the grid (half-pixel centres, as torch's bilinear
+/// Pixels along one axis of what was looked at of a frame, counted from its edge: pixel `i` lies at `scale · i + shift` on the grid (half-pixel centres, as torch's bilinear
 /// `align_corners=False`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Axis {
@@ -29,17 +29,17 @@ pub(crate) struct Stretch {
 
 impl Axis {
     fn new(
-        frame: u32,
+        length: u32,
         resized: u32,
         offset: u32,
         stride: u32,
         points: usize,
         span: (f32, f32),
     ) -> Self {
-        let scale = resized as f32 / frame as f32 / stride as f32;
+        let scale = resized as f32 / length as f32 / stride as f32;
         let shift = 0.5 * scale + offset as f32 / stride as f32 - 0.5;
-        let first = (span.0 - 0.5).ceil().clamp(0.0, frame as f32) as u32;
-        let end = ((span.1 - 0.5).floor() + 1.0).clamp(first as f32, frame as f32) as u32;
+        let first = (span.0 - 0.5).ceil().clamp(0.0, length as f32) as u32;
+        let end = ((span.1 - 0.5).floor() + 1.0).clamp(first as f32, length as f32) as u32;
         let point = |pixel: u32| scale * pixel as f32 + shift;
         let last = points - 1;
         let low = (point(first).floor().max(0.0) as usize).min(last);
@@ -56,21 +56,24 @@ impl Axis {
         }
     }
 
-    /// Columns and rows of a frame whose centres lie between `x.0` and `x.1`, `y.0` and `y.1`, on a grid of `columns` by `rows`.
+    /// Columns and rows whose centres lie in a box of the whole frame, on a grid of `columns` by `rows`.
     pub(crate) fn both(
         letterbox: &Letterbox,
         stride: u32,
         (columns, rows): (usize, usize),
-        (x, y): ((f32, f32), (f32, f32)),
+        bbox: &BBox,
     ) -> [Self; 2] {
-        let (frame, resized, offset) = (letterbox.frame, letterbox.resized(), letterbox.offset());
+        let BBox { x0, y0, x1, y1 } = letterbox.part.local(bbox);
+        let (size, resized) = (letterbox.part.size, letterbox.resized());
+        let (left, top) = letterbox.offset();
+        let (x, y) = ((x0, x1), (y0, y1));
         [
-            Self::new(frame.width, resized.width, offset.0, stride, columns, x),
-            Self::new(frame.height, resized.height, offset.1, stride, rows, y),
+            Self::new(size.width, resized.width, left, stride, columns, x),
+            Self::new(size.height, resized.height, top, stride, rows, y),
         ]
     }
 
-    /// A place of the frame, in pixels from its edge, on the grid: 0 at the first point, counted from the whole grid's.
+    /// A place in pixels from the edge, on the grid: 0 at the first point, counted from the whole grid's.
     pub(crate) fn point_at(&self, place: f32) -> f32 {
         self.scale * (place - 0.5) + self.shift
     }
