@@ -29,21 +29,23 @@ use tract_onnx::pb::ModelProto;
 
 use crate::{
     detect::Settings,
+    error::Error,
     files::{self, Replacement, keep_as},
     frame::FrameError,
     graph::{
         lower::{WeightsWriter, lower},
-        op::{Execution, model_with},
+        op::model_with,
         program::{Program, ProgramError},
         qdq::LowerError,
     },
     kernels::isa::{Isa, Level},
     pack::{Pack, PackError, container, manifest::Manifest, previous_of},
     pipeline::{
-        Pipeline, PipelineError,
+        Pipeline,
         golden::{self, GoldenError, hex},
     },
     prompt::PARAMETERS,
+    team::Team,
 };
 
 pub mod background;
@@ -90,7 +92,7 @@ pub enum BuildError {
     /// The built pack does not open.
     Pack(PackError),
     /// The built pack does not run.
-    Pipeline(PipelineError),
+    Pipeline(Error),
     /// A digest differs from the manifest's.
     Digest {
         /// The section, or `golden` for the result of the golden frame.
@@ -113,7 +115,7 @@ impl fmt::Display for BuildError {
             Self::Program(e) => e.fmt(f),
             Self::Golden(e) => e.fmt(f),
             Self::Pack(e) => e.fmt(f),
-            Self::Pipeline(e) => e.fmt(f),
+            Self::Pipeline(e) => write!(f, "{e:#}"),
             Self::Digest {
                 section,
                 stated,
@@ -332,9 +334,8 @@ fn golden_of(pack: &Pack) -> Result<String, BuildError> {
 }
 
 fn golden_with(pack: &Pack, isa: Isa) -> Result<String, BuildError> {
-    let execution = Execution { isa, threads: 1 };
-    let mut pipeline =
-        Pipeline::open(pack, execution, Settings::default()).map_err(BuildError::Pipeline)?;
+    let pipeline = Pipeline::open(pack, isa, &Team::default(), Settings::default());
+    let mut pipeline = pipeline.map_err(BuildError::Pipeline)?;
     golden::digest(pack, &mut pipeline).map_err(|e| match e {
         GoldenError::Pack(e) => BuildError::Pack(e),
         GoldenError::Frame(e) => BuildError::Golden(e),

@@ -9,17 +9,15 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use tarsier::{
+    Error, ErrorKind, Model, ModelOptions,
     detect::Settings,
     frame::FrameError,
     graph::op::Execution,
     input::{self, InputError},
     kernels::isa::{Isa, IsaError},
     pack::{Pack, PackError, map::end_where_cut},
-    pipeline::Pipeline,
-    prompt::{
-        PromptSet, Request, limits::SetLimits, sentence::SentenceEncoder, vocabulary::Vocabulary,
-    },
-    team,
+    prompt::{PromptError, PromptSet, Request, lexicon::Lexicon, limits::SetLimits},
+    quant::Quant,
 };
 
 mod bench;
@@ -28,7 +26,6 @@ mod detect;
 mod everything;
 mod ground;
 pub(crate) mod logging;
-mod nested;
 mod output;
 mod pack;
 mod panoptic;
@@ -301,15 +298,15 @@ pub(crate) fn run(arguments: &Arguments, started: Instant) -> Result<u8, Failure
         shut();
     }
     match &arguments.command {
-        Command::Detect(c) => c.engine.in_team(|execution| c.run(execution)),
-        Command::Segment(c) => c.engine.in_team(|execution| c.run(execution)),
-        Command::Semantic(c) => c.engine.in_team(|execution| c.run(execution)),
-        Command::Panoptic(c) => c.engine.in_team(|execution| c.run(execution)),
-        Command::Everything(c) => c.engine.in_team(|execution| c.run(execution)),
-        Command::Ground(c) => c.engine.in_team(|execution| c.run(execution)),
+        Command::Detect(c) => c.run(),
+        Command::Segment(c) => c.run(),
+        Command::Semantic(c) => c.run(),
+        Command::Panoptic(c) => c.run(),
+        Command::Everything(c) => c.run(),
+        Command::Ground(c) => c.run(),
         Command::Run(c) => c.run(),
         Command::Watch(c) => c.run(),
-        Command::Bench(c) => c.engine.in_team(|execution| c.run(execution, started)),
+        Command::Bench(c) => c.run(started),
         Command::Pack(c) => c.run(),
         Command::Vocab(c) => c.run(),
     }
@@ -335,7 +332,8 @@ pub(crate) fn isa_from(name: Option<&str>) -> Result<Isa, Failure> {
     })
 }
 
-pub(crate) fn open_pack(path: &Path) -> Result<Pack, Failure> {
+/// What is said where a pack that is in use is cut short.
+fn guard(path: &Path) {
     let words = format!(
         "[ERROR] pack {} was cut short while it was in use (replace it by renaming, as `tarsier pack install` does)\n",
         path.display()
@@ -343,6 +341,10 @@ pub(crate) fn open_pack(path: &Path) -> Result<Pack, Failure> {
     if let Err(e) = end_where_cut(words, exit::DATA) {
         log::debug!("a pack that is cut short ends it with SIGBUS: {e}");
     }
+}
+
+pub(crate) fn open_pack(path: &Path) -> Result<Pack, Failure> {
+    guard(path);
     Pack::open(path).map_err(|e| {
         let code = match e {
             PackError::Open { .. } => exit::NO_INPUT,
@@ -373,76 +375,55 @@ impl Engine {
         named.unwrap_or_else(|| existing().unwrap_or(&DEFAULT_PACKS[0]).into())
     }
 
-    /// The pack and everything that was made from it.
-    pub(crate) fn open(&self, execution: Execution, settings: Settings) -> Result<Opened, Failure> {
-        let path = self.path();
-        let pack = open_pack(&path)?;
-        let data = |e: &dyn fmt::Display| fail(exit::DATA, format!("pack {}: {e}", path.display()));
-        let mut opened = Opened {
-            pipeline: Pipeline::open(&pack, execution, settings).map_err(|e| data(&e))?,
-            vocabulary: Vocabulary::open(&pack).map_err(|e| data(&e))?,
-            cache: self.cache(),
-            pack,
-            execution,
-        };
-        let Opened {
-            vocabulary, pack, ..
-        } = &mut opened;
-        self.add_words(vocabulary, || {
-            let encoder = SentenceEncoder::open(pack, execution).map_err(|e| data(&e));
-            vocab::space(pack, &mut encoder?)
-        })?;
-        log::info!(
-            "pack {} ({} {}), {} on {} thread(s)",
-            path.display(),
-            opened.pack.manifest().name,
-            opened.pack.manifest().version,
-            execution.isa.level(),
-            execution.threads
-        );
-        Ok(opened)
-    }
-
-    /// Runs a command with a team of as many threads as asked for.
-    fn in_team<T>(
-        &self,
-        command: impl FnOnce(Execution) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+    /// Instruction set and threads, for the loop.
+    fn execution(&self) -> Result<Execution, Failure> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = self.threads.map_or(cores.min(4), usize::from);
-        let execution = Execution {
+        Ok(Execution {
             isa: isa_from(self.isa.as_deref())?,
-            threads,
-        };
-        team::with(threads, || command(execution)).unwrap_or_else(|e| {
-            Err(fail(
-                exit::SYSTEM,
-                format!("cannot start {threads} threads: {e}"),
-            ))
+            threads: self.threads.map_or(cores.min(4), usize::from),
         })
     }
-}
 
-/// A pack in use.
-pub(crate) struct Opened {
-    pub(crate) pack: Pack,
-    pub(crate) pipeline: Pipeline,
-    vocabulary: Vocabulary,
-    execution: Execution,
-    /// Where encoded sentences are kept.
-    cache: Option<PathBuf>,
-}
-
-impl Opened {
-    /// Refuses what the pack has no network for.
-    fn needs(&self, asked: bool, able: bool, what: &str) -> Result<(), Failure> {
-        if asked && !able {
-            let name = &self.pack.manifest().name;
-            let message = format!("the pack {name} has no network for {what}");
-            return Err(fail(exit::DATA, message));
-        }
-        Ok(())
+    /// How the model is opened.
+    pub(crate) fn options(&self, settings: Settings) -> Result<ModelOptions, Failure> {
+        let Execution { isa, threads } = self.execution()?;
+        Ok(ModelOptions::new()
+            .isa(isa)
+            .threads(threads)
+            .settings(settings)
+            .words(self.words_files())
+            .cache(self.cache()))
     }
+
+    /// The model.
+    pub(crate) fn open(&self, settings: Settings) -> Result<Model, Failure> {
+        let path = self.path();
+        guard(&path);
+        Ok(self.options(settings)?.open(path)?)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(e: Error) -> Self {
+        let code = match e.kind() {
+            ErrorKind::Missing => exit::NO_INPUT,
+            ErrorKind::Prompt => exit::USAGE,
+            ErrorKind::Threads => exit::SYSTEM,
+            ErrorKind::Internal => exit::SOFTWARE,
+            _ => exit::DATA,
+        };
+        fail(code, format_args!("{e:#}"))
+    }
+}
+
+/// Refuses what the pack has no network for.
+fn needs(model: &Model, asked: bool, able: bool, what: &str) -> Result<(), Failure> {
+    if asked && !able {
+        let name = &model.pack().manifest().name;
+        let message = format!("the pack {name} has no network for {what}");
+        return Err(fail(exit::DATA, message));
+    }
+    Ok(())
 }
 
 impl Prompts {
@@ -481,40 +462,36 @@ impl Prompts {
         Ok(requests)
     }
 
-    /// The prompt set that the options ask for.
-    pub(crate) fn open(&self, opened: &mut Opened, quiet: bool) -> Result<PromptSet, Failure> {
-        self.open_requests(opened, quiet, self.requests(&[])?)
+    /// The prompt set that the options ask for, in which prompts may be inside others.
+    fn open(&self, model: &mut Model) -> Result<PromptSet, Failure> {
+        self.set(model, false, self.requests(&[])?, Lexicon::prompts)
     }
 
     /// The prompt set of some requests, each with its line in the prompt file.
-    fn open_requests(
+    fn set(
         &self,
-        opened: &mut Opened,
+        model: &mut Model,
         quiet: bool,
         requests: Vec<(Request, Option<usize>)>,
+        made: Made,
     ) -> Result<PromptSet, Failure> {
-        opened.show(&self.exemplars)?;
+        words::show(model, &self.exemplars)?;
         let (requests, lines): (Vec<_>, Vec<_>) = requests.into_iter().unzip();
-        let mut encoder = opened.encoder()?;
         let bar = progress(
             requests.len() as u64,
             "prompts",
             quiet || requests.len() < 1000,
         );
         let mut at = usize::MAX;
-        let set = PromptSet::new(
-            &requests,
-            &opened.vocabulary,
-            &mut encoder,
-            opened.pipeline.objects(),
-            self.threshold,
-            |i| {
-                at = i;
-                bar.set_position(i as u64);
-            },
-        );
+        let objects = model.pipeline().objects();
+        let lexicon = model.lexicon();
+        let set = made(lexicon, &requests, objects, self.threshold, &mut |i| {
+            at = i;
+            bar.set_position(i as u64);
+            true
+        });
         bar.finish_and_clear();
-        encoder.save();
+        lexicon.save();
         set.map_err(|e| {
             let at = e.position().map_or(at, |position| position - 1);
             match (&self.prompts, lines.get(at)) {
@@ -526,6 +503,15 @@ impl Prompts {
         })
     }
 }
+
+/// What makes a prompt set: [`Lexicon::set`] or [`Lexicon::prompts`].
+type Made = fn(
+    &Lexicon,
+    &[Request],
+    Quant,
+    Option<f32>,
+    &mut dyn FnMut(usize) -> bool,
+) -> Result<PromptSet, PromptError>;
 
 /// A progress bar on stderr; hidden where stderr is no terminal.
 pub(crate) fn progress(length: u64, what: &'static str, hidden: bool) -> indicatif::ProgressBar {

@@ -44,8 +44,9 @@ use crate::kernels::{
     align::Logits,
     layout::{LANE, Planes},
 };
+use crate::prompt::PromptSet;
 use crate::quant::Quant;
-use crate::scene::Report;
+use crate::scene::{Names, Report};
 
 mod decode;
 pub mod exemplar;
@@ -371,6 +372,12 @@ impl Detector {
             let geometry = bytes(&level.geometry, self.form.channels());
             assert_eq!(output.geometry.len(), geometry, "geometry");
         }
+    }
+}
+
+impl Names for PromptSet {
+    fn name(&self, prompt: u32) -> &str {
+        Self::name(self, prompt)
     }
 }
 

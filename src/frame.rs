@@ -17,7 +17,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::geometry::{Crop, Size};
+use crate::{
+    error::{Error, ErrorKind},
+    geometry::{Crop, Size},
+};
 
 pub mod file;
 pub mod folder;
@@ -139,6 +142,12 @@ impl<'a> Frame<'a> {
     /// The whole picture's size: boxes, masks and maps of the frame are in its pixels.
     pub const fn whole(&self) -> Size {
         self.whole
+    }
+}
+
+impl<'a> From<&Frame<'a>> for Frame<'a> {
+    fn from(frame: &Frame<'a>) -> Self {
+        *frame
     }
 }
 
@@ -331,6 +340,16 @@ impl fmt::Display for FrameError {
             ),
             Self::Decode { path, source } => write!(f, "cannot decode {}: {source}", Named(path)),
         }
+    }
+}
+
+impl From<FrameError> for Error {
+    fn from(e: FrameError) -> Self {
+        let kind = match e {
+            FrameError::Read { .. } => ErrorKind::Missing,
+            _ => ErrorKind::Photo,
+        };
+        Self::new(kind, e)
     }
 }
 

@@ -5,13 +5,14 @@
 //! recipe that trains and exports the student is in `models/recipe`.
 //!
 //! ```text
-//! photo -> Frame -> letterbox -> u8 planes -> backbone -> head -> objects{box, embedding}
-//!                                                                    |
-//! Prompts (mapped vocabulary rows, encoded sentences) ----------> align -> select, NMS -> Report -> text | json | coco
+//! photo ─▶ Frame ─▶ Model::look ─▶ Look ─▶ detect ─▶ Findings: masks, presence, tracks ─▶ Report ─▶ text | json | coco
+//!                     ▲              └──▶ stuff, ground, everything, objects
+//! pack ─▶ Model ──────┘
+//!           └──▶ prompts(names, words of one's own, sentences) ─▶ Prompts
 //! ```
 //!
-//! Each stage takes a value and returns a value; [`pipeline::Pipeline`] owns every buffer. Boxes
-//! change space once ([`geometry::Letterbox::frame_from_input`]).
+//! A [`Model`] owns a pack and all that is made of it; a [`Look`] is one frame, seen once, and borrows the model; a [`Frame`] knows
+//! where it lies in the whole picture. Boxes change space once ([`geometry::Letterbox::frame_from_input`]).
 //!
 //! # Modules
 //!
@@ -20,6 +21,7 @@
 //!
 //! | module | may name | does |
 //! |---|---|---|
+//! | [`error`] | – | the one error of the front door: kind, context, cause |
 //! | [`files`] | – | writing files whole or not at all |
 //! | [`kept`] | – | lists that keep the memory of their items from frame to frame |
 //! | [`geometry`] | – | sizes, boxes, crops, [cameras](geometry::camera); [`geometry::Letterbox`] is where boxes change space |
@@ -34,11 +36,11 @@
 //! | [`scene`] | `geometry`, `kept`, `mask` | [`scene::Report`]: what was found in a frame |
 //! | [`kernels`] | `quant`, `team` | arithmetic: one file per operation and instruction set, bit-equal to `scalar` |
 //! | [`text`] | `input` | names normalised, sentences as subwords |
-//! | [`frame`] | `geometry`, `input`, `team` | photos, and a frame as the planes of a network |
+//! | [`frame`] | `error`, `geometry`, `input`, `team` | photos, and a frame as the planes of a network |
 //! | [`capture`] | `frame`, `geometry` | frames from cameras and streams |
-//! | [`pack`] | `files`, `geometry`, `head` | the model file, mapped |
-//! | [`graph`] | `kernels`, `pack`, `quant`, `team` | QDQ ONNX to an int8 program, run as an operator in a tract plan |
-//! | [`prompt`] | `files`, `graph`, `input`, `kernels`, `odds`, `pack`, `quant`, `text` | names and sentences to rows |
+//! | [`pack`] | `error`, `files`, `geometry`, `head` | the model file, mapped |
+//! | [`graph`] | `error`, `kernels`, `pack`, `quant`, `team` | QDQ ONNX to an int8 program, run as an operator in a tract plan |
+//! | [`prompt`] | `error`, `files`, `graph`, `input`, `kernels`, `odds`, `pack`, `quant`, `text` | names and sentences to rows |
 //! | [`detect`] | `geometry`, `head`, `kernels`, `odds`, `pack`, `prompt`, `quant`, `scene`, `team` | proposals, boxes, selection |
 //! | [`ground`] | `detect`, `frame`, `geometry`, `kernels`, `quant` | which object a sentence means |
 //! | [`segment`] | `detect`, `geometry`, `kernels`, `mask` | masks of detections |
@@ -49,54 +51,43 @@
 //! | [`report`] | `draw`, `geometry`, `ground`, `labels`, `mask`, `odds`, `panoptic`, `scene` | text, JSON, COCO |
 //! | [`protocol`] | `geometry`, `input`, `kept`, `mask`, `prompt`, `report`, `scene` | messages as values and bytes |
 //! | [`link`] | `protocol`, `supervise` | threads that send and receive them |
-//! | [`pipeline`] | `detect`, `frame`, `geometry`, `graph`, `ground`, `head`, `kept`, `kernels`, `labels`, `mask`, `odds`, `pack`, `prompt`, `quant`, `scene`, `segment`, `semantic`, `track` | every network of a pack, and every buffer |
-//! | [`build`] | `detect`, `files`, `frame`, `graph`, `kernels`, `pack`, `pipeline`, `prompt` | packs, made on the host |
-//! | [`run`] | `capture`, `detect`, `frame`, `geometry`, `graph`, `ground`, `input`, `kept`, `labels`, `link`, `mask`, `pack`, `panoptic`, `pipeline`, `prompt`, `protocol`, `quant`, `report`, `scene`, `semantic`, `supervise`, `team`, `track` | the loop of a robot: frames in, reports out, commands between |
+//! | [`pipeline`] | `detect`, `error`, `frame`, `geometry`, `graph`, `ground`, `head`, `kept`, `kernels`, `labels`, `mask`, `odds`, `pack`, `panoptic`, `prompt`, `quant`, `scene`, `segment`, `semantic`, `team`, `track` | every network of a pack, every buffer, and the [`Look`] that borrows them |
+//! | [`model`] | `detect`, `error`, `frame`, `graph`, `kernels`, `pack`, `pipeline`, `prompt`, `team` | [`Model`]: a pack and all that is made of it, put together in one place |
+//! | [`build`] | `detect`, `error`, `files`, `frame`, `graph`, `kernels`, `pack`, `pipeline`, `prompt`, `team` | packs, made on the host |
+//! | [`run`] | `capture`, `detect`, `error`, `frame`, `geometry`, `graph`, `ground`, `input`, `kept`, `labels`, `link`, `mask`, `model`, `pack`, `panoptic`, `pipeline`, `prompt`, `protocol`, `quant`, `report`, `scene`, `semantic`, `supervise`, `team`, `track` | the loop of a robot: frames in, reports out, commands between |
 //!
 //! # Example
 //!
 //! ```no_run
-//! use tarsier::{
-//!     detect::Settings, frame::file::ImageFile, graph::op::Execution, kernels::isa::Isa, pack::Pack, pipeline::Pipeline,
-//!     prompt::{PromptSet, Request, sentence::SentenceEncoder, vocabulary::Vocabulary}, scene::Report,
-//! };
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let pack = Pack::open("models/tarsier-s.tarsier".as_ref())?;
-//! let execution = Execution { isa: Isa::best(), threads: 1 };
-//! let mut pipeline = Pipeline::open(&pack, execution, Settings::default())?;
-//! let requests = [Request::Name("person".into()), Request::Sentence("a red cup".into())];
-//! let prompts = PromptSet::new(
-//!     &requests, &Vocabulary::open(&pack)?, &mut SentenceEncoder::open(&pack, execution)?, pipeline.objects(), None, |_| (),
-//! )?;
-//! let photo = ImageFile::open("models/sample/astronaut.jpg".as_ref())?;
-//! let mut report = Report::new(0, photo.captured, photo.size);
-//! pipeline.detect(&photo.frame(0)?, &prompts, &mut report)?;
-//! for d in &report.detections {
-//!     println!("{} {:.2} {:?}", prompts.prompts()[d.prompt as usize].name, d.score, d.bbox);
+//! let mut model = tarsier::Model::open("models/tarsier-s.tarsier")?;
+//! let prompts = model.prompts(["person", "a red cup on the table"])?;
+//! let photo = tarsier::Photo::open("models/sample/astronaut.jpg")?;
+//! for found in model.look(&photo)?.detect(&prompts)? {
+//!     println!("{} {:.2} {:?}", found.name, found.score, found.bbox);
 //! }
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Other tasks start from the same frame: [`Pipeline::segment`](pipeline::Pipeline::segment) gives the report's detections their
-//! masks, [`Pipeline::cover`](pipeline::Pipeline::cover) names the pixels of stuff, [`panoptic::Segments`] puts both together,
-//! [`Pipeline::everything`](pipeline::Pipeline::everything) names all objects, [`Pipeline::ground`](pipeline::Pipeline::ground) finds what
-//! a sentence means, and [`Pipeline::detect_inside`](pipeline::Pipeline::detect_inside) looks again, closer.
+//! The same from pixels in memory, with masks:
 //!
 //! ```no_run
-//! # use tarsier::{
-//! #     frame::file::ImageFile, labels::LabelMap, panoptic::{Rules, Segments}, pipeline::{Pipeline, PipelineError}, prompt::PromptSet, scene::Report,
-//! # };
-//! # fn segments(pipeline: &mut Pipeline, prompts: &PromptSet, photo: &ImageFile, stuff: &[u32]) -> Result<Segments, Box<dyn std::error::Error>> {
-//! let mut report = Report::new(0, photo.captured, photo.size);
-//! pipeline.detect(&photo.frame(0)?, prompts, &mut report)?;
-//! pipeline.segment(&mut report)?;
-//! let mut map = LabelMap::default();
-//! pipeline.cover(prompts, stuff, None, &mut map)?;
-//! let segments = Segments::new(&map, &report, |prompt| stuff.contains(&prompt), Rules::default());
-//! # Ok(segments)
+//! # fn of_buffer(model: &mut tarsier::Model, prompts: &tarsier::Prompts, rgb: &[u8]) -> Result<(), Box<dyn std::error::Error>> {
+//! let size = tarsier::Size::new(640, 480);
+//! let frame = tarsier::Frame::new(rgb, size, 0, std::time::SystemTime::now())?;
+//! let mut look = model.look(&frame)?;
+//! let mut found = look.detect(prompts)?;
+//! found.masks()?;
+//! for found in &found {
+//!     println!("{} has {} pixels", found.name, found.mask.map_or(0, |mask| mask.area()));
+//! }
+//! # Ok(())
 //! # }
 //! ```
+//!
+//! Other tasks are asked of the same look: [`Look::stuff`] names the pixels of stuff, [`Look::panoptic`] puts both together,
+//! [`Look::everything`] names all objects, [`Look::ground`] finds what a sentence means, and [`Findings::inside`] looks again, closer.
 //!
 //! # What it does not do
 //!
@@ -106,6 +97,7 @@ pub mod build;
 pub mod capture;
 pub mod detect;
 pub mod draw;
+pub mod error;
 pub mod files;
 pub mod frame;
 pub mod geometry;
@@ -118,6 +110,7 @@ pub mod kernels;
 pub mod labels;
 pub mod link;
 pub mod mask;
+pub mod model;
 pub mod odds;
 pub mod pack;
 pub mod panoptic;
@@ -134,3 +127,17 @@ pub mod supervise;
 pub mod team;
 pub mod text;
 pub mod track;
+
+pub use error::{Error, ErrorKind};
+pub use frame::{Frame, file::Photo};
+pub use geometry::{BBox, Size};
+pub use mask::Mask;
+pub use model::{Model, ModelLimits, ModelOptions};
+pub use pipeline::{Findings, Found, Look};
+pub use prompt::PromptSet as Prompts;
+pub use scene::Report;
+
+/// The example of README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

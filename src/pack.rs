@@ -28,7 +28,10 @@ use std::{
 };
 
 use self::{container::Sections, manifest::Manifest, map::Bytes};
-use crate::files::exposed;
+use crate::{
+    error::{Error, ErrorKind},
+    files::exposed,
+};
 
 pub mod container;
 pub mod manifest;
@@ -119,6 +122,16 @@ impl std::error::Error for PackError {
             Self::Open { source, .. } => Some(source),
             _ => None,
         }
+    }
+}
+
+impl From<PackError> for Error {
+    fn from(e: PackError) -> Self {
+        let kind = match e {
+            PackError::Open { .. } => ErrorKind::Missing,
+            _ => ErrorKind::Pack,
+        };
+        Self::new(kind, e)
     }
 }
 

@@ -1,86 +1,34 @@
-//! One frame through all stages; owns every buffer.
+//! One frame through all stages; owns every buffer, and lends them to one [`Look`] at a time.
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use tract_onnx::prelude::{DatumType, IntoTValue, TValue, TVec, Tensor, tvec};
+use tract_onnx::prelude::{DatumType, TValue, TVec, Tensor};
 
 use crate::{
-    detect::{DetectError, Detector, Field, HeadLevel, HeadOutput, Settings},
-    frame::{Frame, letterbox::Letterboxer},
+    detect::{Detector, Field, HeadLevel, HeadOutput, Settings},
+    error::{Error, ErrorKind},
+    frame::letterbox::Letterboxer,
     geometry::{Letterbox, Size},
     graph::op::{Execution, Graph, GraphError},
-    graph::program::{Port, nhwc_from_planes},
+    graph::program::Port,
     head::HeadForm,
-    kernels::{align::align, layout::LANE},
-    pack::{Pack, PackError},
-    prompt::PromptSet,
+    kernels::{Isa, layout::LANE},
+    pack::Pack,
     quant::Quant,
-    scene::Report,
+    team::Team,
 };
 
 pub mod everything;
-mod exemplar;
 pub mod golden;
 mod ground;
 pub mod inside;
+mod look;
 mod masks;
 mod places;
 mod presence;
 mod stuff;
 
-pub use places::FrameEvidence;
-
-/// Why a pipeline could not be made or a frame not be done.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum PipelineError {
-    /// A section of the pack is missing or does not fit.
-    Pack(PackError),
-    /// A graph was refused or failed.
-    Graph(GraphError),
-    /// The head's outputs cannot be used.
-    Detect(DetectError),
-    /// The graphs do not fit each other or the manifest.
-    Mismatch(String),
-    /// The pack has no network for what was asked.
-    Lacks(&'static str),
-}
-
-impl fmt::Display for PipelineError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Pack(e) => e.fmt(f),
-            Self::Graph(e) => e.fmt(f),
-            Self::Detect(e) => e.fmt(f),
-            Self::Mismatch(why) => write!(f, "the pack contradicts itself: {why}"),
-            Self::Lacks(what) => write!(f, "this pack has no {what}"),
-        }
-    }
-}
-
-impl std::error::Error for PipelineError {}
-
-impl From<PackError> for PipelineError {
-    fn from(e: PackError) -> Self {
-        Self::Pack(e)
-    }
-}
-
-impl From<GraphError> for PipelineError {
-    fn from(e: GraphError) -> Self {
-        Self::Graph(e)
-    }
-}
-
-impl From<DetectError> for PipelineError {
-    fn from(e: DetectError) -> Self {
-        Self::Detect(e)
-    }
-}
+pub use look::{Findings, Found, FoundIter, Look};
 
 /// How long each stage of one frame took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,31 +58,48 @@ pub struct Pipeline {
     senser: Option<presence::Senser>,
     coverer: Option<stuff::Coverer>,
     namer: everything::Namer,
-    /// What the backbone and the head made of the last frame, and how that frame lay in the input.
+    /// What the backbone and the head made of the last frame, and how that frame lay in the input;
+    /// that is none where no frame was seen that anybody was told of.
     features: TVec<TValue>,
     outputs: TVec<TValue>,
     letterbox: Option<Letterbox>,
+    times: StageTimes,
     places: places::Places,
     detector: Detector,
+    /// Overlap from which two boxes are at the same place.
+    iou: f32,
     objects: Quant,
     execution: Execution,
+    team: Team,
+}
+
+/// What a pack has networks for, beside detection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Abilities {
+    /// Which pixels an object has.
+    pub masks: bool,
+    /// What stuff every place of a picture is of.
+    pub stuff: bool,
+    /// Whether something is in a picture at all.
+    pub presence: bool,
+    /// Which object a sentence means.
+    pub ground: bool,
 }
 
 impl Pipeline {
-    /// Loads the graphs of a pack and makes all buffers.
+    /// Loads the graphs of a pack and makes all buffers. Frames are seen by the threads of a team.
     ///
     /// # Errors
     ///
-    /// [`PipelineError`] naming the section, graph or contradiction.
-    pub fn open(
-        pack: &Pack,
-        execution: Execution,
-        settings: Settings,
-    ) -> Result<Self, PipelineError> {
+    /// [`ErrorKind::Pack`], naming the section, graph or contradiction.
+    pub fn open(pack: &Pack, isa: Isa, team: &Team, settings: Settings) -> Result<Self, Error> {
+        let threads = team.threads();
+        let execution = Execution { isa, threads };
         let backbone = load(pack, "backbone", execution)?;
         let head = load(pack, "head", execution)?;
         let manifest = pack.manifest();
-        let mismatch = |why: String| Err(PipelineError::Mismatch(why));
+        let mismatch = |why: String| Err(Error::mismatch(why));
 
         let side = manifest.input_px;
         let [image] = backbone.program().inputs.as_slice() else {
@@ -206,6 +171,7 @@ impl Pipeline {
             features: TVec::new(),
             outputs: TVec::new(),
             letterbox: None,
+            times: StageTimes::default(),
             places: places::Places::default(),
             letterboxer: Letterboxer::new(
                 Size::new(side, side),
@@ -221,10 +187,13 @@ impl Pipeline {
                 &levels,
                 manifest.embedding as usize,
                 settings,
-            )?,
+            )
+            .map_err(|e| Error::new(ErrorKind::Pack, e))?,
+            iou: settings.iou,
             backbone,
             head,
             execution,
+            team: team.clone(),
         })
     }
 
@@ -240,94 +209,15 @@ impl Pipeline {
         [&self.backbone, &self.head]
     }
 
-    /// Detects the prompts in a frame and fills the report.
-    ///
-    /// # Errors
-    ///
-    /// [`PipelineError::Graph`] if a graph fails, which a checked pack does not.
-    pub fn detect(
-        &mut self,
-        frame: &Frame<'_>,
-        prompts: &PromptSet,
-        report: &mut Report,
-    ) -> Result<StageTimes, PipelineError> {
-        let mut times = StageTimes::default();
-        let clock = Instant::now();
-        let letterbox = self.look(frame);
-        report.masks.clear();
-        report.presences.clear();
-        report.tracks.clear();
-        report.smoothed.clear();
-        report.sights.clear();
-        times.letterbox = clock.elapsed();
-
-        self.network(&mut times)?;
-        let outputs = levels_of(&self.outputs);
-
-        let clock = Instant::now();
-        self.detector.propose(&outputs);
-        let table = prompts.align();
-        let Execution { isa, threads } = self.execution;
-        self.detector.align(
-            &outputs,
-            threads,
-            prompts.thresholds(),
-            |some, objects, logits| align(isa, &table.prompts(some), objects, logits),
-        );
-        times.align = clock.elapsed();
-
-        let clock = Instant::now();
-        self.detector.select(&outputs, &letterbox, report);
-        if self.places.wanted {
-            self.places.clear();
-            self.places
-                .fill(self.detector.candidates(&outputs), &letterbox);
+    /// What the pack has networks for.
+    #[must_use]
+    pub const fn abilities(&self) -> Abilities {
+        Abilities {
+            masks: self.masker.is_some(),
+            stuff: self.coverer.is_some(),
+            presence: self.senser.is_some(),
+            ground: self.grounder.is_some(),
         }
-        times.select = clock.elapsed();
-        Ok(times)
-    }
-
-    /// Lays a frame into the input plane.
-    fn look(&mut self, frame: &Frame<'_>) -> Letterbox {
-        let plane = Arc::make_mut(&mut self.image);
-        let letterbox = self.letterboxer.write(frame, plane.as_bytes_mut());
-        self.letterbox = Some(letterbox);
-        letterbox
-    }
-
-    /// Features and head outputs for the frame in the input plane.
-    fn network(&mut self, times: &mut StageTimes) -> Result<(), PipelineError> {
-        let clock = Instant::now();
-        self.features.clear();
-        self.outputs.clear();
-        self.features = self
-            .backbone
-            .run(tvec!(Arc::clone(&self.image).into_tvalue()))?;
-        times.backbone = clock.elapsed();
-        let clock = Instant::now();
-        self.outputs = self.head.run(self.features.clone())?;
-        times.head = clock.elapsed();
-        Ok(())
-    }
-
-    /// The head's raw outputs for a frame, one after the other, each as signed bytes `[height, width, channels]`: what the golden
-    /// test compares.
-    ///
-    /// # Errors
-    ///
-    /// As [`detect`](Self::detect).
-    pub fn raw_outputs(&mut self, frame: &Frame<'_>) -> Result<Vec<Vec<u8>>, PipelineError> {
-        let plane = Arc::make_mut(&mut self.image);
-        self.letterboxer.write(frame, plane.as_bytes_mut());
-        self.letterbox = None; // what is kept of a frame is no longer that of the last detection
-        self.network(&mut StageTimes::default())?;
-        let ports = &self.head.program().outputs;
-        let values = |(t, port): (&TValue, &Port)| {
-            let mut values = vec![0; port.view.values()];
-            nhwc_from_planes(&port.view, t.as_bytes(), &mut values);
-            values
-        };
-        Ok(self.outputs.iter().zip(ports).map(values).collect())
     }
 }
 
@@ -356,14 +246,10 @@ fn same(from: &Port, to: &Port) -> bool {
 }
 
 /// A graph of the pack.
-pub(crate) fn load(pack: &Pack, name: &str, execution: Execution) -> Result<Graph, PipelineError> {
+pub(crate) fn load(pack: &Pack, name: &str, execution: Execution) -> Result<Graph, Error> {
     let onnx = pack.section(&format!("{name}.onnx"))?;
-    Ok(Graph::load(
-        name,
-        &onnx,
-        |section| pack.find(section),
-        execution,
-    )?)
+    let graph = Graph::load(name, &onnx, |section| pack.find(section), execution);
+    graph.map_err(|e| Error::new(ErrorKind::Pack, e))
 }
 
 /// What the bytes of a port stand for.
@@ -380,8 +266,8 @@ fn levels(
     strides: &[u32],
     side: u32,
     form: &HeadForm,
-) -> Result<heapless::Vec<HeadLevel, 8>, PipelineError> {
-    let mismatch = |why: String| Err(PipelineError::Mismatch(why));
+) -> Result<heapless::Vec<HeadLevel, 8>, Error> {
+    let mismatch = |why: String| Err(Error::mismatch(why));
     if outputs.len() != 2 * strides.len() || strides.is_empty() || strides.len() > 4 {
         return mismatch(format!(
             "{} head outputs for {} strides",

@@ -7,24 +7,31 @@
 //! immutable once made, so that it can be exchanged between two frames.
 //!
 //! ```text
-//! row ◀─ cache ◀─ sentence ◀─ words ◀─ vocabulary ◀─ tsv        (who names whom)
+//! row ◀─ cache ◀─ sentence ◀─ words ◀─ vocabulary ◀─ tsv, lexicon        (who names whom)
 //!                 limits ◀──┴────┘
 //! ```
 
 use std::fmt;
 
-use crate::{input, kernels::align::Align, odds, quant::Quant};
+use crate::{
+    error::{Error, ErrorKind},
+    input,
+    kernels::align::Align,
+    odds,
+    quant::Quant,
+};
 
 use self::{
-    limits::SetLimits,
-    sentence::{SentenceEncoder, SentenceError},
-    table::PromptTable,
+    limits::SetLimits, nested::Nested, rules::Rules, sentence::SentenceError, table::PromptTable,
     vocabulary::Vocabulary,
 };
 
 pub mod cache;
+pub mod lexicon;
 pub mod limits;
+pub mod nested;
 mod row;
+pub mod rules;
 pub mod sentence;
 pub mod table;
 pub mod tsv;
@@ -56,6 +63,20 @@ pub enum Request {
     Either(String),
 }
 
+impl From<&str> for Request {
+    /// A name if it is one, else a sentence.
+    fn from(text: &str) -> Self {
+        Self::Either(text.to_owned())
+    }
+}
+
+impl From<String> for Request {
+    /// A name if it is one, else a sentence.
+    fn from(text: String) -> Self {
+        Self::Either(text)
+    }
+}
+
 impl Request {
     /// The text as given.
     #[must_use]
@@ -73,6 +94,8 @@ pub struct Prompt {
     pub name: String,
     /// Where its row comes from.
     pub source: Source,
+    /// Whether it is countable; what no table knows is.
+    pub thing: bool,
     /// What it is reported as, together with others: the word's.
     pub group: Option<String>,
     /// What it finds is not reported, and nothing else at that place is that scores lower: the
@@ -94,6 +117,8 @@ pub struct PromptSet {
     prompts: Vec<Prompt>,
     table: PromptTable,
     thresholds: Vec<f32>,
+    rules: Rules,
+    nested: Nested,
 }
 
 /// Why a prompt was refused.
@@ -118,6 +143,11 @@ pub enum PromptError {
         name: String,
         /// The names that are written most like it.
         nearest: Vec<String>,
+    },
+    /// A text with `>` that is not one prompt inside another.
+    Nested {
+        /// The text.
+        text: String,
     },
     /// A sentence that cannot be encoded.
     Sentence {
@@ -164,6 +194,10 @@ impl fmt::Display for PromptError {
                     f.write_str("; nor can it be encoded: the model reads Latin letters only")
                 }
             }
+            Self::Nested { text } => write!(
+                f,
+                "\"{text}\": a prompt inside another is written \"door > handle\""
+            ),
             Self::Sentence { text, source } => write!(f, "sentence \"{text}\": {source}"),
             Self::Stopped => f.write_str("stopped before all prompts were encoded"),
             Self::Count(0) => f.write_str("no prompts"),
@@ -182,6 +216,26 @@ impl PromptError {
             Self::Limit { position, .. } => *position,
             _ => None,
         }
+    }
+
+    /// The same, where prompts are counted otherwise.
+    fn counted(mut self, count: impl Fn(usize) -> usize) -> Self {
+        match &mut self {
+            Self::Empty { position }
+            | Self::Control { position, .. }
+            | Self::Limit {
+                position: Some(position),
+                ..
+            } => *position = count(*position),
+            _ => {}
+        }
+        self
+    }
+}
+
+impl From<PromptError> for Error {
+    fn from(e: PromptError) -> Self {
+        Self::new(ErrorKind::Prompt, e)
     }
 }
 
@@ -211,45 +265,9 @@ fn within(requests: &[Request], limits: SetLimits) -> Result<(), PromptError> {
 }
 
 impl PromptSet {
-    /// Looks up or encodes every request, of no more than the default [limits](SetLimits) allow. A prompt that is asked for twice is
-    /// kept once.
-    ///
-    /// `objects` is how the head quantises object embeddings. `threshold` is the least score of a
-    /// detection for all prompts; without it each row's own threshold holds; a word's own threshold
-    /// holds anyway. `progress` is called before each request with its index.
-    ///
-    /// # Errors
-    ///
-    /// [`PromptError`] for the first request that cannot be served.
-    pub fn new(
-        requests: &[Request],
-        vocabulary: &Vocabulary,
-        encoder: &mut SentenceEncoder,
-        objects: Quant,
-        threshold: Option<f32>,
-        mut progress: impl FnMut(usize),
-    ) -> Result<Self, PromptError> {
-        Self::encoded_by(
-            (requests, SetLimits::default()),
-            vocabulary,
-            &mut |text| encoder.encode(text),
-            objects,
-            threshold,
-            &mut |i| {
-                progress(i);
-                true
-            },
-        )
-    }
-
-    /// The same with other limits, and rows of sentences from anywhere: of an earlier set, or of an
-    /// encoder that others use too. `go_on` is asked before each request, with its index.
-    ///
-    /// # Errors
-    ///
-    /// [`PromptError`] for the first request that cannot be served; [`PromptError::Stopped`] where
-    /// `go_on` says no.
-    pub fn encoded_by(
+    /// Looks up or encodes every request; a prompt that is asked for twice is kept once: see
+    /// [`Lexicon::set_by`](lexicon::Lexicon::set_by).
+    fn new(
         (requests, limits): (&[Request], SetLimits),
         vocabulary: &Vocabulary,
         encode: &mut dyn FnMut(&str) -> Result<Row, SentenceError>,
@@ -328,15 +346,55 @@ impl PromptSet {
             prompts.push(Prompt {
                 name: text.to_owned(),
                 source,
+                thing: word.is_none_or(|word| word.thing),
                 group: word.and_then(|word| word.group.clone()),
                 reject: word.is_some_and(|word| word.reject),
             });
         }
-        Ok(Self {
+        let mut set = Self {
             table: PromptTable::new(&rows, objects),
             prompts,
             thresholds,
-        })
+            rules: Rules::default(),
+            nested: Nested::default(),
+        };
+        set.regroup(|_, _| ());
+        Ok(set)
+    }
+
+    /// Changes groups and rejects: `change` is called with each prompt and its index.
+    pub fn regroup(&mut self, mut change: impl FnMut(usize, &mut Prompt)) {
+        for (i, prompt) in self.prompts.iter_mut().enumerate() {
+            change(i, prompt);
+        }
+        let rules = self.prompts.iter();
+        self.rules = Rules::new(rules.map(|p| (p.group.as_deref(), p.reject)));
+    }
+
+    /// Its groups and rejects.
+    #[must_use]
+    pub const fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Which of its prompts count inside others only.
+    #[must_use]
+    pub const fn nested(&self) -> &Nested {
+        &self.nested
+    }
+
+    /// What reports call a prompt; of one inside another `door > handle`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such prompt.
+    #[must_use]
+    pub fn name(&self, prompt: u32) -> &str {
+        let at = prompt as usize;
+        match self.prompts.get(at) {
+            Some(prompt) => prompt.shown(),
+            None => (self.nested.name(at - self.prompts.len())).expect("a prompt of the set"),
+        }
     }
 
     /// The prompts, in the order of the logits' columns.

@@ -45,7 +45,7 @@ use self::{
     barren::Barren,
     capture::Capture,
     config::Config,
-    engine::Engine,
+    engine::{Engine, Run},
     enrol::Enrolment,
     follow::Follower,
     heat::Governor,
@@ -68,6 +68,7 @@ use crate::{
         picture::{Decoder, Picture, PictureError},
     },
     detect::Settings,
+    frame::Frame,
     geometry::{Crop, Size},
     graph::op::Execution,
     link::{Links, Pool},
@@ -219,17 +220,20 @@ pub fn run(options: Options, reload: &mut Reload<'_>) -> Result<(), RunError> {
     }
 }
 
+/// What went wrong in a look, by part.
+type Faults = heapless::Vec<(&'static str, String), 8>;
+
 /// The prompt set that a configuration asks for.
 fn draft_of(config: &Config, fallback: &[&str]) -> Draft {
     let prompts = &config.prompts;
-    Draft::of(&prompts.list, (prompts.threshold, prompts.iou), fallback)
+    Draft::of(&prompts.list, prompts.threshold, fallback)
 }
 
 /// Everything that the loop owns.
 struct Runner {
     config: Config,
     path: PathBuf,
-    execution: Execution,
+    run: Run,
     default_prompts: Vec<&'static str>,
     engine: Engine,
     prompts: Prompts,
@@ -328,11 +332,11 @@ impl Runner {
         let signals = Signals::new().map_err(RunError::System)?;
         log::info!("starting");
         let limits = &config.limits;
-        let (engine, fault) =
-            Engine::open_or_previous(&path, execution, settings(&config), &config)
-                .map_err(RunError::Engine)?;
+        let run = Run::start(execution).map_err(RunError::System)?;
+        let (engine, fault) = Engine::open_or_previous(&path, &run, settings(&config), &config)
+            .map_err(RunError::Engine)?;
         if limits.memory.is_some() {
-            memory::Need::of(&engine.pack, &config, execution)
+            memory::Need::of(engine.model.pack(), &config, execution)
                 .and_then(|need| need.within(limits))
                 .map_err(RunError::Memory)?;
         }
@@ -352,12 +356,12 @@ impl Runner {
         let task = Task::new(&config.task, &kit, &stop)
             .map_err(|(_, why)| refused(why, RunError::Task))?;
         // the same recording gives the same bytes: there is no other run to tell it from
-        let run = if source.recorded() {
+        let number = if source.recorded() {
             0
         } else {
             crate::link::draw()
         };
-        let links = Links::start_as(run, &config.links.all(), limits.of_links());
+        let links = Links::start_as(number, &config.links.all(), limits.of_links());
         let links = links.map_err(RunError::Link)?;
         let printer = if print {
             Some(Printer::start().map_err(RunError::System)?)
@@ -367,10 +371,13 @@ impl Runner {
         let limit = config.limits.pixels_of(&source);
         let capture = Capture::start(source, limit).map_err(RunError::System)?;
         let now = Instant::now();
-        let watcher = Watcher::new(&config.presence, engine.pipeline.presence_threshold());
+        let watcher = Watcher::new(
+            &config.presence,
+            engine.model.pipeline().presence_threshold(),
+        );
         let mut runner = Self {
             path,
-            execution,
+            run,
             default_prompts,
             engine,
             prompts,
@@ -426,7 +433,7 @@ impl Runner {
             runner.stand("pack", text);
         }
         runner.tell_words();
-        runner.engine.save();
+        runner.engine.model.lexicon().save();
         runner.confine(walls)?;
         runner.manager.ready();
         Ok(runner)
@@ -457,6 +464,9 @@ impl Runner {
     }
 
     fn run(mut self, reload: &mut Reload<'_>) -> Result<(), RunError> {
+        // for good: what is prepared beside the loop must not find the seat free and keep it in a frame
+        let team = self.run.team.clone();
+        let _sitting = team.sit();
         let mut barren = None;
         while !self.condition.stopping() {
             // a panic costs a frame or a command and not the robot its eyes
@@ -466,7 +476,7 @@ impl Runner {
             }
         }
         self.preparing = None;
-        self.engine.save();
+        self.engine.model.lexicon().save();
         self.settle();
         self.manager.stopping();
         self.strikes.end()?;
@@ -539,27 +549,21 @@ impl Runner {
     fn look(&mut self, picture: &Picture) {
         let began = Instant::now();
         supervise::trap("inference");
-        self.report.detections.clear();
-        self.report.dropped = 0;
         // lent, so that what a frame shows can change the prompts while it is there
         let other = Decoder::new(self.pixels());
         let mut decoder = std::mem::replace(&mut self.decoder, other);
-        let seen = self.see(picture, &mut decoder);
+        let seen = match decoder.frame(picture, self.region) {
+            Ok(frame) => self.see(picture, &frame),
+            Err(e) => {
+                self.damaged(picture, &e);
+                false
+            }
+        };
         self.decoder = decoder;
-        let Some((size, part)) = seen else { return };
-        if self.condition.paused() && self.once == 0 {
-            // it was looked at for a box only
+        if !seen {
             return;
         }
-        self.report.sequence = picture.sequence;
-        self.report.captured = picture.captured;
-        self.report.size = size;
-        self.prompts.rules().apply(&mut self.report);
-        self.follow(picture, part);
-        self.watch(picture.captured_ns);
-        self.make_masks();
         let inference = began.elapsed();
-        (self.frame, self.part) = (Some(size), Some(part));
         let latency_us = self.emit(picture);
         self.tell_changes(picture.captured_ns);
         self.meter.frame(latency_us, micros(inference));
@@ -570,79 +574,110 @@ impl Runner {
         self.pace(began, inference);
     }
 
-    /// Detects in a picture, and makes of it what the task wants: its size and the part that was looked at, if that went well.
-    fn see(&mut self, picture: &Picture, decoder: &mut Decoder) -> Option<(Size, Crop)> {
-        match decoder.frame(picture, self.region) {
-            Ok(frame) => {
-                let (size, part) = (frame.whole(), frame.part());
-                if !self.enrolments.is_empty() && self.preparing.is_none() {
-                    let objects = self.engine.pipeline.objects_in(&frame);
-                    self.show(&objects, (size, part));
-                }
-                let set = self.prompts.set_in_use();
-                self.engine.pipeline.keep_places(self.follower.follows());
+    /// Counts and tells a picture that is none.
+    fn damaged(&mut self, picture: &Picture, e: &PictureError) {
+        match e {
+            PictureError::Outside { .. } => {
                 self.barren.good();
-                if let Err(e) = self.engine.pipeline.detect(&frame, set, &mut self.report) {
-                    self.dropped.failed += 1;
-                    self.fault("inference", e.to_string());
-                    return None;
-                }
-                if self.task.spec().presence
-                    && let Err(e) = self.engine.pipeline.sense(set, &mut self.report)
-                {
-                    self.fault("presence", e.to_string());
-                }
-                let (task, engine) = (&mut self.task, &mut self.engine);
-                if let Err(e) = task.look(&frame, engine, &mut self.extras) {
-                    // nothing of the frame before
-                    self.extras = Extras::default();
-                    self.fault("task", e.to_string());
-                }
-                Some((size, part))
+                self.dropped.failed += 1;
             }
-            Err(e) => {
-                match e {
-                    PictureError::Outside { .. } => {
-                        self.barren.good();
-                        self.dropped.failed += 1;
-                    }
-                    _ => {
-                        self.barren.damaged(picture.bytes.len());
-                        self.dropped.damaged += 1;
-                    }
-                }
-                self.fault("source", e.to_string());
-                None
+            _ => {
+                self.barren.damaged(picture.bytes.len());
+                self.dropped.damaged += 1;
             }
         }
+        self.fault("source", e.to_string());
     }
 
-    /// Gives the detections of a report their tracks and directions.
-    fn follow(&mut self, picture: &Picture, part: Crop) {
-        self.follower.follow(
-            picture.captured_ns,
-            &self.engine,
-            &self.prompts,
-            &mut self.report,
-        );
-        if let Err(why) = self.follower.sight(&part.bbox(), &mut self.report) {
-            self.fault("camera", why);
+    /// Makes the report of a frame, and what the task wants beside it; whether there is one to be sent.
+    fn see(&mut self, picture: &Picture, frame: &Frame<'_>) -> bool {
+        self.barren.good();
+        if !self.enrolments.is_empty() && self.preparing.is_none() {
+            let objects = self.engine.model.look(frame).map(|look| look.objects());
+            self.show(&objects, frame);
+            if self.condition.paused() && self.once == 0 {
+                // it was looked at for a box only, and is not the one that was reported
+                self.engine.model.pipeline_mut().forget();
+                return false;
+            }
         }
-    }
-
-    /// Gives the report's detections their masks, if the task needs them, and makes segments of them and of stuff.
-    fn make_masks(&mut self) {
-        if !self.task.needs_masks() {
-            return;
+        // told when the look has ended, which has the engine until then
+        let mut faults = Faults::new();
+        let detected = self.detect(picture, frame, &mut faults);
+        for (part, why) in faults {
+            self.fault(part, why);
         }
-        if let Err(e) = self.engine.pipeline.segment(&mut self.report) {
-            self.fault("masks", e.to_string());
+        if !detected {
+            self.dropped.failed += 1;
+            return false;
         }
         let names = &**self.prompts.names();
         self.task.segments(&self.report, names, &mut self.extras);
         if !self.task.spec().masks {
             self.report.masks.clear();
         }
+        (self.frame, self.part) = (Some(frame.whole()), Some(frame.part()));
+        true
+    }
+
+    /// Everything that needs the networks; whether anything came of it.
+    fn detect(&mut self, picture: &Picture, frame: &Frame<'_>, faults: &mut Faults) -> bool {
+        let Self {
+            engine,
+            prompts,
+            task,
+            follower,
+            watcher,
+            report,
+            extras,
+            config,
+            ..
+        } = self;
+        let mut note = |part, why| {
+            // there is room for one of each
+            let _ = faults.push((part, why));
+        };
+        let mut look = match engine.model.look(frame) {
+            Ok(look) => look,
+            Err(e) => {
+                note("inference", format!("{e:#}"));
+                return false;
+            }
+        };
+        let mut found = match look.detect_into(prompts.set_in_use(), report) {
+            Ok(found) => found,
+            Err(e) => {
+                note("inference", format!("{e:#}"));
+                return false;
+            }
+        };
+        let watched = task.spec().presence;
+        if watched && let Err(e) = found.presence() {
+            note("presence", format!("{e:#}"));
+        }
+        follower.follow(picture.captured_ns, prompts, &mut found);
+        let part = frame.part().bbox();
+        if let Err(why) = follower.sight(&part, found.report_mut()) {
+            note("camera", why);
+        }
+        if !watched {
+            watcher.clear();
+        } else if !found.report().presences.is_empty() {
+            // else the network failed, which is told: nobody looked
+            let most = config.limits.presences as usize;
+            watcher.look(picture.captured_ns, prompts, most, found.report_mut());
+        }
+        if task.needs_masks()
+            && let Err(e) = found.masks()
+        {
+            note("masks", format!("{e:#}"));
+        }
+        if let Err(e) = task.look(&mut look, extras) {
+            // nothing of the frame before
+            *extras = Extras::default();
+            note("task", format!("{e:#}"));
+        }
+        true
     }
 
     /// Sends the report that was just made; returns its age.
@@ -806,7 +841,7 @@ impl Runner {
             temperature_c: self.temperature_c,
             prompts_version: self.prompts.version(),
             prompts: self.prompts.count(),
-            pack: self.engine.name(),
+            pack: self.engine.model.name(),
             links: (self.links.health().into_iter())
                 .chain(self.printer.as_ref().map(Printer::health))
                 .collect(),
@@ -927,7 +962,7 @@ impl Runner {
                 && new.prompts.threshold == was.prompts.threshold;
             if same {
                 // what commands changed stays
-                self.prompts.draft(Change::Again(new.prompts.iou))
+                self.prompts.draft(Change::Again)
             } else {
                 draft_of(&new, &self.default_prompts)
             }
@@ -941,14 +976,14 @@ impl Runner {
             let done = self.take_over(new, Renewal::default());
             return self.tell_reload(done);
         }
-        let (kit, execution) = (self.engine.kit(&new.limits), self.execution);
+        let (kit, run) = (self.engine.kit(&new.limits), self.run.clone());
         let shown = self.engine.keepsake();
         let config = Box::new(new.clone());
         let work = move |stop: &dyn Fn() -> bool| {
             let mut renewal = Renewal::default();
             let mut kit = kit;
             if engine {
-                let opened = Engine::open(&path, execution, settings(&new), &new);
+                let opened = Engine::open(&path, &run, settings(&new), &new);
                 let mut opened =
                     opened.map_err(|e| (crate::protocol::ErrorCode::Failed, e.to_string()))?;
                 opened.adopt(&shown);
@@ -1006,7 +1041,7 @@ impl Runner {
             self.region = crop(&new);
         }
         self.follower.configure(&new);
-        let threshold = self.engine.pipeline.presence_threshold();
+        let threshold = self.engine.model.pipeline().presence_threshold();
         self.watcher.configure(&new.presence, threshold);
         self.next.telemetry = Instant::now() + seconds(new.telemetry.period_s);
         let (was, is) = (&self.config.engine, &new.engine);

@@ -211,6 +211,17 @@ impl Report {
         }
     }
 
+    /// Forgets what was found and keeps the memory.
+    pub fn clear(&mut self) {
+        self.detections.clear();
+        self.dropped = 0;
+        self.tracks.clear();
+        self.smoothed.clear();
+        self.sights.clear();
+        self.masks.clear();
+        self.presences.clear();
+    }
+
     /// Keeps some of the detections, with their masks, tracks and sights.
     pub fn retain(&mut self, keep: impl Fn(&Detection) -> bool) {
         let Self {

@@ -30,13 +30,14 @@ use std::{
     any::Any,
     cell::RefCell,
     io,
+    marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     ptr,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicPtr, Ordering},
     },
-    thread::{self, Thread},
+    thread::{self, JoinHandle, Thread},
     time::{Duration, Instant},
 };
 
@@ -48,40 +49,83 @@ const PATIENCE: Duration = Duration::from_micros(200);
 /// For how much of that it does not offer its processor to other programs.
 const EAGER: Duration = Duration::from_micros(100);
 
-/// Runs `work` with a team of `threads`, the calling one among them: what it [`join`]s is shared
-/// with the others.
-///
-/// They end with it.
-///
-/// # Errors
-///
-/// What the system says if it refuses a thread.
-///
-/// # Panics
-///
-/// If it is called inside of what a [`join`] runs.
-pub fn with<T>(threads: usize, work: impl FnOnce() -> T) -> io::Result<T> {
-    if threads < 2 {
-        return Ok(work());
-    }
-    let members = (0..threads).map(|_| Member::default()).collect();
-    let team = Arc::new(Team {
-        members,
-        ended: AtomicBool::new(false),
-    });
-    thread::scope(|scope| {
-        let _end = End(&team);
-        for index in 1..threads {
-            let team = Arc::clone(&team);
-            let member = thread::Builder::new().name(format!("tarsier-{index}"));
-            member.spawn_scoped(scope, move || Seat { team, index }.help())?;
+/// Threads that wait to share work; they end with the last copy of it.
+#[derive(Clone, Debug, Default)]
+pub struct Team(Option<Arc<Crew>>);
+
+/// A thread in its seat: until this is dropped, what the thread [`join`]s is shared with its team.
+#[derive(Debug)]
+#[must_use = "the thread leaves its seat when this is dropped"]
+pub struct Sitting<'a> {
+    /// None where the seat is another's, or the thread has one already.
+    seat: Option<&'a AtomicBool>,
+    /// The seat is this thread's, and of no other.
+    _here: PhantomData<*const ()>,
+}
+
+impl Team {
+    /// A team of so many threads, that of whoever [sits](Self::sit) among them: one less is started.
+    ///
+    /// # Errors
+    ///
+    /// What the system says if it refuses a thread.
+    pub fn new(threads: usize) -> io::Result<Self> {
+        if threads < 2 {
+            return Ok(Self(None));
         }
-        let seat = Seat {
-            team: Arc::clone(&team),
-            index: 0,
+        let members = (0..threads).map(|_| Member::default()).collect();
+        let mut crew = Crew {
+            shared: Arc::new(Shared {
+                members,
+                ended: AtomicBool::new(false),
+            }),
+            taken: AtomicBool::new(false),
+            threads: Vec::with_capacity(threads - 1),
         };
-        Ok(seat.sit(work))
-    })
+        for index in 1..threads {
+            let team = Arc::clone(&crew.shared);
+            let member = thread::Builder::new().name(format!("tarsier-{index}"));
+            let member = member.spawn(move || Seat { team, index }.help())?;
+            crew.threads.push(member);
+        }
+        Ok(Self(Some(Arc::new(crew))))
+    }
+
+    /// How many threads it has.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.0.as_ref().map_or(1, |c| c.shared.members.len())
+    }
+
+    /// Takes the seat of the thread that gives the others work.
+    ///
+    /// There is one: where another thread sits there, or this one is of a team already, nothing
+    /// changes, and what it joins it does as before.
+    pub fn sit(&self) -> Sitting<'_> {
+        let crew = self.0.as_deref().filter(|crew| {
+            let seated = SEAT.with_borrow(Option::is_some);
+            !seated && !crew.taken.swap(true, Ordering::Acquire)
+        });
+        if let Some(Crew { shared, .. }) = crew {
+            SEAT.set(Some(Seat {
+                team: Arc::clone(shared),
+                index: 0,
+            }));
+        }
+        Sitting {
+            seat: crew.map(|crew| &crew.taken),
+            _here: PhantomData,
+        }
+    }
+}
+
+impl Drop for Sitting<'_> {
+    fn drop(&mut self) {
+        if let Some(taken) = self.seat {
+            SEAT.set(None);
+            taken.store(false, Ordering::Release);
+        }
+    }
 }
 
 /// Runs `a` here and `b` on another thread of the team, or here too if none is free.
@@ -106,15 +150,36 @@ thread_local! {
     static SEAT: RefCell<Option<Seat>> = const { RefCell::new(None) };
 }
 
+/// The threads of a team, and whether somebody gives them work.
+#[derive(Debug)]
+struct Crew {
+    shared: Arc<Shared>,
+    taken: AtomicBool,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        // there is no more work, also where a thread was refused and the others wait for it
+        self.shared.ended.store(true, Ordering::SeqCst);
+        self.shared.members.iter().for_each(Member::wake);
+        for thread in self.threads.drain(..) {
+            // what it was given panics at who gave it
+            let _ = thread.join();
+        }
+    }
+}
+
 /// What the threads of a team share.
-struct Team {
+#[derive(Debug)]
+struct Shared {
     members: Vec<Member>,
     ended: AtomicBool,
 }
 
 /// One thread's part of that; a cache line of its own, and of the next which processors fetch
 /// along.
-#[derive(Default)]
+#[derive(Debug, Default)]
 #[repr(align(128))]
 struct Member {
     /// What it would have done, or null.
@@ -125,7 +190,7 @@ struct Member {
 
 /// One thread of a team.
 struct Seat {
-    team: Arc<Team>,
+    team: Arc<Shared>,
     index: usize,
 }
 
@@ -164,19 +229,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Seat {
-    /// Runs `work` with this thread in the seat.
-    fn sit<T>(self, work: impl FnOnce() -> T) -> T {
-        /// Puts back who sat there before.
-        struct Before(Option<Seat>);
-        impl Drop for Before {
-            fn drop(&mut self) {
-                SEAT.set(self.0.take());
-            }
-        }
-        let _before = Before(SEAT.replace(Some(self)));
-        work()
-    }
-
     fn join(&self, a: impl FnOnce(), b: impl FnOnce() + Send) {
         let offer = &self.team.members[self.index].offer;
         // nobody else offers here, so what is vacant stays vacant
@@ -258,29 +310,27 @@ impl Seat {
 
     /// The life of every member but the first.
     fn help(self) {
-        let team = Arc::clone(&self.team);
-        let index = self.index;
-        self.sit(|| {
-            let me = &team.members[index];
-            let _ = me.thread.set(thread::current());
-            let seat = Self {
-                team: Arc::clone(&team),
-                index,
-            };
-            let mut patience = Patience::default();
-            while !team.ended.load(Ordering::Relaxed) {
-                if seat.take_one() {
-                    patience = Patience::default();
-                } else if !patience.wait() {
-                    team.sleep(me);
-                    patience = Patience::default();
-                }
+        let (team, index) = (Arc::clone(&self.team), self.index);
+        let me = &team.members[index];
+        let _ = me.thread.set(thread::current());
+        // what it takes may offer parts of it in its turn
+        SEAT.set(Some(Self {
+            team: Arc::clone(&team),
+            index,
+        }));
+        let mut patience = Patience::default();
+        while !team.ended.load(Ordering::Relaxed) {
+            if self.take_one() {
+                patience = Patience::default();
+            } else if !patience.wait() {
+                team.sleep(me);
+                patience = Patience::default();
             }
-        });
+        }
     }
 }
 
-impl Team {
+impl Shared {
     /// Sleeps until something is offered or the team ends.
     fn sleep(&self, me: &Member) {
         me.asleep.store(true, Ordering::SeqCst);
@@ -310,16 +360,6 @@ impl Member {
         {
             thread.unpark();
         }
-    }
-}
-
-/// Tells the other members that there is no more work, however it ended.
-struct End<'a>(&'a Team);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.ended.store(true, Ordering::SeqCst);
-        self.0.members.iter().for_each(Member::wake);
     }
 }
 
@@ -353,6 +393,33 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     use super::*;
+
+    /// Runs `work` in a team of its own.
+    fn with<T>(threads: usize, work: impl FnOnce() -> T) -> io::Result<T> {
+        let team = Team::new(threads)?;
+        let _sitting = team.sit();
+        Ok(work())
+    }
+
+    #[test]
+    fn one_thread_sits_and_others_work_alone_meanwhile() {
+        let team = Team::new(2).expect("a thread");
+        let seated = || SEAT.with_borrow(Option::is_some);
+        let sitting = team.sit();
+        assert!(seated());
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let _other = team.sit();
+                assert!(!seated(), "the seat is taken");
+            });
+        });
+        drop(team.sit());
+        assert!(seated(), "who sits stays there");
+        drop(sitting);
+        assert!(!seated());
+        let _again = team.sit();
+        assert!(seated());
+    }
 
     /// Adds one to every element, split down to single ones.
     fn count(values: &mut [u32]) {

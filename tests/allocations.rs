@@ -15,8 +15,8 @@ use std::{
 };
 
 use tarsier::{
-    detect::Settings,
-    frame::file::ImageFile,
+    ModelOptions,
+    frame::file::Photo,
     geometry::{
         BBox,
         camera::{Camera, CameraConfig},
@@ -24,12 +24,10 @@ use tarsier::{
     graph::op::{Execution, Graph},
     kernels::Isa,
     pack::Pack,
-    pipeline::Pipeline,
-    prompt::{PromptSet, Request, sentence::SentenceEncoder, vocabulary::Vocabulary},
+    prompt::Request,
     scene::Report,
-    team,
     track::{
-        self, Meaning, Tracker,
+        self, Tracker,
         presence::{self, Bounds, Roll},
     },
 };
@@ -103,12 +101,7 @@ fn a_frame_allocates_what_tract_does_and_nothing_else() {
     assert!(of_graphs < 64, "{of_graphs} allocations by tract");
 
     for threads in [1, 2] {
-        let execution = Execution {
-            threads,
-            ..execution
-        };
-        let counts = team::with(threads, || whole_frame(root, &pack, execution));
-        let [counts, followed, sensed] = counts.expect("a thread");
+        let [counts, followed, sensed] = whole_frame(root, threads);
         println!("whole frame on {threads} thread(s): {counts:?}, followed: {followed:?}");
         println!("with presence: {sensed:?}");
         assert_eq!(counts, vec![of_graphs; 10], "our stages allocate");
@@ -120,49 +113,42 @@ fn a_frame_allocates_what_tract_does_and_nothing_else() {
 
 /// Allocations of each of some frames with 300 prompts; then of frames that are followed and seen through a camera;
 /// then of frames whose presence is watched.
-fn whole_frame(root: &Path, pack: &Pack, execution: Execution) -> [Vec<usize>; 3] {
-    let mut pipeline = Pipeline::open(pack, execution, Settings::default()).expect("a pipeline");
-    let vocabulary = Vocabulary::open(pack).expect("names");
-    let names = vocabulary.entries().iter().map(|e| e.name.clone());
+fn whole_frame(root: &Path, threads: usize) -> [Vec<usize>; 3] {
+    let options = ModelOptions::new().threads(threads).words(Vec::new());
+    let model = options.open(root.join("models/tarsier-s.tarsier"));
+    let mut model = model.expect("a model");
+    let names = (model.lexicon().vocabulary().entries().iter()).map(|e| e.name.clone());
     let requests: Vec<Request> = (["cup".into(), "bowl".into()].into_iter())
         .chain(names.filter(|n| n != "cup" && n != "bowl").take(298))
         .map(Request::Name)
         .collect();
-    let prompts = PromptSet::new(
-        &requests,
-        &vocabulary,
-        &mut SentenceEncoder::open(pack, execution).expect("an encoder"),
-        pipeline.objects(),
-        Some(0.05),
-        |_| (),
-    )
-    .expect("prompts");
-    let image = ImageFile::open(&root.join("models/sample/coffee.jpg")).expect("a photo");
-    let frame = image.frame(0).expect("a frame");
-    let mut report = Report::new(0, image.captured, image.size);
+    let objects = model.pipeline().objects();
+    let prompts = (model.lexicon()).set(&requests, objects, Some(0.05), &mut |_| true);
+    let prompts = prompts.expect("prompts");
+    let image = Photo::open(root.join("models/sample/coffee.jpg")).expect("a photo");
+    let frame = image.frame(0);
+    let mut report = Report::new(0, image.captured, image.size());
     let counts = counted(|| {
-        pipeline
-            .detect(&frame, &prompts, &mut report)
-            .expect("a report");
+        let mut look = model.look(frame).expect("a look");
+        let found = look.detect_into(&prompts, &mut report);
+        found.expect("a report");
     });
     assert!(!report.detections.is_empty(), "nothing was selected");
     // the same, followed and seen through a camera
-    pipeline.keep_places(true);
     let mut tracker = Tracker::new(track::Settings::default());
-    let meaning = Meaning {
-        classes: &[],
-        thresholds: prompts.thresholds(),
-    };
-    let camera = Camera::new(&CameraConfig::with_fov(60.0), image.size).expect("a camera");
-    let whole = BBox::new(0.0, 0.0, image.size.width as f32, image.size.height as f32);
+    let camera = Camera::new(&CameraConfig::with_fov(60.0), image.size()).expect("a camera");
+    let whole = BBox::new(
+        0.0,
+        0.0,
+        image.size().width as f32,
+        image.size().height as f32,
+    );
     let mut ns = 0;
     let followed = counted(|| {
-        pipeline
-            .detect(&frame, &prompts, &mut report)
-            .expect("a report");
+        let mut look = model.look(frame).expect("a look");
+        let found = look.detect_into(&prompts, &mut report);
         ns += 50_000_000;
-        let evidence = pipeline.evidence(&prompts);
-        tracker.update(ns, &mut report, meaning, &evidence);
+        found.expect("a report").follow(&mut tracker, ns, &[]);
         report.sight(&camera, &whole);
     });
     assert!(
@@ -178,10 +164,9 @@ fn whole_frame(root: &Path, pack: &Pack, execution: Execution) -> [Vec<usize>; 3
     roll.renumber(prompts.prompts().iter().map(|_| None));
     let boxed = vec![false; prompts.prompts().len()];
     let sensed = counted(|| {
-        pipeline
-            .detect(&frame, &prompts, &mut report)
-            .expect("a report");
-        pipeline.sense(&prompts, &mut report).expect("presences");
+        let mut look = model.look(frame).expect("a look");
+        let found = look.detect_into(&prompts, &mut report);
+        found.expect("a report").presence().expect("presences");
         ns += 50_000_000;
         report.presence_counts = roll.update(ns, &mut report.presences, &boxed);
     });

@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tarsier::{frame::file::ImageFile, kernels::isa::Isa};
+use tarsier::{frame::file::Photo, kernels::isa::Isa};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -742,7 +742,7 @@ fn drawn_copies_have_the_photos_size_and_do_not_overwrite_one_another() {
     fs::copy(sample("chelsea.jpg"), Path::new(&twin).join("coffee.jpg")).expect("a copy");
     let drawn = folder.path("new/drawn");
     detect(&[&twin, "--threshold", "0.01", "--draw", &drawn]).succeeds();
-    let size = |path: &Path| ImageFile::open(path).expect("a decodable picture").size;
+    let size = |path: &Path| Photo::open(path).expect("a decodable picture").size();
     for (copy, photo) in [
         ("coffee.jpg", "coffee.jpg"),
         ("2_coffee.jpg", "chelsea.jpg"),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tarsier::{frame::file::ImageFile, geometry::Size};
+use tarsier::{frame::file::Photo, geometry::Size};
 
 mod program;
 
@@ -100,9 +100,9 @@ fn one_scan_for_each_component_shows_what_one_scan_of_all_shows() {
     let folder = Folder::new();
     // the same coefficients twice, rearranged by jpegtran
     let [apart, together] = ["chroma_first.jpg", "interleaved.jpg"]
-        .map(|name| ImageFile::open(folder.file(name, data(name)).as_ref()).expect("a photo"));
-    assert_eq!(apart.size, Size::new(40, 47));
-    assert!(mean_difference(&apart.pixels, &together.pixels) < 1.0);
+        .map(|name| Photo::open(folder.file(name, data(name))).expect("a photo"));
+    assert_eq!(apart.size(), Size::new(40, 47));
+    assert!(mean_difference(apart.pixels(), together.pixels()) < 1.0);
     let photo = folder.file("scans.jpg", data("scans.jpg"));
     let found = detect(&photo, &["--prompt", "person"]);
     exits(&found, 0, &[]);
@@ -298,17 +298,17 @@ fn webp_bmp_gif_tiff_pnm_and_qoi_show_the_same_photo() {
     use image::ImageFormat::{Bmp, Gif, Pnm, Qoi, Tiff, WebP};
     let folder = Folder::new();
     let photo = image::open(root().join(PHOTO)).expect("a photo").to_rgb8();
-    let wanted = ImageFile::open(root().join(PHOTO).as_ref()).expect("a photo");
+    let wanted = Photo::open(root().join(PHOTO)).expect("a photo");
     for format in [WebP, Bmp, Gif, Tiff, Pnm, Qoi] {
         // names say nothing
         let path = folder.path(&format!("{format:?}"));
         photo.save_with_format(&path, format).expect("a file");
-        let image = ImageFile::open(&path).expect("readable");
-        assert_eq!(image.size, wanted.size, "{format:?}");
+        let image = Photo::open(&path).expect("readable");
+        assert_eq!(image.size(), wanted.size(), "{format:?}");
         let most = if format == Gif { 12.0 } else { 1.0 };
-        let difference = mean_difference(&image.pixels, &wanted.pixels);
+        let difference = mean_difference(image.pixels(), wanted.pixels());
         assert!(difference < most, "{format:?}: {difference}");
-        let text = match ImageFile::open_within(&path, 100) {
+        let text = match Photo::open_within(&path, 100) {
             Ok(_) => panic!("{format:?} above the limit"),
             Err(e) => e.to_string(),
         };
@@ -318,7 +318,7 @@ fn webp_bmp_gif_tiff_pnm_and_qoi_show_the_same_photo() {
         );
         let half = fs::read(&path).expect("a file");
         fs::write(&path, &half[..half.len() / 2]).expect("a file");
-        assert!(ImageFile::open(&path).is_err(), "{format:?} cut");
+        assert!(Photo::open(&path).is_err(), "{format:?} cut");
         fs::remove_file(&path).expect("a file");
     }
     // a folder of them is done, and the copies are PNG
@@ -523,9 +523,9 @@ fn libjpeg(program: &str, arguments: &[String], input: &[u8]) -> Option<Vec<u8>>
 /// Photos re-encoded in every way that cjpeg knows look as djpeg shows them.
 #[test]
 fn every_jpeg_that_libjpeg_writes_has_libjpegs_pixels_or_is_refused_by_name() {
-    let photo = ImageFile::open(root().join(PHOTO).as_ref()).expect("a photo");
+    let photo = Photo::open(root().join(PHOTO)).expect("a photo");
     let part = |width: usize, height: usize| {
-        let rows = photo.pixels.chunks(600 * 3).skip(100).take(height);
+        let rows = photo.pixels().chunks(600 * 3).skip(100).take(height);
         let pixels: Vec<u8> = rows
             .flat_map(|row| row[300..][..width * 3].to_vec())
             .collect();
@@ -571,10 +571,10 @@ fn every_jpeg_that_libjpeg_writes_has_libjpegs_pixels_or_is_refused_by_name() {
         let wanted = libjpeg("djpeg", &["-pnm".into()], &jpeg).expect("it reads its own");
         let wanted = &wanted[wanted.len() - width * height * 3..];
         let what = || format!("case {case}, {width}x{height}: {arguments:?} {script:?}");
-        match ImageFile::decode("made.jpg".as_ref(), &jpeg) {
+        match Photo::decode("made.jpg".as_ref(), &jpeg) {
             Ok(image) => {
                 read += 1;
-                let difference = mean_difference(&image.pixels, wanted);
+                let difference = mean_difference(image.pixels(), wanted);
                 // chroma is interpolated otherwise, which shows in pictures of a few pixels
                 let most = if width * height > 2000 { 1.0 } else { 3.0 };
                 assert!(difference < most, "{}: {difference}", what());

@@ -219,13 +219,13 @@ fn frames(case: &Case) -> [Vec<u8>; 2] {
     }
     let source = case.source;
     let path = root().join("models/sample/coffee.jpg");
-    let photo = tarsier::frame::file::ImageFile::open(&path).expect("a photo");
-    let (width, height) = (photo.size.width, photo.size.height);
-    let rows = photo.pixels.chunks_exact(width as usize * 3);
+    let photo = tarsier::frame::file::Photo::open(&path).expect("a photo");
+    let (width, height) = (photo.size().width, photo.size().height);
+    let rows = photo.pixels().chunks_exact(width as usize * 3);
     let mirrored = rows.flat_map(|row| row.as_chunks::<3>().0.iter().rev().flatten());
     let mirrored: Vec<u8> = mirrored.copied().collect();
     if source != "mjpeg" {
-        return [photo.pixels, mirrored];
+        return [photo.into_pixels(), mirrored];
     }
     let mut bytes = Vec::new();
     image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 90)

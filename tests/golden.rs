@@ -7,9 +7,8 @@ use std::{collections::HashMap, path::Path};
 
 use sha2::{Digest, Sha256};
 use tarsier::{
-    build,
-    detect::Settings,
-    frame::{file::ImageFile, letterbox::Letterboxer},
+    ModelOptions, build,
+    frame::{file::Photo, letterbox::Letterboxer},
     geometry::{Crop, Fit, Shrink, Size},
     graph::{
         op::{Execution, Graph},
@@ -17,8 +16,6 @@ use tarsier::{
     },
     kernels::{isa::Isa, layout::LANE},
     pack::Pack,
-    pipeline::Pipeline,
-    team,
     text::Tokenizer,
 };
 
@@ -120,11 +117,11 @@ fn every_int8_tensor_of_tarsier_n_equals_onnxruntimes_on_every_level() {
 fn every_int8_tensor_equals_onnxruntimes(name: &str) {
     let pack = pack(name);
     let (digests, ids) = golden(&tensors(name));
-    let image = ImageFile::open(&root().join("models/golden/frame.png")).expect("the golden frame");
+    let image = Photo::open(root().join("models/golden/frame.png")).expect("the golden frame");
     // the corner of the picture that needs no resizing
     let side = pack.manifest().input_px;
     let size = Size::new(side, side);
-    let (whole, mut pixels) = (image.frame(0).expect("a frame"), Vec::new());
+    let (whole, mut pixels) = (image.frame(0), Vec::new());
     let frame = whole.cut(Crop::of(size), &mut pixels).expect("a corner");
     for isa in Isa::available() {
         for threads in [1, 3] {
@@ -219,19 +216,19 @@ fn the_whole_pipeline_through_tract_gives_the_manifests_digest_on_every_level() 
 
 #[test]
 fn results_do_not_depend_on_level_or_threads() {
-    let pack = pack("tarsier-s");
-    let image = ImageFile::open(&root().join("models/sample/astronaut.jpg")).expect("a sample");
+    let path = root().join("models/tarsier-s.tarsier");
+    let image = Photo::open(root().join("models/sample/astronaut.jpg")).expect("a sample");
     let mut results = Vec::new();
     for isa in Isa::available() {
         for threads in [1, 2, 5] {
-            let execution = Execution { isa, threads };
-            let mut pipeline =
-                Pipeline::open(&pack, execution, Settings::default()).expect("a pipeline");
-            let frame = image.frame(0).expect("a frame");
+            let options = ModelOptions::new().isa(isa).threads(threads);
+            let mut model = options.open(&path).expect("a model");
+            assert_eq!(model.execution(), Execution { isa, threads });
+            let frame = image.frame(0);
             // more than once: who does what differs from time to time
-            let outputs = team::with(threads, || [(); 3].map(|()| pipeline.raw_outputs(&frame)));
-            let outputs = outputs.expect("threads");
-            results.extend(outputs.map(|outputs| outputs.expect("outputs")));
+            for _ in 0..3 {
+                results.push(model.look(frame).expect("a look").raw_outputs());
+            }
         }
     }
     assert!(results.windows(2).all(|pair| pair[0] == pair[1]));

@@ -10,21 +10,16 @@ use std::{
 
 use serde_json::Value;
 use tarsier::{
-    detect::Settings,
-    frame::{Frame, file::ImageFile},
+    Model, ModelOptions,
+    frame::{Frame, file::Photo},
     geometry::Size,
-    graph::op::Execution,
-    kernels::isa::Isa,
-    pack::Pack,
-    pipeline::Pipeline,
     prompt::{
         PromptSet, Request,
-        sentence::SentenceEncoder,
         vocabulary::{Vocabulary, normalise},
-        words::{Origin, Space, Word, Words},
+        words::{Origin, Word, Words},
     },
     scene::{Detection, MAX_DETECTIONS, MAX_PER_PROMPT, Report},
-    track::{self, Meaning, Tracker},
+    track::{self, Tracker},
 };
 
 mod program;
@@ -38,7 +33,8 @@ const PHOTOS: [&str; 4] = ["astronaut", "chelsea", "coffee", "grace_hopper"];
 const PROBES: [&str; 6] = ["person", "bowl", "tie", "cat", "coffee cup", "giraffe"];
 
 /// More names than the vocabulary has: rows half way between two of its names.
-fn more_words(pack: &Pack, vocabulary: &Vocabulary, encoder: &mut SentenceEncoder) -> Words {
+fn more_words(model: &Model) -> Words {
+    let vocabulary = model.lexicon().vocabulary();
     let count = vocabulary.entries().len() as u32;
     let between = |i: u32| {
         let (a, b) = (vocabulary.row(i % count), vocabulary.row(i * 31 % count));
@@ -50,52 +46,45 @@ fn more_words(pack: &Pack, vocabulary: &Vocabulary, encoder: &mut SentenceEncode
         row.scale *= 1.3;
         Word::new(&format!("made up {i}"), Origin::Exemplars(1), Some(row))
     };
-    let space = Space::of(pack, encoder).expect("a space");
+    let space = model.lexicon().space(model.pack()).expect("a space");
     let mut words = Words::new(space);
     words.add((1..7200).map(between), false).expect("words");
     words
 }
 
-/// A pack, its vocabulary and 7,199 words more.
+/// A model whose vocabulary has 7,199 words more, and all its names.
 struct World {
-    pipeline: Pipeline,
-    vocabulary: Vocabulary,
-    encoder: SentenceEncoder,
+    model: Model,
     names: Vec<String>,
 }
 
 impl World {
     fn open() -> Self {
-        let execution = Execution {
-            isa: Isa::best(),
-            threads: 1,
-        };
-        let pack = Pack::open(&root().join(PACK)).expect("the default pack");
-        let mut vocabulary = Vocabulary::open(&pack).expect("names");
-        let mut encoder = SentenceEncoder::open(&pack, execution).expect("an encoder");
-        let words = more_words(&pack, &vocabulary, &mut encoder);
-        let space = words.space().clone();
-        vocabulary.extend(&words, &space).expect("words");
-        Self {
-            pipeline: Pipeline::open(&pack, execution, Settings::default()).expect("a pipeline"),
-            encoder,
-            names: ordered(&vocabulary),
-            vocabulary,
-        }
+        Self::with_words().0
+    }
+
+    fn with_words() -> (Self, Words) {
+        let options = ModelOptions::new().threads(1).words(Vec::new());
+        let mut model = options.open(root().join(PACK)).expect("the default pack");
+        let words = more_words(&model);
+        let vocabulary = model.lexicon_mut().vocabulary_mut();
+        vocabulary.extend(&words, words.space()).expect("words");
+        let names = ordered(vocabulary);
+        (Self { model, names }, words)
     }
 
     /// The first so many names, at their own thresholds or one for all.
     fn set(&mut self, names: &[String], threshold: Option<f32>) -> PromptSet {
         let requests: Vec<Request> = names.iter().cloned().map(Request::Name).collect();
-        let objects = self.pipeline.objects();
-        let (vocabulary, encoder) = (&self.vocabulary, &mut self.encoder);
-        PromptSet::new(&requests, vocabulary, encoder, objects, threshold, |_| ()).expect("prompts")
+        let objects = self.model.pipeline().objects();
+        let set = (self.model.lexicon()).set(&requests, objects, threshold, &mut |_| true);
+        set.expect("prompts")
     }
 
     fn detect(&mut self, frame: &Frame<'_>, set: &PromptSet) -> Report {
         let mut report = Report::new(0, frame.captured, frame.size());
-        let done = self.pipeline.detect(frame, set, &mut report);
-        done.expect("a report");
+        let mut look = self.model.look(frame).expect("a look");
+        look.detect_into(set, &mut report).expect("a report");
         report
     }
 }
@@ -135,9 +124,9 @@ fn found(report: &Report, set: &PromptSet) -> Found {
     found
 }
 
-fn photo(name: &str) -> ImageFile {
+fn photo(name: &str) -> Photo {
     let path = root().join("models/sample").join(format!("{name}.jpg"));
-    ImageFile::open(&path).expect("a sample photo")
+    Photo::open(&path).expect("a sample photo")
 }
 
 #[test]
@@ -149,7 +138,7 @@ fn a_prompt_finds_the_same_alone_as_among_ten_thousand() {
         let sets = COUNTS.map(|count| world.set(&names[..count], threshold));
         for name in PHOTOS {
             let photo = photo(name);
-            let frame = photo.frame(0).expect("a frame");
+            let frame = photo.frame(0);
             let reports = sets.each_ref().map(|set| world.detect(&frame, set));
             let all = found(&reports[2], &sets[2]);
             println!(
@@ -183,10 +172,10 @@ fn a_prompt_finds_the_same_alone_as_among_ten_thousand() {
 }
 
 /// The parts of a photo that a camera sees that turns.
-fn pan(photo: &ImageFile, frames: u32) -> Vec<(Vec<u8>, Size)> {
-    let size = Size::new(photo.size.width - 4 * frames, photo.size.height);
+fn pan(photo: &Photo, frames: u32) -> Vec<(Vec<u8>, Size)> {
+    let size = Size::new(photo.size().width - 4 * frames, photo.size().height);
     let part = |i: u32| {
-        let rows = photo.pixels.chunks_exact(photo.size.width as usize * 3);
+        let rows = photo.pixels().chunks_exact(photo.size().width as usize * 3);
         let from = 4 * i as usize * 3;
         let row = |row: &[u8]| row[from..from + size.width as usize * 3].to_vec();
         (rows.flat_map(row).collect(), size)
@@ -202,17 +191,13 @@ fn tracking_changes_nothing_of_what_is_found_whatever_else_is_asked() {
     let frames = pan(&photo, 10);
     let follow = |world: &mut World, set: &PromptSet| {
         let mut tracker = Tracker::new(track::Settings::default());
-        world.pipeline.keep_places(true);
         let each = frames.iter().zip(0_u64..).map(|((pixels, size), i)| {
             let frame = Frame::new(pixels, *size, i, photo.captured).expect("a frame");
-            let mut report = world.detect(&frame, set);
-            let plain = report.detections.clone();
-            let meaning = Meaning {
-                classes: &[],
-                thresholds: set.thresholds(),
-            };
-            let evidence = world.pipeline.evidence(set);
-            tracker.update(i * 100_000_000, &mut report, meaning, &evidence);
+            let mut look = world.model.look(frame).expect("a look");
+            let mut found = look.detect(set).expect("a report");
+            let plain = found.report().detections.clone();
+            found.follow(&mut tracker, i * 100_000_000, &[]);
+            let report = found.report().clone();
             assert_eq!(report.detections[..plain.len()], plain, "frame {i}");
             let marked = (0..report.detections.len()).map(|d| report.continued(d));
             assert!(marked.eq((0..report.detections.len()).map(|d| d >= plain.len())));
@@ -251,7 +236,7 @@ fn floods_take_no_room_from_a_prompt_and_are_cut_alike() {
     let mut world = World::open();
     let names = world.names.clone();
     let photo = photo("grace_hopper");
-    let frame = photo.frame(0).expect("a frame");
+    let frame = photo.frame(0);
     let alone = world.set(&["tie".into()], None);
     let expected = found(&world.detect(&frame, &alone), &alone);
     assert!(expected.contains_key("tie"));
@@ -302,18 +287,8 @@ fn file_of_words() -> &'static (Folder, String, Vec<String>) {
     FILE.get_or_init(|| {
         let folder = Folder::new();
         let path = folder.text("more.words");
-        let execution = Execution {
-            isa: Isa::best(),
-            threads: 1,
-        };
-        let pack = Pack::open(&root().join(PACK)).expect("the default pack");
-        let mut vocabulary = Vocabulary::open(&pack).expect("names");
-        let mut encoder = SentenceEncoder::open(&pack, execution).expect("an encoder");
-        let words = more_words(&pack, &vocabulary, &mut encoder);
+        let (World { names, .. }, words) = World::with_words();
         words.save(Path::new(&path)).expect("a file");
-        let space = words.space().clone();
-        vocabulary.extend(&words, &space).expect("words");
-        let names = ordered(&vocabulary);
         (folder, path, names)
     })
 }

@@ -42,9 +42,9 @@ fn middle(times: &mut [Duration], percent: usize) -> Duration {
 fn four_thousand_new_texts_cost_the_reports_meanwhile_less_than_five_milliseconds() {
     let folder = Folder::new();
     let (socket, fifo) = (folder.text("sock"), folder.fifo("camera"));
-    let photo = tarsier::frame::file::ImageFile::open(&root().join("models/sample/coffee.jpg"));
+    let photo = tarsier::frame::file::Photo::open(root().join("models/sample/coffee.jpg"));
     let photo = photo.expect("a photo");
-    let source = format!("rgb24:{}:{fifo}", photo.size);
+    let source = format!("rgb24:{}:{fifo}", photo.size());
     let options = ["--source", &source, "--socket", &socket, "--prompt", "bowl"];
     let program = Program::start(&options);
     let mut client = Client::connect(&socket);
@@ -53,7 +53,7 @@ fn four_thousand_new_texts_cost_the_reports_meanwhile_less_than_five_millisecond
     let pause = Duration::from_millis(25);
     let mut calm = Vec::new();
     for _ in 0..80 {
-        calm.push(latency(&mut client, &mut camera, &photo.pixels).0);
+        calm.push(latency(&mut client, &mut camera, photo.pixels()).0);
         thread::sleep(pause);
     }
     let texts: Vec<String> = (0..4000)
@@ -65,7 +65,7 @@ fn four_thousand_new_texts_cost_the_reports_meanwhile_less_than_five_millisecond
     let mut busy = Vec::new();
     // the last ones are those at which the new set is taken into use
     loop {
-        let (took, replied) = latency(&mut client, &mut camera, &photo.pixels);
+        let (took, replied) = latency(&mut client, &mut camera, photo.pixels());
         busy.push(took);
         if replied {
             break;

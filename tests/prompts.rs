@@ -11,7 +11,8 @@ use tarsier::{
     pack::Pack,
     prompt::{
         PromptError, PromptSet, Request, Source,
-        sentence::{SentenceEncoder, SentenceError},
+        lexicon::Lexicon,
+        sentence::SentenceError,
         vocabulary::{Vocabulary, normalise},
         words::{Origin, Word, WordsError},
     },
@@ -23,18 +24,16 @@ const OBJECTS: usize = 23;
 
 struct Words {
     pack: Pack,
-    vocabulary: Vocabulary,
-    encoder: SentenceEncoder,
+    lexicon: Lexicon,
 }
 
 impl Words {
     fn open(isa: Isa) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tarsier-s.tarsier");
         let pack = Pack::open(&path).expect("the default pack opens");
+        let lexicon = Lexicon::open(&pack, Execution { isa, threads: 1 }, None);
         Self {
-            vocabulary: Vocabulary::open(&pack).expect("a vocabulary"),
-            encoder: SentenceEncoder::open(&pack, Execution { isa, threads: 1 })
-                .expect("an encoder"),
+            lexicon: lexicon.expect("a vocabulary and an encoder"),
             pack,
         }
     }
@@ -44,14 +43,7 @@ impl Words {
             scale: 0.03,
             zero_point: 117,
         };
-        PromptSet::new(
-            requests,
-            &self.vocabulary,
-            &mut self.encoder,
-            objects,
-            None,
-            |_| (),
-        )
+        self.lexicon.set(requests, objects, None, &mut |_| true)
     }
 
     /// The bits of each prompt's logits on the same objects, by the prompt's name.
@@ -123,7 +115,7 @@ fn forty_names_and_two_sentences(vocabulary: &Vocabulary) -> Vec<Request> {
 fn a_prompts_logits_do_not_depend_on_the_other_prompts() {
     for isa in Isa::available() {
         let mut words = Words::open(isa);
-        let requests = forty_names_and_two_sentences(&words.vocabulary);
+        let requests = forty_names_and_two_sentences(words.lexicon.vocabulary());
         let all = words.logits(isa, &requests);
         assert_eq!(all.len(), 42);
         let mut check = |requests: &[Request], how: &str| {
@@ -155,7 +147,7 @@ fn a_prompts_logits_do_not_depend_on_the_other_prompts() {
 fn logits_are_the_same_on_every_level() {
     let mut results = Isa::available().map(|isa| {
         let mut words = Words::open(isa);
-        let requests = forty_names_and_two_sentences(&words.vocabulary);
+        let requests = forty_names_and_two_sentences(words.lexicon.vocabulary());
         words.logits(isa, &requests)
     });
     let first = results.next().expect("scalar is everywhere");
@@ -166,14 +158,15 @@ fn logits_are_the_same_on_every_level() {
 fn a_synonym_has_its_names_row() {
     let mut words = Words::open(Isa::best());
     let own: std::collections::HashSet<String> = words
-        .vocabulary
+        .lexicon
+        .vocabulary()
         .entries()
         .iter()
         .map(|e| normalise(&e.name))
         .collect();
     let mut seen = HashMap::new();
     let mut pairs = Vec::new();
-    for entry in words.vocabulary.entries() {
+    for entry in words.lexicon.vocabulary().entries() {
         for synonym in &entry.synonyms {
             let normal = normalise(synonym);
             // a name is never hidden by another's synonym, and of two names with one synonym the first has it
@@ -186,9 +179,10 @@ fn a_synonym_has_its_names_row() {
     for (name, synonym) in &pairs {
         let rows = [name, synonym].map(|n| {
             words
-                .vocabulary
+                .lexicon
+                .vocabulary()
                 .find(&normalise(n))
-                .map(|row| words.vocabulary.row(row))
+                .map(|row| words.lexicon.vocabulary().row(row))
         });
         assert!(
             rows[0].is_some() && rows[0] == rows[1],
@@ -206,7 +200,7 @@ fn a_synonym_has_its_names_row() {
 #[test]
 fn every_name_of_the_table_is_found_however_it_is_written() {
     let words = Words::open(Isa::best());
-    let v = &words.vocabulary;
+    let v = words.lexicon.vocabulary();
     for entry in v.entries() {
         let row = v
             .find(&normalise(&entry.name))
@@ -230,7 +224,8 @@ fn every_name_of_the_table_is_found_however_it_is_written() {
 fn all_names_of_the_table_make_one_set() {
     let mut words = Words::open(Isa::best());
     let requests: Vec<Request> = words
-        .vocabulary
+        .lexicon
+        .vocabulary()
         .entries()
         .iter()
         .map(|e| name(&e.name))
@@ -283,8 +278,9 @@ fn a_sentences_row_is_the_same_on_every_level_and_with_any_threads() {
         for isa in Isa::available() {
             for threads in [1, 3] {
                 let pack = Words::open(isa).pack;
-                let mut encoder =
-                    SentenceEncoder::open(&pack, Execution { isa, threads }).expect("an encoder");
+                let lexicon = Lexicon::open(&pack, Execution { isa, threads }, None);
+                let lexicon = lexicon.expect("an encoder");
+                let mut encoder = lexicon.encoder();
                 // a row does not depend on what was encoded before
                 encoder.encode("something else entirely").expect("a row");
                 rows.push(encoder.encode(text).expect("a row"));
@@ -355,12 +351,11 @@ fn the_library_holds_the_limits_of_the_loop_and_says_both_numbers() {
             "texts and groups of 1048800 bytes; those of a set have up to 1048576".into()
         )
     );
-    let refused = words
-        .encoder
+    let refused = (words.lexicon.encoder())
         .encode(&"a cup ".repeat(86))
         .expect_err("too long");
     assert!(matches!(refused, SentenceError::Long(516)), "{refused}");
-    let row = words.vocabulary.row(0);
+    let row = words.lexicon.vocabulary().row(0);
     for (change, why) in [
         (
             (|w| w.name = "n".repeat(513)) as fn(&mut Word),
@@ -373,7 +368,7 @@ fn the_library_holds_the_limits_of_the_loop_and_says_both_numbers() {
     ] {
         let mut word = Word::new("zorbl", Origin::Exemplars(1), Some(row.clone()));
         change(&mut word);
-        match words.vocabulary.insert(&word) {
+        match words.lexicon.vocabulary_mut().insert(&word) {
             Err(WordsError::Word { reason, .. }) => assert!(reason.contains(why), "{reason}"),
             other => panic!("{other:?}"),
         }

@@ -4,27 +4,22 @@ use std::{fs, path::Path, process::Stdio};
 
 use serde_json::{Value, json};
 use tarsier::{
-    detect::{
-        Settings,
-        exemplar::{self, Background},
-        rules::Rules,
-    },
-    frame::file::ImageFile,
+    Model, ModelOptions,
+    detect::exemplar::{self, Background},
+    frame::file::Photo,
     geometry::BBox,
     graph::op::Execution,
     kernels::isa::Isa,
     pack::{Pack, container},
-    pipeline::Pipeline,
     prompt::{
         PromptSet, Request, UnitRow,
         cache::{MAX_SENTENCES, SentenceCache},
-        sentence::SentenceEncoder,
+        lexicon::Lexicon,
+        rules::Rules,
         tsv,
-        vocabulary::Vocabulary,
         words::{Origin, Space, Word, Words, WordsError, words_of},
     },
     quant::Quant,
-    scene::Report,
 };
 
 mod program;
@@ -40,25 +35,23 @@ const ONE_THREAD: fn() -> Execution = || Execution {
 
 struct Tables {
     pack: Pack,
-    vocabulary: Vocabulary,
-    encoder: SentenceEncoder,
+    lexicon: Lexicon,
     space: Space,
 }
 
 impl Tables {
     fn open() -> Self {
         let pack = Pack::open(&root().join("models/tarsier-s.tarsier")).expect("the default pack");
-        let mut encoder = SentenceEncoder::open(&pack, ONE_THREAD()).expect("an encoder");
+        let lexicon = Lexicon::open(&pack, ONE_THREAD(), None).expect("names and an encoder");
         Self {
-            vocabulary: Vocabulary::open(&pack).expect("names"),
-            space: Space::of(&pack, &mut encoder).expect("a space"),
-            encoder,
+            space: lexicon.space(&pack).expect("a space"),
+            lexicon,
             pack,
         }
     }
 
     fn sentence(&mut self, name: &str, text: &str) -> Word {
-        Word::encoded(name, text, &mut self.encoder).expect("a word")
+        Word::encoded(name, text, &mut self.lexicon.encoder()).expect("a word")
     }
 
     /// Words of every kind.
@@ -91,14 +84,9 @@ impl Tables {
             scale: 0.03,
             zero_point: 117,
         };
-        let set = PromptSet::new(
-            requests,
-            &self.vocabulary,
-            &mut self.encoder,
-            objects,
-            threshold,
-            |_| (),
-        );
+        let set = self
+            .lexicon
+            .set(requests, objects, threshold, &mut |_| true);
         set.expect("prompts")
     }
 }
@@ -129,13 +117,22 @@ fn a_words_row_is_that_of_its_text_or_its_name_to_the_bit() {
     let mut tables = Tables::open();
     let words = tables.some();
     let space = tables.space.clone();
-    tables.vocabulary.extend(&words, &space).expect("they fit");
-    let poster = tables.vocabulary.find_of_pack("poster").expect("a name");
+    tables
+        .lexicon
+        .vocabulary_mut()
+        .extend(&words, &space)
+        .expect("they fit");
+    let poster = tables
+        .lexicon
+        .vocabulary()
+        .find_of_pack("poster")
+        .expect("a name");
     assert_eq!(
-        tables.vocabulary.row(poster),
+        tables.lexicon.vocabulary().row(poster),
         tables
-            .vocabulary
-            .row(tables.vocabulary.find("poster").expect("a word"))
+            .lexicon
+            .vocabulary()
+            .row(tables.lexicon.vocabulary().find("poster").expect("a word"))
     );
     let set = tables.set(&[name("RED cup"), name("tässchen")], None);
     let same = tables.set(&[Request::Sentence("a small red cup".into())], None);
@@ -157,7 +154,11 @@ fn group_reject_and_threshold_come_with_the_word() {
     let mut tables = Tables::open();
     let words = tables.some();
     let space = tables.space.clone();
-    tables.vocabulary.extend(&words, &space).expect("they fit");
+    tables
+        .lexicon
+        .vocabulary_mut()
+        .extend(&words, &space)
+        .expect("they fit");
     let requests = [name("red cup"), name("poster"), name("person")];
     let set = tables.set(&requests, Some(0.9));
     let shown: Vec<&str> = set.prompts().iter().map(|p| p.shown()).collect();
@@ -168,7 +169,7 @@ fn group_reject_and_threshold_come_with_the_word() {
     assert_eq!(set.thresholds(), [logit(0.1 + 0.2), logit(0.9), logit(0.9)]);
     // the rules that the command line and the loop apply
     assert_ne!(
-        format!("{:?}", Rules::of(&set, 0.5)),
+        format!("{:?}", set.rules()),
         format!("{:?}", Rules::default())
     );
 }
@@ -201,18 +202,32 @@ fn a_name_twice_is_refused_in_a_file_between_files_and_against_the_pack() {
     let mut pack = Words::new(space.clone());
     pack.add([cup.clone()], false).expect("a word");
     let refused = tables
-        .vocabulary
+        .lexicon
+        .vocabulary_mut()
         .extend(&pack, &space)
         .expect_err("it hides a name");
     assert!(refused.to_string().contains("of the pack"), "{refused}");
-    let entries = tables.vocabulary.entries().len();
-    assert_eq!(entries, tables.vocabulary.packs(), "nothing was added");
+    let entries = tables.lexicon.vocabulary().entries().len();
+    assert_eq!(
+        entries,
+        tables.lexicon.vocabulary().packs(),
+        "nothing was added"
+    );
     cup.replaces = true;
     pack.add([cup], true).expect("a word");
-    tables.vocabulary.extend(&pack, &space).expect("it may");
-    tables.vocabulary.extend(&words, &space).expect("they fit");
+    tables
+        .lexicon
+        .vocabulary_mut()
+        .extend(&pack, &space)
+        .expect("it may");
+    tables
+        .lexicon
+        .vocabulary_mut()
+        .extend(&words, &space)
+        .expect("they fit");
     let refused = tables
-        .vocabulary
+        .lexicon
+        .vocabulary_mut()
         .extend(&words, &space)
         .expect_err("the same file twice");
     assert!(refused.to_string().contains("of other words"), "{refused}");
@@ -246,10 +261,14 @@ fn only_rows_that_mean_something_else_are_refused_in_another_packs_space() {
     let alias = Word::new("my sofa bed", Origin::Name("couch".into()), None);
     names.add([alias], false).expect("a word");
     assert_eq!(why(&names, &width), "nothing");
-    tables.vocabulary.extend(&names, &space).expect("names fit");
+    tables
+        .lexicon
+        .vocabulary_mut()
+        .extend(&names, &space)
+        .expect("names fit");
     let none = Word::new("x", Origin::Name("no such name".into()), None);
     assert!(matches!(
-        tables.vocabulary.admits(&none),
+        tables.lexicon.vocabulary().admits(&none),
         Err(WordsError::Missing { .. })
     ));
 }
@@ -445,8 +464,8 @@ fn a_table_that_is_exported_is_imported_to_the_last_bit() {
     let read = tsv::import(
         &table,
         &tables.space,
-        &tables.vocabulary,
-        &mut tables.encoder,
+        tables.lexicon.vocabulary(),
+        &mut tables.lexicon.encoder(),
     );
     let mut again = Words::new(tables.space.clone());
     again.add(read.expect("a table"), false).expect("words");
@@ -461,8 +480,14 @@ fn a_table_that_is_exported_is_imported_to_the_last_bit() {
 #[test]
 fn a_table_written_by_hand_needs_names_only_and_its_mistakes_have_lines() {
     let mut tables = Tables::open();
-    let mut import =
-        |text: &str| tsv::import(text, &tables.space, &tables.vocabulary, &mut tables.encoder);
+    let import = |text: &str| {
+        tsv::import(
+            text,
+            &tables.space,
+            tables.lexicon.vocabulary(),
+            &mut tables.lexicon.encoder(),
+        )
+    };
     let words = import(
         "\u{feff}Name\tof\tsynonyms\treject\r\nwheelie bin\t\tdustbin | trash can\t\r\n\"a \"\"big\"\" box\"\ta large box\t\tYes\r\n",
     );
@@ -492,16 +517,16 @@ fn a_table_written_by_hand_needs_names_only_and_its_mistakes_have_lines() {
     let read = tsv::import(
         &table,
         &tables.space,
-        &tables.vocabulary,
-        &mut tables.encoder,
+        tables.lexicon.vocabulary(),
+        &mut tables.lexicon.encoder(),
     );
     assert_eq!(read.expect("words"), tables.some().words());
     let table = tsv::export(&tables.some()).replacen("objects=", "objects=0", 1);
     let read = tsv::import(
         &table,
         &tables.space,
-        &tables.vocabulary,
-        &mut tables.encoder,
+        tables.lexicon.vocabulary(),
+        &mut tables.lexicon.encoder(),
     );
     let (line, why) = read.expect_err("exemplars");
     assert_eq!(line, 6);
@@ -513,20 +538,19 @@ fn a_table_written_by_hand_needs_names_only_and_its_mistakes_have_lines() {
 #[test]
 fn a_sentence_that_was_encoded_before_is_the_same_from_the_cache() {
     let (tables, folder) = (Tables::open(), Folder::new());
-    let encoder = || {
-        let mut encoder = SentenceEncoder::open(&tables.pack, ONE_THREAD()).expect("an encoder");
-        encoder.remember(SentenceCache::open(&folder.0, &tables.pack));
-        encoder
-    };
+    let encoder =
+        || Lexicon::open(&tables.pack, ONE_THREAD(), Some(&folder.0)).expect("an encoder");
     let texts = ["a red cup", "the door on the left", "dog"];
-    let mut first = encoder();
+    let first = encoder();
+    let mut first = first.encoder();
     let rows = texts.map(|t| first.encode(t).expect("a row"));
     first.save();
     let cache = SentenceCache::open(&folder.0, &tables.pack);
     assert_eq!(cache.len(), 3);
     let file = cache.path().to_owned();
     let before = fs::read(&file).expect("a cache");
-    let mut again = encoder();
+    let again = encoder();
+    let mut again = again.encoder();
     assert_eq!(texts.map(|t| again.encode(t).expect("a row")), rows);
     again.save();
     assert_eq!(fs::read(&file).expect("a cache"), before, "nothing is new");
@@ -540,7 +564,7 @@ fn a_sentence_that_was_encoded_before_is_the_same_from_the_cache() {
     planted.insert("dog", &marked);
     planted.save();
     assert_eq!(
-        encoder().encode("dog").expect("a row").values,
+        encoder().encoder().encode("dog").expect("a row").values,
         marked.values
     );
 
@@ -549,9 +573,9 @@ fn a_sentence_that_was_encoded_before_is_the_same_from_the_cache() {
         let mut damaged = before.clone();
         damaged[at] ^= 0x10;
         fs::write(&file, &damaged).expect("a file");
-        let mut encoder = encoder();
+        let encoder = encoder();
         assert_eq!(
-            encoder.encode("a red cup").expect("a row"),
+            encoder.encoder().encode("a red cup").expect("a row"),
             rows[0],
             "byte {at}"
         );
@@ -598,19 +622,23 @@ fn the_cache_keeps_what_was_used_last_and_no_more() {
 
 // Showing.
 
-fn objects(pipeline: &mut Pipeline, photo: &str) -> (Vec<exemplar::Object>, ImageFile) {
-    let image = ImageFile::open(&root().join(photo)).expect("a photo");
-    let frame = image.frame(0).expect("a frame");
-    let objects = pipeline.objects_in(&frame).expect("objects");
+fn model(isa: Isa) -> Model {
+    let options = ModelOptions::new().isa(isa).threads(1).words(Vec::new());
+    let model = options.open(root().join("models/tarsier-s.tarsier"));
+    model.expect("the default pack")
+}
+
+fn objects(model: &mut Model, photo: &str) -> (Vec<exemplar::Object>, Photo) {
+    let image = Photo::open(root().join(photo)).expect("a photo");
+    let frame = image.frame(0);
+    let objects = model.look(frame).expect("a look").objects();
     (objects, image)
 }
 
 #[test]
 fn what_was_shown_is_found_where_it_was_shown() {
-    let mut tables = Tables::open();
-    let mut pipeline =
-        Pipeline::open(&tables.pack, ONE_THREAD(), Settings::default()).expect("a pipeline");
-    let (found, image) = objects(&mut pipeline, PHOTO);
+    let mut model = model(Isa::best());
+    let (found, image) = objects(&mut model, PHOTO);
     // what the pack calls a person, most of the photo
     let person = BBox::new(7.0, 5.0, 373.0, 512.0);
     let showing = exemplar::show(&found, person).expect("an object");
@@ -618,28 +646,19 @@ fn what_was_shown_is_found_where_it_was_shown() {
         showing.overlap > 0.5 && !showing.others.is_empty(),
         "{showing:?}"
     );
-    let background = Background::open(&tables.pack).expect("statistics");
+    let background = Background::open(model.pack()).expect("statistics");
     assert!(background.is_some(), "the default pack has them");
-    let alone = exemplar::row(std::slice::from_ref(&showing), None, &tables.vocabulary);
-    let row = exemplar::row(&[showing], background.as_ref(), &tables.vocabulary);
-    assert_ne!(alone, row, "they count");
-    let word = Word::new("hero", Origin::Exemplars(1), Some(row));
-    tables.vocabulary.insert(&word).expect("a word");
-    let set = PromptSet::new(
-        &[name("hero")],
-        &tables.vocabulary,
-        &mut tables.encoder,
-        pipeline.objects(),
-        None,
-        |_| (),
-    );
-    let set = set.expect("prompts");
-    let mut report = Report::new(0, image.captured, image.size);
-    let frame = image.frame(0).expect("a frame");
-    pipeline
-        .detect(&frame, &set, &mut report)
-        .expect("a report");
-    let best = report.detections.first().expect("it is found");
+    let names = model.lexicon().vocabulary();
+    let alone = exemplar::row(std::slice::from_ref(&showing), None, names);
+    let word = model.word("hero", &[showing]);
+    assert_ne!(alone, word.row, "they count");
+    let vocabulary = model.lexicon_mut().vocabulary_mut();
+    vocabulary.insert(&word).expect("a word");
+    let set = model.prompts(["hero"]).expect("prompts");
+    let frame = image.frame(0);
+    let mut look = model.look(frame).expect("a look");
+    let report = look.detect(&set).expect("a report");
+    let best = report.iter().next().expect("it is found");
     assert!(best.bbox.iou(&person) > 0.5 && best.score > 0.5, "{best:?}");
 
     let sky = exemplar::show(&found, BBox::new(0.0, 0.0, 3.0, 3.0));
@@ -677,20 +696,12 @@ fn statistics_of_the_wrong_length_or_of_no_numbers_are_refused() {
 
 #[test]
 fn the_same_boxes_make_the_same_row_on_every_level() {
-    let tables = Tables::open();
-    let pack = &tables.pack;
-    let background = Background::open(pack).expect("statistics");
     let rows = Isa::available().map(|isa| {
-        let execution = Execution { isa, threads: 1 };
-        let pipeline = Pipeline::open(pack, execution, Settings::default());
-        let (found, _) = objects(&mut pipeline.expect("a pipeline"), PHOTO);
+        let mut model = model(isa);
+        let (found, _) = objects(&mut model, PHOTO);
         let person = BBox::new(7.0, 5.0, 373.0, 512.0);
         let showing = exemplar::show(&found, person).expect("an object");
-        let row = exemplar::row(
-            &[showing.clone(), showing],
-            background.as_ref(),
-            &tables.vocabulary,
-        );
+        let row = model.word("hero", &[showing.clone(), showing]).row;
         (row.values, row.scale.to_bits(), row.bias.to_bits())
     });
     let rows: Vec<_> = rows.collect();

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use super::{BuildError, write};
 use crate::{
     detect::{Settings, exemplar::Background},
-    frame::file::ImageFile,
-    graph::op::Execution,
+    frame::file::Photo,
+    kernels::Isa,
     pack::Pack,
     pipeline::{Pipeline, golden::hex},
+    team::Team,
 };
 
 /// Looks at photos, and writes a pack that also has the mean and the covariance of the objects in them
@@ -22,25 +23,26 @@ pub fn add_background(
     pack: &Path,
     photos: &[PathBuf],
     output: &Path,
-    execution: Execution,
     mut progress: impl FnMut(usize),
 ) -> Result<u64, BuildError> {
     let opened = Pack::open(pack).map_err(BuildError::Pack)?;
-    let settings = Settings::default();
-    let mut pipeline =
-        Pipeline::open(&opened, execution, settings).map_err(BuildError::Pipeline)?;
+    let (isa, team) = (Isa::best(), Team::default());
+    let pipeline = Pipeline::open(&opened, isa, &team, Settings::default());
+    let mut pipeline = pipeline.map_err(BuildError::Pipeline)?;
     let mut sums = Background::sums(opened.manifest().embedding as usize);
     for (i, photo) in photos.iter().enumerate() {
         progress(i);
-        let image = match ImageFile::open(photo) {
+        let image = match Photo::open(photo) {
             Ok(image) => image,
             Err(e) => {
                 log::warn!("{e}");
                 continue;
             }
         };
-        let frame = image.frame(0).map_err(BuildError::Golden)?;
-        for object in pipeline.objects_in(&frame).map_err(BuildError::Pipeline)? {
+        let look = pipeline
+            .look(&image.frame(0))
+            .map_err(BuildError::Pipeline)?;
+        for object in look.objects() {
             sums.add(&object.embedding);
         }
     }

@@ -11,7 +11,7 @@ use super::{
     picture::{Form, Picture},
     pipe::Pace,
 };
-use crate::frame::{FrameError, file::ImageFile, folder::Walk};
+use crate::frame::{FrameError, file::Photo, folder::Walk};
 
 /// Photos, one after another.
 #[derive(Debug)]
@@ -102,11 +102,11 @@ impl FrameSource for Files {
             };
             // while the next photo is decoded, the last one's pixels are no use
             picture.bytes = Vec::new();
-            match ImageFile::open_within(&path, self.limit) {
+            match Photo::open_within(&path, self.limit) {
                 Ok(image) => {
-                    picture.bytes = image.pixels;
                     picture.form = Form::Rgb24;
-                    picture.size = image.size;
+                    picture.size = image.size();
+                    picture.bytes = image.into_pixels();
                     self.stamps.put(self.sequence, self.damaged, picture);
                     self.sequence += 1;
                     self.shown = true;
@@ -114,10 +114,6 @@ impl FrameSource for Files {
                 }
                 // of a folder, one file may go at any time
                 Err(e @ FrameError::Read { .. }) if path == self.path => return Err(self.lost(e)),
-                Err(e @ FrameError::TooManyPixels { .. }) => {
-                    log::warn!("{e} (limits.pixels); passed over");
-                    self.damaged += 1;
-                }
                 Err(e) => {
                     log::warn!("{e}; passed over");
                     self.damaged += 1;

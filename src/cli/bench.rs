@@ -8,17 +8,19 @@ use std::{
 use clap::{Args, ValueEnum};
 use tarsier::{
     detect::Settings,
-    frame::file::ImageFile,
+    frame::file::Photo,
     graph::{
         op::{Execution, Graph},
         program::Executor,
     },
     pipeline::StageTimes,
+    prompt::lexicon::Lexicon,
     run::{config::Config, memory::Need},
     scene::Report,
+    team::Team,
 };
 
-use super::{Engine, Failure, Lines, Prompts, code_of, exit, fail};
+use super::{Engine, Failure, Lines, Prompts, code_of, exit, fail, needs};
 
 mod host;
 mod print;
@@ -113,9 +115,9 @@ struct Operator {
 }
 
 impl Bench {
-    pub(crate) fn run(&self, execution: Execution, started: Instant) -> Result<u8, Failure> {
+    pub(crate) fn run(&self, started: Instant) -> Result<u8, Failure> {
         let before = host::temperature();
-        let measured = self.measure(execution, started)?;
+        let measured = self.measure(started)?;
         let mut out = Lines::new();
         match (self.report, self.format) {
             (true, _) => print::report(&measured, before, &mut out)?,
@@ -126,35 +128,32 @@ impl Bench {
         Ok(0)
     }
 
-    fn measure(&self, execution: Execution, started: Instant) -> Result<Measured, Failure> {
-        let mut opened = self.engine.open(execution, Settings::default())?;
-        opened.needs(self.masks, opened.pipeline.segments(), "masks")?;
-        let prompts = self.prompts.open(&mut opened, true)?;
+    fn measure(&self, started: Instant) -> Result<Measured, Failure> {
+        let mut model = self.engine.open(Settings::default())?;
+        let execution = model.execution();
+        needs(&model, self.masks, model.abilities().masks, "masks")?;
+        let requests = self.prompts.requests(&[])?;
+        let prompts = self.prompts.set(&mut model, true, requests, Lexicon::set)?;
         let loaded = started.elapsed();
-        let golden = opened
-            .pack
-            .section("golden.png")
-            .map_err(|e| fail(exit::DATA, e))?;
+        let golden = (model.pack().section("golden.png")).map_err(|e| fail(exit::DATA, e))?;
         let decode = || match &self.image {
-            Some(path) => ImageFile::open(path),
-            None => ImageFile::decode("golden.png".as_ref(), &golden),
+            Some(path) => Photo::open(path),
+            None => Photo::decode("golden.png".as_ref(), &golden),
         };
         let image = decode().map_err(|e| fail(code_of(&e), e))?;
-        let mut report = Report::new(0, image.captured, image.size);
-        let frame = image.frame(0).map_err(|e| fail(exit::SOFTWARE, e))?;
+        let mut report = Report::new(0, image.captured, image.size());
+        let frame = image.frame(0);
         let mut first = None;
         let mut stages = [const { Vec::new() }; STAGES.len()];
         let mut masks = Vec::new();
         for i in 0..self.frames + self.frames.div_ceil(10) {
-            let times = opened
-                .pipeline
-                .detect(&frame, &prompts, &mut report)
-                .map_err(|e| fail(exit::SOFTWARE, e))?;
+            let mut look = model.look(frame)?;
+            let mut found = look.detect_into(&prompts, &mut report)?;
+            let times = found.times();
             first.get_or_insert_with(|| started.elapsed());
             if self.masks {
                 let clock = Instant::now();
-                let segmented = opened.pipeline.segment(&mut report);
-                segmented.map_err(|e| fail(exit::SOFTWARE, e))?;
+                found.masks()?;
                 if i >= self.frames.div_ceil(10) {
                     masks.push(clock.elapsed());
                 }
@@ -175,7 +174,7 @@ impl Bench {
                 }
             }
         }
-        let graphs = opened.pipeline.graphs();
+        let graphs = model.pipeline().graphs();
         let operators = match self.ops || self.report {
             true => graphs
                 .iter()
@@ -183,15 +182,15 @@ impl Bench {
                 .collect::<Result<_, _>>()?,
             false => Vec::new(),
         };
-        super::unchanged(&opened.pack)?;
-        let manifest = opened.pack.manifest();
+        super::unchanged(model.pack())?;
+        let manifest = model.pack().manifest();
         // before anything is opened again only to be counted
         let peak_rss_kb = host::peak_rss_kb();
         Ok(Measured {
             pack: format!("{} {}", manifest.name, manifest.version),
             execution,
             prompts: prompts.prompts().len(),
-            photo: (image.size.width, image.size.height),
+            photo: (image.size().width, image.size().height),
             frames: self.frames,
             masks,
             objects: report.detections.len(),
@@ -203,7 +202,7 @@ impl Bench {
             loaded,
             first: first.unwrap_or_default(),
             peak_rss_kb,
-            limit_bytes: Need::of(&opened.pack, &Config::default(), execution)
+            limit_bytes: Need::of(model.pack(), &Config::default(), execution)
                 .map_err(|e| fail(exit::DATA, e))?
                 .bytes(),
             operators,
@@ -228,6 +227,8 @@ impl Bench {
         let mut outputs = executor.outputs();
         let mut outputs: Vec<&mut [u8]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
         let mut times = vec![Vec::with_capacity(self.frames as usize); program.operations.len()];
+        let team = Team::new(threads).map_err(|e| fail(exit::SYSTEM, e))?;
+        let _sitting = team.sit();
         for _ in 0..self.frames {
             let mut clock = Instant::now();
             executor.run(

@@ -4,25 +4,24 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use tarsier::{
-    detect::{Settings, rules::Rules},
+    Model,
+    detect::Settings,
     geometry::camera::{Camera, CameraConfig},
-    graph::op::Execution,
     pipeline::inside,
     prompt::PromptSet,
     report::{Format, MaskForm, ReportWriter},
     run::config::{Config, ConfigError},
-    scene::{Names, Report},
-    track::{self, Meaning, Tracker},
+    scene::Report,
+    track::{self, Tracker},
 };
 
 use super::{
-    Engine, Failure, Opened, Prompts,
+    Engine, Failure, Prompts,
     camera::CameraOptions,
-    exit, fail,
-    nested::Nested,
+    exit, fail, needs,
     output::Output,
     output_failure,
-    photos::{Photo, Photos},
+    photos::{Item, Photos},
 };
 
 /// Options of `detect`.
@@ -150,19 +149,6 @@ enum Shape {
     Bits,
 }
 
-/// Prompt names for writers; behind them those of prompts inside others.
-pub(super) struct PromptNames<'a>(pub(super) &'a PromptSet, pub(super) &'a [String]);
-
-impl Names for PromptNames<'_> {
-    fn name(&self, prompt: u32) -> &str {
-        let (prompt, known) = (prompt as usize, self.0.prompts());
-        match known.get(prompt) {
-            Some(p) => p.shown(),
-            None => self.1.get(prompt - known.len()).map_or("", |name| name),
-        }
-    }
-}
-
 /// What both commands do.
 struct Task<'a> {
     photos: &'a Photos,
@@ -174,7 +160,7 @@ struct Task<'a> {
 }
 
 impl Detect {
-    pub(crate) fn run(&self, execution: Execution) -> Result<u8, Failure> {
+    pub(crate) fn run(&self) -> Result<u8, Failure> {
         if self.absent && self.format == OutputFormat::Coco {
             let message = "COCO results have no place for --absent; use --format json";
             return Err(fail(exit::USAGE, message));
@@ -192,7 +178,7 @@ impl Detect {
             fps: self.track.unwrap_or_default(),
             camera: self.camera()?,
         };
-        task.run(&self.engine, execution, eyes)
+        task.run(&self.engine, eyes)
     }
 
     /// The camera that the options describe, if they do.
@@ -221,7 +207,7 @@ impl Detect {
 }
 
 impl Segment {
-    pub(crate) fn run(&self, execution: Execution) -> Result<u8, Failure> {
+    pub(crate) fn run(&self) -> Result<u8, Failure> {
         let form = match (self.shape, self.format) {
             (Shape::Bits, OutputFormat::Coco) => {
                 let message = "COCO results have no place for bits; use --format json";
@@ -245,48 +231,41 @@ impl Segment {
             masks: Some(form),
             absent: false,
         };
-        task.run(&self.engine, execution, Eyes::default())
+        task.run(&self.engine, Eyes::default())
     }
 }
 
 impl Task<'_> {
-    fn run(&self, engine: &Engine, execution: Execution, mut eyes: Eyes) -> Result<u8, Failure> {
-        let mut opened = engine.open(execution, self.selecting.settings())?;
-        for (asked, able, what) in [
-            (self.masks.is_some(), opened.pipeline.segments(), "masks"),
-            (self.absent, opened.pipeline.senses(), "presence"),
-        ] {
-            opened.needs(asked, able, what)?;
-        }
-        let (prompts, nested) = self.prompts.open_nested(&mut opened)?;
-        if eyes.tracker.is_some() && !nested.inside.is_empty() {
+    fn run(&self, engine: &Engine, mut eyes: Eyes) -> Result<u8, Failure> {
+        let mut model = engine.open(self.selecting.settings())?;
+        let able = model.abilities();
+        needs(&model, self.masks.is_some(), able.masks, "masks")?;
+        needs(&model, self.absent, able.presence, "presence")?;
+        let prompts = self.prompts.open(&mut model)?;
+        if eyes.tracker.is_some() && !prompts.nested().inside().is_empty() {
             let message =
                 "prompts inside others are not tracked: leave out --track or look for them alone";
             return Err(fail(exit::USAGE, message));
         }
-        opened.pipeline.keep_places(eyes.tracker.is_some());
-        let rules = Rules::of(&prompts, self.selecting.iou);
-        let out = Output::new(self.format.tail()).of_pack(opened.pack.watch());
+        let out = Output::new(self.format.tail()).of_pack(model.pack().watch());
         let mut writer = ReportWriter::new(self.format.into(), out.clone());
         writer.write_masks_as(self.masks.unwrap_or_default());
         let done = self.photos.each(&out, |mut photo| {
             let mut report = photo.report();
-            let wanted = (&prompts, &rules, &nested);
-            self.look(&mut opened, wanted, &mut eyes, &photo, &mut report)?;
+            self.look(&mut model, &prompts, &mut eyes, &photo, &mut report)?;
             photo.keep(&mut report);
             if let Some(config) = &eyes.camera {
-                let camera = Camera::new(config, photo.image.size).map_err(|e| {
+                let camera = Camera::new(config, photo.image.size()).map_err(|e| {
                     let message = format!("camera: {}: {e}", photo.path.display());
                     fail(exit::USAGE, message)
                 })?;
                 report.sight(&camera, &photo.part());
             }
-            let names = PromptNames(&prompts, &nested.names);
             let shown = photo.shown(self.format == OutputFormat::Coco);
             writer
-                .write(Some(&shown), &names, &report)
+                .write(Some(&shown), &prompts, &report)
                 .or_else(output_failure)?;
-            photo.draw_report(&report, &names)
+            photo.draw_report(&report, &prompts)
         });
         // an array that was begun is ended, whatever happened
         let finished = writer.finish().or_else(output_failure);
@@ -295,47 +274,26 @@ impl Task<'_> {
 
     fn look(
         &self,
-        opened: &mut Opened,
-        (prompts, rules, nested): (&PromptSet, &Rules, &Nested),
+        model: &mut Model,
+        prompts: &PromptSet,
         eyes: &mut Eyes,
-        photo: &Photo<'_>,
+        photo: &Item<'_>,
         report: &mut Report,
     ) -> Result<(), Failure> {
-        let software = |e| fail(exit::SOFTWARE, e);
-        let frame = photo.frame()?;
-        let times = opened
-            .pipeline
-            .detect(&frame, prompts, report)
-            .map_err(software)?;
-        log::debug!("{}: {times:?}", photo.path.display());
-        rules.apply(report);
+        let mut look = model.look(photo.frame()?)?;
+        let mut found = look.detect_into(prompts, report)?;
+        log::debug!("{}: {:?}", photo.path.display(), found.times());
         if let Some(tracker) = &mut eyes.tracker {
             let captured_ns = (photo.sequence as f64 * 1e9 / eyes.fps) as u64;
-            let meaning = Meaning {
-                classes: &[],
-                thresholds: prompts.thresholds(),
-            };
-            let evidence = opened.pipeline.evidence(prompts);
-            tracker.update(captured_ns, report, meaning, &evidence);
+            found.follow(tracker, captured_ns, &[]);
         }
         if self.absent {
-            opened.pipeline.sense(prompts, report).map_err(software)?;
+            found.presence()?;
         }
         if self.masks.is_some() {
-            opened.pipeline.segment(report).map_err(software)?;
+            found.masks()?;
         }
-        if !nested.inside.is_empty() {
-            let rules = inside::Rules {
-                masks: self.masks.is_some(),
-                iou: self.selecting.iou,
-                ..inside::Rules::default()
-            };
-            opened
-                .pipeline
-                .detect_inside(&frame, prompts, &nested.inside, rules, report)
-                .map_err(software)?;
-            report.retain(|d| !nested.hides(d.prompt));
-        }
+        found.inside(inside::Rules::default())?;
         Ok(())
     }
 }

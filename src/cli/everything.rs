@@ -2,17 +2,11 @@
 
 use clap::{Args, ValueEnum};
 use tarsier::{
-    detect::Settings,
-    graph::op::Execution,
-    pipeline::everything::Everything as Rules,
-    prompt::{PromptSet, Request, limits::SetLimits, sentence::SentenceEncoder},
-    report::objects::ObjectsWriter,
+    detect::Settings, kept::Kept, pipeline::everything::Everything as Rules,
+    prompt::limits::SetLimits, report::objects::ObjectsWriter,
 };
 
-use super::{
-    Engine, Failure, Opened, detect::PromptNames, exit, fail, output::Output, output_failure,
-    photos::Photos,
-};
+use super::{Engine, Failure, exit, fail, needs, output::Output, output_failure, photos::Photos};
 
 /// Options of `everything`.
 #[derive(Debug, Args)]
@@ -49,10 +43,15 @@ enum OutputFormat {
 }
 
 impl Everything {
-    pub(crate) fn run(&self, execution: Execution) -> Result<u8, Failure> {
-        let mut opened = self.engine.open(execution, Settings::default())?;
-        opened.needs(self.masks, opened.pipeline.segments(), "masks")?;
-        let prompts = all_names(&opened)?;
+    pub(crate) fn run(&self) -> Result<u8, Failure> {
+        let mut model = self.engine.open(Settings::default())?;
+        needs(&model, self.masks, model.abilities().masks, "masks")?;
+        let (lexicon, objects) = (model.lexicon(), model.pipeline().objects());
+        let all = lexicon.names(|_| true);
+        let all = (all.as_slice(), SetLimits::PACK);
+        let mut encode = |text: &str| lexicon.encoder().encode(text);
+        let prompts = lexicon.set_by(all, &mut encode, objects, None, &mut |_| true);
+        let prompts = prompts.map_err(|e| fail(exit::DATA, e))?;
         let rules = Rules {
             objects: self.objects.into(),
             least: self.threshold,
@@ -60,46 +59,24 @@ impl Everything {
             names: self.names.into(),
         };
         let json = self.format == OutputFormat::Json;
-        let out = Output::new(b"").of_pack(opened.pack.watch());
+        let out = Output::new(b"").of_pack(model.pack().watch());
         let mut writer = ObjectsWriter::new(json, out.clone());
-        let names = PromptNames(&prompts, &[]);
-        let software = |e| fail(exit::SOFTWARE, e);
         let done = self.photos.each(&out, |mut photo| {
-            let mut report = photo.report();
-            let mut nearest = opened
-                .pipeline
-                .everything(&photo.frame()?, &prompts, rules, &mut report)
-                .map_err(software)?;
+            let (mut report, mut nearest) = (photo.report(), Kept::new());
+            let mut look = model.look(photo.frame()?)?;
+            let mut found = look.everything(&prompts, rules, &mut report, &mut nearest)?;
             if self.masks {
-                opened.pipeline.segment(&mut report).map_err(software)?;
+                found.masks()?;
             }
             let mut objects = report.detections.iter();
             nearest.retain(|_| objects.next().is_some_and(|d| photo.counts(d)));
             photo.keep(&mut report);
             writer
-                .write(Some(&photo.shown(false)), &names, &report, &nearest)
+                .write(Some(&photo.shown(false)), &prompts, &report, &nearest)
                 .or_else(output_failure)?;
-            photo.draw_report(&report, &names)
+            photo.draw_report(&report, &prompts)
         });
         let finished = writer.finish().or_else(output_failure);
         finished.and(done)
     }
-}
-
-/// Every name of the vocabulary.
-fn all_names(opened: &Opened) -> Result<PromptSet, Failure> {
-    let data = |e: &dyn std::fmt::Display| fail(exit::DATA, e);
-    let entries = opened.vocabulary.entries().iter();
-    let names: Vec<Request> = entries.map(|e| Request::Name(e.name.clone())).collect();
-    let mut encoder =
-        SentenceEncoder::open(&opened.pack, opened.execution).map_err(|e| data(&e))?;
-    PromptSet::encoded_by(
-        (&names, SetLimits::PACK),
-        &opened.vocabulary,
-        &mut |text| encoder.encode(text),
-        opened.pipeline.objects(),
-        None,
-        &mut |_| true,
-    )
-    .map_err(|e| data(&e))
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use tarsier::{
+    Error,
     detect::Settings,
-    graph::op::Execution,
     ground::Grounding,
     input,
     prompt::{
@@ -16,7 +16,7 @@ use tarsier::{
     scene::{Detection, MAX_DETECTIONS, Report},
 };
 
-use super::{Engine, Failure, Opened, exit, fail, output::Output, output_failure, photos::Photos};
+use super::{Engine, Failure, exit, fail, needs, output::Output, output_failure, photos::Photos};
 
 /// Options of `ground`.
 #[derive(Debug, Args)]
@@ -53,32 +53,31 @@ enum OutputFormat {
 }
 
 impl Ground {
-    pub(crate) fn run(&self, execution: Execution) -> Result<u8, Failure> {
+    pub(crate) fn run(&self) -> Result<u8, Failure> {
         let sentences = self.texts()?;
-        let mut opened = self.engine.open(execution, Settings::default())?;
-        if !opened.pipeline.grounds() {
-            let name = &opened.pack.manifest().name;
+        let mut model = self.engine.open(Settings::default())?;
+        if !model.abilities().ground {
+            let name = &model.pack().manifest().name;
             let message = format!(
                 "the pack {name} has no network for sentences like these; `detect --sentence` names without comparing"
             );
             return Err(fail(exit::DATA, message));
         }
-        opened.needs(self.masks, opened.pipeline.segments(), "masks")?;
-        let rows = encode(&opened, &sentences)?;
+        needs(&model, self.masks, model.abilities().masks, "masks")?;
+        let rows = sentences.iter().map(|text| model.sentence(text));
+        let rows: Result<Vec<Row>, Error> = rows.collect();
+        model.lexicon().save();
+        let rows = rows?;
         let json = self.format == OutputFormat::Json;
-        let out = Output::new(b"").of_pack(opened.pack.watch());
+        let out = Output::new(b"").of_pack(model.pack().watch());
         let mut writer = GroundingWriter::new(json, out.clone());
-        let software = |e| fail(exit::SOFTWARE, e);
         let code = self.photos.each(&out, |mut photo| {
-            let frame = photo.frame()?;
-            let mut answers = opened
-                .pipeline
-                .ground(&frame, &rows, self.threshold)
-                .map_err(software)?;
-            let mut report = photo.report();
+            let mut look = model.look(photo.frame()?)?;
+            let (mut answers, mut report) = (Vec::new(), photo.report());
+            look.ground(&rows, self.threshold, &mut answers)?;
             found(&answers, &mut report);
             if self.masks {
-                opened.pipeline.segment(&mut report).map_err(software)?;
+                look.masks_of(&mut report)?;
             }
             photo.keep(&mut report);
             // what a region leaves out is not there
@@ -137,19 +136,4 @@ fn found(answers: &[Grounding], report: &mut Report) {
             });
         }
     }
-}
-
-/// The sentences' rows; a word of the user's own has its own.
-fn encode(opened: &Opened, sentences: &[String]) -> Result<Vec<Row>, Failure> {
-    let mut encoder = opened.encoder()?;
-    let row = |text: &String| {
-        if let Some(own) = opened.vocabulary.own(text) {
-            return Ok(own);
-        }
-        let encoded = encoder.encode(text);
-        encoded.map_err(|e| fail(exit::USAGE, format!("sentence \"{text}\": {e}")))
-    };
-    let rows = sentences.iter().map(row).collect();
-    encoder.save();
-    rows
 }

@@ -91,13 +91,9 @@ impl Pack {
                     found.extend(images(path).map_err(|e| fail(code_of(&e), e))?);
                 }
                 let chosen: Vec<PathBuf> = found.into_iter().step_by((*every).into()).collect();
-                let execution = Execution {
-                    isa: isa_from(None)?,
-                    threads: 1,
-                };
                 let bar = progress(chosen.len() as u64, "photos", false);
                 let looked = |i| bar.set_position(i as u64);
-                let bytes = add_background(pack, &chosen, output, execution, looked);
+                let bytes = add_background(pack, &chosen, output, looked);
                 bar.finish_and_clear();
                 let (bytes, count) = (bytes.map_err(failure)?, chosen.len());
                 let output = output.display();

@@ -5,15 +5,14 @@ use std::io::Write;
 use clap::{Args, ValueEnum};
 use tarsier::{
     draw, files,
-    graph::op::Execution,
     labels::LabelMap,
     panoptic::{Rules, Segments},
     report::maps,
 };
 
 use super::{
-    Engine, Failure, detect::PromptNames, output::Output, output_failure, photos::Copies,
-    semantic::png_name, stuff::Scenery, unwritten,
+    Engine, Failure, needs, output::Output, output_failure, photos::Copies, semantic::png_name,
+    stuff::Scenery, unwritten,
 };
 
 /// Options of `panoptic`.
@@ -45,23 +44,23 @@ enum OutputFormat {
 }
 
 impl Panoptic {
-    pub(crate) fn run(&self, execution: Execution) -> Result<u8, Failure> {
+    pub(crate) fn run(&self) -> Result<u8, Failure> {
         let scenery = &self.scenery;
-        let mut opened = self.engine.open(execution, scenery.selecting.settings())?;
-        opened.needs(true, opened.pipeline.segments(), "masks")?;
-        let wanted = scenery.open(&mut opened)?;
-        let names = PromptNames(&wanted.prompts, &[]);
+        let mut model = self.engine.open(scenery.selecting.settings())?;
+        needs(&model, true, model.abilities().masks, "masks")?;
+        let wanted = scenery.open(&mut model)?;
+        let names = &wanted.prompts;
         let rules = Rules {
             separate: self.separate_stuff,
             visible: self.visible,
             least: self.least,
         };
-        let mut out = Output::new(b"").of_pack(opened.pack.watch());
-        let mut json = maps::PanopticJson::new(wanted.count(), &names, |p| wanted.is_stuff(p));
+        let mut out = Output::new(b"").of_pack(model.pack().watch());
+        let mut json = maps::PanopticJson::new(wanted.count(), names, |p| wanted.is_stuff(p));
         let mut copies = Copies::new(scenery.output.as_deref(), &[]);
         let mut map = LabelMap::default();
         let done = scenery.each(&out.clone(), |mut photo| {
-            let mut report = scenery.look(&mut opened.pipeline, &wanted, &photo, &mut map)?;
+            let mut report = scenery.look(&mut model, &wanted, &photo, &mut map)?;
             photo.keep_map(&mut map);
             photo.keep(&mut report);
             let segments = Segments::new(&map, &report, |p| wanted.is_stuff(p), rules);
@@ -70,17 +69,17 @@ impl Panoptic {
                 Some(png) => png.file_name().unwrap_or_default().to_string_lossy().into(),
                 None => png_name(photo.path),
             };
-            let ids = json.push(&photo.shown(true), &picture, &names, &segments);
+            let ids = json.push(&photo.shown(true), &picture, names, &segments);
             if let Some(png) = png {
                 let made = files::write(&png, |file| maps::panoptic_png(file, &segments, &ids));
                 made.map_err(|e| unwritten(&png, &e))?;
             }
             if self.format == OutputFormat::Text {
                 let (file, sequence) = (photo.shown(false), photo.sequence);
-                maps::panoptic_text(&mut out, Some(&file), sequence, &names, &segments)
+                maps::panoptic_text(&mut out, Some(&file), sequence, names, &segments)
                     .or_else(output_failure)?;
             }
-            photo.draw(|pixels| draw::draw_segments(pixels, &segments, &names))
+            photo.draw(|pixels| draw::draw_segments(pixels, &segments, names))
         });
         if let Some(folder) = &scenery.output {
             let path = folder.join("panoptic.json");

@@ -15,10 +15,10 @@ use std::{
 
 use clap::Args;
 use tarsier::{
-    draw,
+    Photo, draw,
     frame::{
         Frame, FrameError,
-        file::{ImageFile, ImageKind, MAX_PIXELS},
+        file::{ImageKind, MAX_PIXELS},
         folder::Walk,
         region::Region,
     },
@@ -56,11 +56,11 @@ pub(super) struct Photos {
 /// No format that is read has more.
 const MOST_PIXELS: u64 = 65_535 * 65_535;
 
-/// One of the photos.
-pub(super) struct Photo<'a> {
+/// One of the photos, and what is wanted of it.
+pub(super) struct Item<'a> {
     pub(super) path: &'a Path,
     pub(super) sequence: u64,
-    pub(super) image: ImageFile,
+    pub(super) image: Photo,
     region: Option<&'a Region>,
     part: Crop,
     /// The part's pixels, where it is not the whole.
@@ -71,7 +71,7 @@ pub(super) struct Photo<'a> {
 }
 
 /// A closure that looks at one photo.
-type Look<'c> = dyn FnMut(Photo<'_>) -> Result<(), Failure> + 'c;
+type Look<'c> = dyn FnMut(Item<'_>) -> Result<(), Failure> + 'c;
 
 /// What of a batch was not done: the exit code, and the words on stderr.
 #[derive(Default)]
@@ -101,7 +101,7 @@ impl Photos {
     pub(super) fn each(
         &self,
         out: &Output,
-        one: impl FnMut(Photo<'_>) -> Result<(), Failure>,
+        one: impl FnMut(Item<'_>) -> Result<(), Failure>,
     ) -> Result<u8, Failure> {
         self.each_beside(None, out, one)
     }
@@ -111,7 +111,7 @@ impl Photos {
         &self,
         own: Option<&Path>,
         out: &Output,
-        mut one: impl FnMut(Photo<'_>) -> Result<(), Failure>,
+        mut one: impl FnMut(Item<'_>) -> Result<(), Failure>,
     ) -> Result<u8, Failure> {
         if let Some(folder) = &self.draw {
             make_folder(folder)?;
@@ -157,8 +157,8 @@ impl Photos {
     ) -> Result<(), Failure> {
         // what a panic leaves half done is overwritten by the next photo: all of it are buffers
         let done = panic::catch_unwind(AssertUnwindSafe(|| {
-            let image = ImageFile::open_within(path, self.limit_pixels)
-                .map_err(|e| fail(code_of(&e), e))?;
+            let image =
+                Photo::open_within(path, self.limit_pixels).map_err(|e| fail(code_of(&e), e))?;
             one(self.photo(path, sequence, image, batch)?)
         }));
         let shown = path.display().to_string();
@@ -248,14 +248,14 @@ impl Photos {
         &'a self,
         path: &'a Path,
         sequence: u64,
-        image: ImageFile,
+        image: Photo,
         batch: &mut Batch<'_>,
-    ) -> Result<Photo<'a>, Failure> {
-        let whole = Crop::of(image.size);
+    ) -> Result<Item<'a>, Failure> {
+        let whole = Crop::of(image.size());
         let part = match &self.region {
             None => whole,
-            Some(region) => region.bounds(image.size).ok_or_else(|| {
-                let (path, size) = (path.display(), image.size);
+            Some(region) => region.bounds(image.size()).ok_or_else(|| {
+                let (path, size) = (path.display(), image.size());
                 fail(
                     exit::USAGE,
                     format!("the region lies outside {path}, which is {size}"),
@@ -264,13 +264,11 @@ impl Photos {
         };
         let mut pixels = Vec::new();
         if part != whole {
-            let frame = image.frame(sequence).map_err(|e| fail(exit::SOFTWARE, e))?;
-            let _ = frame
-                .cut(part, &mut pixels)
-                .map_err(|e| fail(exit::SOFTWARE, e))?;
+            let cut = image.frame(sequence).cut(part, &mut pixels);
+            cut.map_err(|e| fail(exit::SOFTWARE, e))?;
         }
         let name = path.file_name().unwrap_or_default();
-        Ok(Photo {
+        Ok(Item {
             path,
             sequence,
             drawn: batch.copies.path_for(path, image.kind)?,
@@ -283,22 +281,21 @@ impl Photos {
     }
 }
 
-impl Photo<'_> {
+impl Item<'_> {
     /// What the network is to look at.
     pub(super) fn frame(&self) -> Result<Frame<'_>, Failure> {
         let Crop { x, y, size } = self.part;
-        let frame = if self.pixels.is_empty() {
-            self.image.frame(self.sequence)
-        } else {
-            Frame::new(&self.pixels, size, self.sequence, self.image.captured)
-                .and_then(|frame| frame.part_of(self.image.size, (x, y)))
-        };
+        if self.pixels.is_empty() {
+            return Ok(self.image.frame(self.sequence));
+        }
+        let frame = Frame::new(&self.pixels, size, self.sequence, self.image.captured)
+            .and_then(|frame| frame.part_of(self.image.size(), (x, y)));
         frame.map_err(|e| fail(exit::SOFTWARE, e))
     }
 
     /// An empty report of the photo.
     pub(super) fn report(&self) -> Report {
-        Report::new(self.sequence, self.image.captured, self.image.size)
+        Report::new(self.sequence, self.image.captured, self.image.size())
     }
 
     /// Whether a detection is to be reported: whether its centre lies in the region.
@@ -338,8 +335,8 @@ impl Photo<'_> {
         let Some(to) = &self.drawn else {
             return Ok(());
         };
-        paint(&mut self.image.pixels);
-        draw::save(to, &self.image.pixels, self.image.size, self.image.kind).map_err(|e| {
+        paint(self.image.pixels_mut());
+        draw::save(to, self.image.pixels(), self.image.size(), self.image.kind).map_err(|e| {
             let code = match &e.source {
                 image::ImageError::IoError(source) => output_code(source),
                 _ => exit::CANNOT_CREATE,

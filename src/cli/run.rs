@@ -107,17 +107,15 @@ impl Run {
         let print = self.print || config.links.all().is_empty();
         // before there are threads, and before a pack is read
         let walls = Walls::raise(&config);
-        engine.in_team(|execution| {
-            let options = Options {
-                config,
-                pack,
-                execution,
-                default_prompts: COCO_80.split(',').collect(),
-                print,
-                walls,
-            };
-            run::run(options, &mut || self.config().map_err(|e| e.to_string())).map_err(failure)
-        })?;
+        let options = Options {
+            config,
+            pack,
+            execution: engine.execution()?,
+            default_prompts: COCO_80.split(',').collect(),
+            print,
+            walls,
+        };
+        run::run(options, &mut || self.config().map_err(|e| e.to_string())).map_err(failure)?;
         Ok(0)
     }
 
@@ -127,10 +125,8 @@ impl Run {
         let name = name.unwrap_or_else(|| "options".into());
         let prompts: Vec<&str> = COCO_80.split(',').collect();
         let memory = self.memory(config)?;
-        let found = engine.in_team(|execution| {
-            let found = check::check(config, pack, execution, &prompts);
-            found.map_err(|e| failure(e).of(&name))
-        })?;
+        let found = check::check(config, pack, engine.execution()?, &prompts);
+        let found = found.map_err(|e| failure(e).of(&name))?;
         let mut out = Lines::new();
         for finding in found {
             out.line(match finding {
@@ -232,8 +228,8 @@ fn failure(e: RunError) -> Failure {
     let code = match &e {
         RunError::Engine(e) if e.is_missing() => exit::NO_INPUT,
         // too large for what the configuration allows, or open to others
-        RunError::Engine(EngineError::Exposed(..) | EngineError::Limit(_))
-        | RunError::Device(_) => exit::CONFIG,
+        RunError::Engine(EngineError::Exposed(..)) | RunError::Device(_) => exit::CONFIG,
+        RunError::Engine(e) if e.is_limit() => exit::CONFIG,
         RunError::Engine(_) => exit::DATA,
         RunError::Prompts(_) | RunError::Task(_) | RunError::Memory(_) => exit::CONFIG,
         RunError::NoSource => exit::USAGE,

@@ -1,18 +1,11 @@
 //! `tarsier semantic`: photos in, a name for every pixel out.
 
 use clap::Args;
-use tarsier::{
-    draw, files, graph::op::Execution, labels::LabelMap, report::maps, semantic::Painter,
-};
+use tarsier::{draw, files, labels::LabelMap, report::maps, semantic::Painter};
 
 use super::{
-    Engine, Failure,
-    detect::{OutputFormat, PromptNames},
-    output::Output,
-    output_failure,
-    photos::Copies,
-    stuff::Scenery,
-    unwritten,
+    Engine, Failure, detect::OutputFormat, needs, output::Output, output_failure, photos::Copies,
+    stuff::Scenery, unwritten,
 };
 
 /// Options of `semantic`.
@@ -29,25 +22,25 @@ pub(crate) struct Semantic {
 }
 
 impl Semantic {
-    pub(crate) fn run(&self, execution: Execution) -> Result<u8, Failure> {
+    pub(crate) fn run(&self) -> Result<u8, Failure> {
         let scenery = &self.scenery;
-        let mut opened = self.engine.open(execution, scenery.selecting.settings())?;
-        opened.needs(true, opened.pipeline.segments(), "masks")?;
-        let wanted = scenery.open(&mut opened)?;
-        let names = PromptNames(&wanted.prompts, &[]);
-        let out = Output::new(self.format.tail()).of_pack(opened.pack.watch());
+        let mut model = self.engine.open(scenery.selecting.settings())?;
+        needs(&model, true, model.abilities().masks, "masks")?;
+        let wanted = scenery.open(&mut model)?;
+        let names = &wanted.prompts;
+        let out = Output::new(self.format.tail()).of_pack(model.pack().watch());
         let mut writer = maps::SemanticWriter::new(self.format.into(), out.clone());
         let mut copies = Copies::new(scenery.output.as_deref(), &[]);
         let mut map = LabelMap::default();
         let done = scenery.each(&out, |mut photo| {
-            let mut report = scenery.look(&mut opened.pipeline, &wanted, &photo, &mut map)?;
+            let mut report = scenery.look(&mut model, &wanted, &photo, &mut map)?;
             photo.keep_map(&mut map);
             photo.keep(&mut report);
             Painter::things(&report, |p| wanted.is_stuff(p), &mut map);
             let png = copies.path_of(&png_name(photo.path))?;
             if let Some(png) = &png {
                 let made = files::write(png, |file| {
-                    maps::label_png(file, &map, wanted.count(), &names)
+                    maps::label_png(file, &map, wanted.count(), names)
                 });
                 made.map_err(|e| unwritten(png, &e))?;
             }
@@ -55,7 +48,7 @@ impl Semantic {
             writer
                 .write(
                     Some(&photo.shown(self.format == OutputFormat::Coco)),
-                    &names,
+                    names,
                     &report,
                     &map,
                     wanted.count(),
@@ -63,7 +56,7 @@ impl Semantic {
                     png.as_deref(),
                 )
                 .or_else(output_failure)?;
-            photo.draw(|pixels| draw::draw_map(pixels, &map, &names))
+            photo.draw(|pixels| draw::draw_map(pixels, &map, names))
         });
         let finished = writer.finish().or_else(output_failure);
         finished.and(done)

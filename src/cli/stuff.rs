@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use tarsier::{
-    detect::rules::Rules,
+    Model,
     labels::LabelMap,
-    pipeline::Pipeline,
     prompt::{
-        PromptSet, Request, Source,
+        PromptSet, Request,
+        lexicon::Lexicon,
         limits::{self, TASK_TEXTS},
         vocabulary::normalise,
     },
@@ -16,11 +16,11 @@ use tarsier::{
 };
 
 use super::{
-    Failure, Opened, Prompts, coco_80,
+    Failure, Prompts, coco_80,
     detect::Selecting,
     exit, fail,
     output::Output,
-    photos::{Photo, Photos, make_folder},
+    photos::{Item, Photos, make_folder},
 };
 
 /// Photos, prompts and which of them are stuff.
@@ -48,7 +48,6 @@ pub(super) struct Scenery {
 pub(super) struct Names {
     pub(super) prompts: PromptSet,
     pub(super) stuff: Vec<u32>,
-    rules: Rules,
 }
 
 impl Names {
@@ -63,7 +62,7 @@ impl Names {
 
 impl Scenery {
     /// What is looked for. Stuff is not looked for among objects.
-    pub(super) fn open(&self, opened: &mut Opened) -> Result<Names, Failure> {
+    pub(super) fn open(&self, model: &mut Model) -> Result<Names, Failure> {
         limits::texts("stuff", self.stuff.len(), TASK_TEXTS)
             .map_err(|why| fail(exit::USAGE, why))?;
         if let Some(folder) = &self.output {
@@ -72,24 +71,16 @@ impl Scenery {
         let mut more: Vec<Request> = self.stuff.iter().cloned().map(Request::Either).collect();
         if !self.prompts.asked() && self.stuff.is_empty() {
             more = coco_80().collect();
-            if opened.pipeline.covers() {
-                let stuff = opened.vocabulary.entries().iter().filter(|e| !e.thing);
-                more.extend(stuff.map(|e| Request::Name(e.name.clone())));
+            if model.abilities().stuff {
+                more.extend(model.lexicon().names(|e| !e.thing));
             }
         }
         let requests = self.prompts.requests(&more)?;
-        let mut prompts = self.prompts.open_requests(opened, false, requests)?;
-        let entries = opened.vocabulary.entries();
+        let mut prompts = self.prompts.set(model, false, requests, Lexicon::set)?;
         let forced: Vec<String> = self.stuff.iter().map(|s| normalise(s)).collect();
         let stuff: Vec<u32> = (0..)
             .zip(prompts.prompts())
-            .filter(|(_, prompt)| {
-                let of_table = match prompt.source {
-                    Source::Vocabulary(row) => !entries[row as usize].thing,
-                    _ => false,
-                };
-                of_table || forced.contains(&normalise(&prompt.name))
-            })
+            .filter(|(_, prompt)| !prompt.thing || forced.contains(&normalise(&prompt.name)))
             .map(|(i, _)| i)
             .collect();
         if prompts.prompts().len() > usize::from(u16::MAX) {
@@ -99,9 +90,9 @@ impl Scenery {
                 format!("{count} prompts; a map of pixels has room for 65535"),
             ));
         }
-        if !stuff.is_empty() && !opened.pipeline.covers() {
+        if !stuff.is_empty() && !model.abilities().stuff {
             let (name, first) = (
-                &opened.pack.manifest().name,
+                &model.pack().manifest().name,
                 &prompts.prompts()[stuff[0] as usize].name,
             );
             let message =
@@ -111,18 +102,14 @@ impl Scenery {
         for &prompt in &stuff {
             prompts.set_threshold(prompt as usize, 1.0);
         }
-        Ok(Names {
-            rules: Rules::of(&prompts, self.selecting.iou),
-            prompts,
-            stuff,
-        })
+        Ok(Names { prompts, stuff })
     }
 
     /// Calls `one` for each photo ([`Photos::each`]); the folder of PNGs is none of the photos'.
     pub(super) fn each(
         &self,
         out: &Output,
-        one: impl FnMut(Photo<'_>) -> Result<(), Failure>,
+        one: impl FnMut(Item<'_>) -> Result<(), Failure>,
     ) -> Result<u8, Failure> {
         self.photos.each_beside(self.output.as_deref(), out, one)
     }
@@ -130,22 +117,15 @@ impl Scenery {
     /// The photo's things with their masks, and the map of its stuff.
     pub(super) fn look(
         &self,
-        pipeline: &mut Pipeline,
+        model: &mut Model,
         names: &Names,
-        photo: &Photo<'_>,
+        photo: &Item<'_>,
         map: &mut LabelMap,
     ) -> Result<Report, Failure> {
-        let software = |e| fail(exit::SOFTWARE, e);
         let mut report = photo.report();
-        let frame = photo.frame()?;
-        pipeline
-            .detect(&frame, &names.prompts, &mut report)
-            .map_err(software)?;
-        names.rules.apply(&mut report);
-        pipeline.segment(&mut report).map_err(software)?;
-        pipeline
-            .cover(&names.prompts, &names.stuff, self.stuff_threshold, map)
-            .map_err(software)?;
+        let mut look = model.look(photo.frame()?)?;
+        look.detect_into(&names.prompts, &mut report)?.masks()?;
+        look.stuff(&names.prompts, &names.stuff, self.stuff_threshold, map)?;
         Ok(report)
     }
 }

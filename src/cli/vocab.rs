@@ -7,18 +7,15 @@ use std::{
 
 use clap::{Args, Subcommand};
 use tarsier::{
-    detect::{
-        Settings,
-        exemplar::{self, Background},
-    },
+    detect::Settings,
     files::{self, Replacement},
     graph::op::Execution,
     input,
     pack::Pack,
-    pipeline::Pipeline,
     prompt::{
+        lexicon::Lexicon,
         limits::{self, MAX_TEXT},
-        sentence::{SentenceEncoder, SentenceError},
+        sentence::SentenceError,
         tsv,
         vocabulary::{Entry, Vocabulary, normalise},
         words::{Origin, Space, Word, Words, WordsError, words_of},
@@ -125,9 +122,19 @@ struct Add {
 /// Everything that a subcommand needs.
 struct Tables {
     pack: Pack,
-    vocabulary: Vocabulary,
-    encoder: SentenceEncoder,
-    execution: Execution,
+    lexicon: Lexicon,
+}
+
+impl Tables {
+    fn vocabulary(&self) -> &Vocabulary {
+        self.lexicon.vocabulary()
+    }
+
+    fn space(&self) -> Result<Space, Failure> {
+        self.lexicon
+            .space(&self.pack)
+            .map_err(|e| fail(exit::DATA, e))
+    }
 }
 
 impl Vocab {
@@ -140,7 +147,7 @@ impl Vocab {
                 user,
             } => {
                 let tables = self.tables(true)?;
-                for e in tables.vocabulary.entries() {
+                for e in tables.vocabulary().entries() {
                     let kind = (!things || e.thing) && (!stuff || !e.thing);
                     if kind && (!user || e.origin.is_some()) {
                         lines.line(row_of(e))?;
@@ -149,12 +156,12 @@ impl Vocab {
             }
             Command::Search { text, count } => {
                 within("the text", text)?;
-                let mut tables = self.tables(true)?;
-                search(&mut tables, text, *count, &mut lines)?;
+                let tables = self.tables(true)?;
+                search(&tables, text, *count, &mut lines)?;
             }
             Command::Show { name } => {
                 within("the name", name)?;
-                show(&mut self.tables(true)?, name, &mut lines)?;
+                show(&self.tables(true)?, name, &mut lines)?;
             }
             Command::Add(add) => self.add(add, &mut lines)?,
             Command::Remove { names } => self.remove(names, &mut lines)?,
@@ -174,25 +181,24 @@ impl Vocab {
     }
 
     /// The pack's names, and the words too if they are wanted.
-    fn tables(&self, words: bool) -> Result<Tables, Failure> {
+    fn tables(&self, with_words: bool) -> Result<Tables, Failure> {
         let pack = open_pack(&self.engine.path())?;
         let execution = Execution {
             isa: isa_from(self.engine.isa.as_deref())?,
             threads: 1,
         };
-        let data = |e| fail(exit::DATA, e);
-        let mut encoder = SentenceEncoder::open(&pack, execution).map_err(data)?;
-        let mut vocabulary = Vocabulary::open(&pack).map_err(data)?;
-        if words {
-            let space = || space(&pack, &mut encoder);
-            self.engine.add_words(&mut vocabulary, space)?;
+        let lexicon = Lexicon::open(&pack, execution, None);
+        let mut lexicon = lexicon.map_err(|e| fail(exit::DATA, e))?;
+        let files = if with_words {
+            self.engine.words_files()
+        } else {
+            Vec::new()
+        };
+        for file in files {
+            let added = lexicon.add_words(&pack, &file);
+            added.map_err(|e| words::failure(&file, &e))?;
         }
-        Ok(Tables {
-            pack,
-            vocabulary,
-            encoder,
-            execution,
-        })
+        Ok(Tables { pack, lexicon })
     }
 
     /// The one file that is written.
@@ -224,8 +230,8 @@ impl Vocab {
     }
 
     fn add(&self, add: &Add, lines: &mut Lines) -> Result<(), Failure> {
-        let mut tables = self.tables(false)?;
-        let space = space(&tables.pack, &mut tables.encoder)?;
+        let tables = self.tables(false)?;
+        let space = tables.space()?;
         let usage = |e: &dyn std::fmt::Display| fail(exit::USAGE, e);
         if normalise(&add.name).is_empty() {
             let message = format!("the name {:?} has no letter or digit", add.name);
@@ -235,32 +241,24 @@ impl Vocab {
             Word::new(&add.name, Origin::Name(name.trim().into()), None)
         } else if add.exemplar.is_empty() {
             let text = add.text.as_ref().unwrap_or(&add.name);
-            tables
-                .vocabulary
-                .understood(&add.name, text, &mut tables.encoder)
-                .map_err(|e| usage(&format!("\"{text}\": {e}")))?
+            let mut encoder = tables.lexicon.encoder();
+            let understood = tables
+                .vocabulary()
+                .understood(&add.name, text, &mut encoder);
+            understood.map_err(|e| usage(&format!("\"{text}\": {e}")))?
         } else {
-            let mut pipeline = Pipeline::open(&tables.pack, tables.execution, Settings::default())
-                .map_err(|e| fail(exit::DATA, e))?;
-            let showings = words::look(&mut pipeline, &add.exemplar)?;
-            let background = Background::open(&tables.pack).map_err(|e| fail(exit::DATA, e))?;
-            let origin = Origin::Exemplars(showings.len() as u32);
-            Word::new(
-                &add.name,
-                origin,
-                Some(exemplar::row(
-                    &showings,
-                    background.as_ref(),
-                    &tables.vocabulary,
-                )),
-            )
+            let options = self.engine.options(Settings::default())?;
+            let options = options.words(Vec::new()).threads(1);
+            let mut model = options.open(self.engine.path())?;
+            let showings = words::look(&mut model, &add.exemplar)?;
+            model.word(&add.name, &showings)
         };
         word.synonyms = add.synonyms.iter().map(|s| s.trim().to_owned()).collect();
         word.group = add.group.as_ref().map(|g| g.trim().to_owned());
         word.thing = !add.stuff;
         (word.reject, word.threshold) = (add.reject, add.threshold);
         word.replaces = add.replace;
-        tables.vocabulary.admits(&word).map_err(|e| usage(&e))?;
+        tables.vocabulary().admits(&word).map_err(|e| usage(&e))?;
         if let Origin::Name(name) = &word.origin
             && add.like.is_none()
         {
@@ -274,7 +272,7 @@ impl Vocab {
             reading(&tables, text, lines)?;
         }
         if !word.row.values.is_empty() {
-            nearest(&tables.vocabulary, &word.row.values, 5, None, lines)?;
+            nearest(tables.vocabulary(), &word.row.values, 5, None, lines)?;
         }
         let (file, mut words) = self.begin(|| self.read_or_new(space))?;
         let name = word.name.clone();
@@ -312,13 +310,18 @@ impl Vocab {
             };
             fail(code, format!("{}: {e}", file.display()))
         })?;
-        let mut tables = self.tables(false)?;
-        let space = space(&tables.pack, &mut tables.encoder)?;
-        let new = tsv::import(&text, &space, &tables.vocabulary, &mut tables.encoder)
-            .map_err(|(line, why)| fail(exit::DATA, format!("{}:{line}: {why}", file.display())))?;
+        let tables = self.tables(false)?;
+        let space = tables.space()?;
+        let new = tsv::import(
+            &text,
+            &space,
+            tables.vocabulary(),
+            &mut tables.lexicon.encoder(),
+        )
+        .map_err(|(line, why)| fail(exit::DATA, format!("{}:{line}: {why}", file.display())))?;
         let wrong = |e| fail(exit::DATA, format!("{}: {e}", file.display()));
         for word in &new {
-            tables.vocabulary.admits(word).map_err(wrong)?;
+            tables.vocabulary().admits(word).map_err(wrong)?;
         }
         let count = new.len();
         let (file, mut words) = self.begin(|| self.read_or_new(space))?;
@@ -354,10 +357,6 @@ fn within(what: &str, text: &str) -> Result<(), Failure> {
     limits::text(what, text, MAX_TEXT).map_err(|why| fail(exit::USAGE, why))
 }
 
-pub(super) fn space(pack: &Pack, encoder: &mut SentenceEncoder) -> Result<Space, Failure> {
-    Space::of(pack, encoder).map_err(|e| fail(exit::DATA, e))
-}
-
 /// An entry as a line with tabs.
 fn row_of(e: &Entry) -> String {
     let kind = if e.thing { "thing" } else { "stuff" };
@@ -383,34 +382,35 @@ fn origin_of(origin: &Origin) -> String {
     }
 }
 
-fn search(tables: &mut Tables, text: &str, count: usize, lines: &mut Lines) -> Result<(), Failure> {
+fn search(tables: &Tables, text: &str, count: usize, lines: &mut Lines) -> Result<(), Failure> {
     let normal = normalise(text);
     if normal.is_empty() {
         return Err(fail(exit::USAGE, "the text has no letter or digit"));
     }
     lines.line("written like it:")?;
-    let alike = tables.vocabulary.alike(&normal, count);
+    let alike = tables.vocabulary().alike(&normal, count);
     if alike.is_empty() {
         lines.line("  nothing")?;
     }
     for name in alike {
-        let of = tables.vocabulary.find(&name).map(|row| {
-            let entry = &tables.vocabulary.entries()[row as usize];
+        let of = tables.vocabulary().find(&name).map(|row| {
+            let entry = &tables.vocabulary().entries()[row as usize];
             (normalise(&entry.name) != name).then(|| format!(" (of {})", entry.name))
         });
         lines.line(format!("  {name}{}", of.flatten().unwrap_or_default()))?;
     }
     reading(tables, text, lines)?;
-    match tables.encoder.encode(text) {
-        Ok(row) => nearest(&tables.vocabulary, &row.values, count, None, lines),
+    let row = tables.lexicon.encoder().encode(text);
+    match row {
+        Ok(row) => nearest(tables.vocabulary(), &row.values, count, None, lines),
         Err(e @ SentenceError::Graph(_)) => Err(fail(exit::SOFTWARE, e)),
         Err(e) => lines.line(format!("meaning: {e}")),
     }
 }
 
-fn show(tables: &mut Tables, name: &str, lines: &mut Lines) -> Result<(), Failure> {
+fn show(tables: &Tables, name: &str, lines: &mut Lines) -> Result<(), Failure> {
     let normal = normalise(name);
-    let vocabulary = &tables.vocabulary;
+    let vocabulary = tables.vocabulary();
     let Some(at) = vocabulary.find(&normal) else {
         let mut message = format!("\"{name}\" is not in the vocabulary");
         let alike = vocabulary.alike(&normal, 3);
@@ -462,7 +462,7 @@ fn show(tables: &mut Tables, name: &str, lines: &mut Lines) -> Result<(), Failur
         let text = text.clone();
         reading(tables, &text, lines)?;
     }
-    nearest(&tables.vocabulary, &row.values, 8, Some(at), lines)
+    nearest(tables.vocabulary(), &row.values, 8, Some(at), lines)
 }
 
 /// The names whose rows are nearest.
@@ -485,7 +485,7 @@ fn nearest(
 
 /// What the encoder makes of the letters, and whether it is to be believed.
 fn reading(tables: &Tables, text: &str, lines: &mut Lines) -> Result<(), Failure> {
-    let Ok(spelling) = tables.encoder.spell(text) else {
+    let Ok(spelling) = tables.lexicon.encoder().spell(text) else {
         return lines.line("read as:    nothing: it has no word");
     };
     lines.line(format!("read as:    {}", spelling.pieces.join(" ")))?;

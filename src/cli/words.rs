@@ -3,19 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use tarsier::{
-    detect::exemplar::{self, Background, Showing},
-    frame::file::ImageFile,
+    Model,
+    detect::exemplar::{self, Showing},
+    frame::file::Photo,
     geometry::{BBox, Crop},
-    pipeline::Pipeline,
     prompt::{
-        cache::{SentenceCache, default_folder},
-        sentence::SentenceEncoder,
-        vocabulary::Vocabulary,
-        words::{Origin, Space, Word, Words, WordsError, words_of},
+        cache::default_folder,
+        words::{WordsError, words_of},
     },
 };
 
-use super::{Engine, Failure, Opened, code_of, exit, fail};
+use super::{Engine, Failure, code_of, exit, fail};
 
 /// A box in a photo, in its pixels.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,26 +82,24 @@ fn bbox(text: &str) -> Option<BBox> {
 
 /// What the boxes show, in the network's terms.
 pub(crate) fn look<'a>(
-    pipeline: &mut Pipeline,
+    model: &mut Model,
     boxes: impl IntoIterator<Item = &'a Shown>,
 ) -> Result<Vec<Showing>, Failure> {
     let showing = |shown: &Shown| {
         let Shown { photo, bbox } = shown;
-        let image = ImageFile::open(photo).map_err(|e| fail(code_of(&e), e))?;
-        let bug = |e: &dyn std::fmt::Display| fail(exit::SOFTWARE, e);
-        let inside = bbox.clip(Crop::of(image.size));
+        let image = Photo::open(photo).map_err(|e| fail(code_of(&e), e))?;
+        let inside = bbox.clip(Crop::of(image.size()));
         if inside.is_empty() {
             let message = format!(
                 "{}: the box at {},{} lies outside the photo of {}",
                 photo.display(),
                 bbox.x0,
                 bbox.y0,
-                image.size
+                image.size()
             );
             return Err(fail(exit::USAGE, message));
         }
-        let frame = image.frame(0).map_err(|e| bug(&e))?;
-        let objects = pipeline.objects_in(&frame).map_err(|e| bug(&e))?;
+        let objects = model.look(&image)?.objects();
         exemplar::show(&objects, inside)
             .map_err(|e| fail(exit::DATA, format!("{}: {e}", photo.display())))
     };
@@ -139,26 +135,6 @@ impl Engine {
         }
     }
 
-    /// Adds the words to a vocabulary.
-    pub(super) fn add_words(
-        &self,
-        vocabulary: &mut Vocabulary,
-        space: impl FnOnce() -> Result<Space, Failure>,
-    ) -> Result<(), Failure> {
-        let files = self.words_files();
-        if files.is_empty() {
-            return Ok(());
-        }
-        let space = space()?;
-        for path in files {
-            let words = Words::open(&path).map_err(|e| failure(&path, &e))?;
-            let added = vocabulary.extend(&words, &space);
-            added.map_err(|e| failure(&path, &e))?;
-            log::info!("words {}: {}", path.display(), words.words().len());
-        }
-        Ok(())
-    }
-
     /// Where encoded sentences are kept, if anywhere.
     pub(super) fn cache(&self) -> Option<PathBuf> {
         if self.no_cache {
@@ -169,46 +145,20 @@ impl Engine {
     }
 }
 
-impl Opened {
-    /// The sentence encoder, with what it encoded before.
-    pub(crate) fn encoder(&self) -> Result<SentenceEncoder, Failure> {
-        let mut encoder =
-            SentenceEncoder::open(&self.pack, self.execution).map_err(|e| fail(exit::DATA, e))?;
-        if let Some(folder) = &self.cache {
-            encoder.remember(SentenceCache::open(folder, &self.pack));
+/// Makes names of what is shown, for this run.
+pub(crate) fn show(model: &mut Model, exemplars: &[NamedShown]) -> Result<(), Failure> {
+    for (i, NamedShown { name, .. }) in exemplars.iter().enumerate() {
+        if exemplars[..i].iter().any(|before| before.name == *name) {
+            continue;
         }
-        Ok(encoder)
+        let boxes = exemplars.iter().filter(|e| e.name == *name);
+        let showings = look(model, boxes.map(|e| &e.shown))?;
+        // whoever shows something means that, whatever else is called so
+        let word = model.word(name, &showings);
+        let inserted = model.lexicon_mut().vocabulary_mut().insert(&word);
+        inserted.map_err(|e| fail(exit::USAGE, format!("--exemplar {name}: {e}")))?;
     }
-
-    /// Makes names of what is shown, for this run.
-    pub(crate) fn show(&mut self, exemplars: &[NamedShown]) -> Result<(), Failure> {
-        if exemplars.is_empty() {
-            return Ok(());
-        }
-        let background = Background::open(&self.pack).map_err(|e| fail(exit::DATA, e))?;
-        for (i, NamedShown { name, .. }) in exemplars.iter().enumerate() {
-            if exemplars[..i].iter().any(|before| before.name == *name) {
-                continue;
-            }
-            let boxes = exemplars.iter().filter(|e| e.name == *name);
-            let showings = look(&mut self.pipeline, boxes.map(|e| &e.shown))?;
-            let origin = Origin::Exemplars(showings.len() as u32);
-            let mut word = Word::new(
-                name,
-                origin,
-                Some(exemplar::row(
-                    &showings,
-                    background.as_ref(),
-                    &self.vocabulary,
-                )),
-            );
-            // whoever shows something means that, whatever else is called so
-            word.replaces = true;
-            let inserted = self.vocabulary.insert(&word);
-            inserted.map_err(|e| fail(exit::USAGE, format!("--exemplar {name}: {e}")))?;
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 impl NamedShown {

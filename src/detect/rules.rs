@@ -7,82 +7,32 @@
 //!
 //! Without groups and rejects a report passes untouched. Prompts without a rule are touched by rejects only.
 
-use std::collections::HashMap;
+use crate::{prompt::rules::Rules, scene::Report};
 
-use crate::{prompt::PromptSet, scene::Report};
-
-/// The rules of a prompt set, by prompt.
-#[derive(Clone, Debug, Default)]
-pub struct Rules {
-    /// Empty where no prompt has a rule.
-    of: Vec<Rule>,
-    iou: f32,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Rule {
-    /// The group's number, if it is in one.
-    group: Option<usize>,
-    reject: bool,
-}
-
-impl Rules {
-    /// Those of a set's own words. `iou` is the overlap from which two boxes are at the same place.
-    #[must_use]
-    pub fn of(prompts: &PromptSet, iou: f32) -> Self {
-        let rules = prompts.prompts().iter();
-        Self::new(rules.map(|p| (p.group.as_deref(), p.reject)), iou)
+/// Applies them to a report, whose detections come best first. `iou` is the overlap from which two
+/// boxes are at the same place.
+pub fn apply(rules: &Rules, iou: f32, report: &mut Report) {
+    if rules.is_empty() {
+        return;
     }
-
-    /// From the group and the reject flag of each prompt.
-    pub fn new<'a>(rules: impl Iterator<Item = (Option<&'a str>, bool)>, iou: f32) -> Self {
-        let mut groups: HashMap<&str, usize> = HashMap::new();
-        let mut of = Vec::new();
-        for (group, reject) in rules {
-            let count = groups.len();
-            let group = group.map(|name| *groups.entry(name).or_insert(count));
-            of.push(Rule { group, reject });
+    let rule = |prompt: u32| rules.of(prompt);
+    let found = &mut report.detections;
+    // in place: kept ones move to the front, rejects stay behind them for as long as they are needed
+    let mut kept = 0;
+    for i in 0..found.len() {
+        let (this, own) = (found[i], rule(found[i].prompt));
+        let beaten = found[..kept].iter().any(|better| {
+            let by = rule(better.prompt);
+            let matters = by.reject || (own.group.is_some() && by.group == own.group);
+            matters && better.bbox.iou(&this.bbox) >= iou
+        });
+        if !beaten {
+            found[kept] = this;
+            kept += 1;
         }
-        if of.iter().all(|rule| *rule == Rule::default()) {
-            of.clear();
-        }
-        Self { of, iou }
     }
-
-    /// Whether there is a reject among them.
-    pub(crate) fn reject(&self) -> bool {
-        self.of.iter().any(|rule| rule.reject)
-    }
-
-    /// Whether what a prompt finds is not reported.
-    pub(crate) fn rejects(&self, prompt: u32) -> bool {
-        self.of.get(prompt as usize).is_some_and(|rule| rule.reject)
-    }
-
-    /// Applies them to a report, whose detections come best first.
-    pub fn apply(&self, report: &mut Report) {
-        if self.of.is_empty() {
-            return;
-        }
-        let rule = |prompt: u32| self.of.get(prompt as usize).copied().unwrap_or_default();
-        let found = &mut report.detections;
-        // in place: kept ones move to the front, rejects stay behind them for as long as they are needed
-        let mut kept = 0;
-        for i in 0..found.len() {
-            let (this, own) = (found[i], rule(found[i].prompt));
-            let beaten = found[..kept].iter().any(|better| {
-                let by = rule(better.prompt);
-                let matters = by.reject || (own.group.is_some() && by.group == own.group);
-                matters && better.bbox.iou(&this.bbox) >= self.iou
-            });
-            if !beaten {
-                found[kept] = this;
-                kept += 1;
-            }
-        }
-        found.truncate(kept);
-        found.retain(|d| !rule(d.prompt).reject);
-    }
+    found.truncate(kept);
+    found.retain(|d| !rule(d.prompt).reject);
 }
 
 #[cfg(test)]
@@ -98,7 +48,7 @@ mod tests {
     fn rules() -> Rules {
         let drink = (Some("drink"), false);
         let prompts = [drink, drink, (None, true), (None, false)];
-        Rules::new(prompts.into_iter(), 0.5)
+        Rules::new(prompts.into_iter())
     }
 
     /// Detections at horizontal places, best first; what is left as (prompt, place).
@@ -115,7 +65,7 @@ mod tests {
             };
             report.detections.push(detection);
         }
-        rules().apply(&mut report);
+        apply(&rules(), 0.5, &mut report);
         let left = report.detections.iter();
         left.map(|d| (d.prompt, d.bbox.x0)).collect()
     }
@@ -134,10 +84,6 @@ mod tests {
 
     #[test]
     fn without_rules_nothing_changes() {
-        assert!(
-            Rules::new([(None, false); 2].into_iter(), 0.5)
-                .of
-                .is_empty()
-        );
+        assert!(Rules::new([(None, false); 2].into_iter()).is_empty());
     }
 }

@@ -58,25 +58,25 @@ pub enum ImageKind {
 
 /// A decoded photo: the owner of a [`Frame`]'s pixels.
 #[derive(Clone, Debug)]
-pub struct ImageFile {
+#[non_exhaustive]
+pub struct Photo {
     /// RGB, 8 bits, `[height, width, 3]`.
-    pub pixels: Vec<u8>,
-    /// The size after orientation was applied.
-    pub size: Size,
+    pixels: Vec<u8>,
+    size: Size,
     /// How the file stores it.
     pub kind: ImageKind,
     /// When the file was last modified.
     pub captured: SystemTime,
 }
 
-impl ImageFile {
+impl Photo {
     /// Reads and decodes one photo.
     ///
     /// # Errors
     ///
     /// Every variant of [`FrameError`] that names a path; the path is always in it.
-    pub fn open(path: &Path) -> Result<Self, FrameError> {
-        Self::open_within(path, MAX_PIXELS)
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, FrameError> {
+        Self::open_within(path.as_ref(), MAX_PIXELS)
     }
 
     /// Likewise, with a limit of pixels other than [`MAX_PIXELS`]; a file that is longer than so many pixels can be, and
@@ -111,13 +111,45 @@ impl ImageFile {
         })
     }
 
-    /// The photo as a frame.
+    /// RGB, 8 bits, `[height, width, 3]`.
+    #[must_use]
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
+    /// The same, to draw into.
+    pub fn pixels_mut(&mut self) -> &mut [u8] {
+        &mut self.pixels
+    }
+
+    /// The same, without the photo.
+    #[must_use]
+    pub fn into_pixels(self) -> Vec<u8> {
+        self.pixels
+    }
+
+    /// The size after orientation was applied; never empty.
+    #[must_use]
+    pub const fn size(&self) -> Size {
+        self.size
+    }
+
+    /// The photo as a frame of a source.
     ///
-    /// # Errors
+    /// # Panics
     ///
-    /// [`FrameError::Pixels`] if `pixels` was given another length since it was opened.
-    pub fn frame(&self, sequence: u64) -> Result<Frame<'_>, FrameError> {
-        Frame::new(&self.pixels, self.size, sequence, self.captured)
+    /// Never: it has the pixels that its size says.
+    #[must_use]
+    pub fn frame(&self, sequence: u64) -> Frame<'_> {
+        let frame = Frame::new(&self.pixels, self.size, sequence, self.captured);
+        frame.expect("a decoded photo has all of its pixels")
+    }
+}
+
+impl<'a> From<&'a Photo> for Frame<'a> {
+    /// The only one.
+    fn from(photo: &'a Photo) -> Self {
+        photo.frame(0)
     }
 }
 
@@ -498,7 +530,7 @@ mod tests {
         bytes.into_inner()
     }
 
-    fn pixel(image: &ImageFile, x: usize, y: usize) -> [u8; 3] {
+    fn pixel(image: &Photo, x: usize, y: usize) -> [u8; 3] {
         let at = (y * image.size.width as usize + x) * 3;
         [image.pixels[at], image.pixels[at + 1], image.pixels[at + 2]]
     }
@@ -514,14 +546,14 @@ mod tests {
     fn the_kind_is_read_from_the_content_and_not_from_the_name() {
         let folder = Folder::new("kind");
         let path = folder.write("photo.png", &jpeg_bytes(&picture(32, 16), None));
-        let image = ImageFile::open(&path).expect("a JPEG");
+        let image = Photo::open(&path).expect("a JPEG");
         assert_eq!(
             (image.kind, image.size),
             (ImageKind::Jpeg, Size::new(32, 16))
         );
         assert_near(pixel(&image, 4, 12), [200, 0, 0]);
         assert_near(pixel(&image, 28, 12), [0, 0, 200]);
-        assert_eq!(image.frame(5).expect("a frame").sequence, 5);
+        assert_eq!(image.frame(5).sequence, 5);
     }
 
     #[test]
@@ -529,7 +561,7 @@ mod tests {
         let folder = Folder::new("png");
         let drawn = picture(9, 7);
         let path = folder.write("a", &png_bytes(drawn.clone()));
-        let image = ImageFile::open(&path).expect("a PNG");
+        let image = Photo::open(&path).expect("a PNG");
         assert_eq!(image.kind, ImageKind::Png);
         assert_eq!(image.pixels, drawn.into_raw());
     }
@@ -543,7 +575,7 @@ mod tests {
         ];
         for (code, side) in (1u8..).zip(top_row_goes) {
             let path = folder.write("a.jpg", &jpeg_bytes(&picture(64, 32), Some(code)));
-            let image = ImageFile::open(&path).expect("a JPEG");
+            let image = Photo::open(&path).expect("a JPEG");
             let (width, height) = if code < 5 { (64, 32) } else { (32, 64) };
             assert_eq!(image.size, Size::new(width, height), "orientation {code}");
             let (w, h) = (width as usize, height as usize);
@@ -561,11 +593,11 @@ mod tests {
     fn grey_and_16_bit_images_become_8_bit_rgb() {
         let folder = Folder::new("grey");
         let grey = image::GrayImage::from_pixel(3, 2, Luma([77]));
-        let image = ImageFile::open(&folder.write("grey", &png_bytes(grey))).expect("grey");
+        let image = Photo::open(folder.write("grey", &png_bytes(grey))).expect("grey");
         assert_eq!(image.pixels, [77; 18]);
 
         let deep = image::ImageBuffer::from_pixel(3, 2, Rgb([65535u16, 257 * 100, 0]));
-        let image = ImageFile::open(&folder.write("deep", &png_bytes(deep))).expect("16 bits");
+        let image = Photo::open(folder.write("deep", &png_bytes(deep))).expect("16 bits");
         assert_eq!(pixel(&image, 1, 1), [255, 100, 0]);
     }
 
@@ -575,13 +607,13 @@ mod tests {
         let mut drawn = image::RgbaImage::from_pixel(3, 1, Rgba([255, 0, 10, 255]));
         drawn.put_pixel(1, 0, Rgba([255, 0, 10, 0]));
         drawn.put_pixel(2, 0, Rgba([255, 0, 10, 128]));
-        let image = ImageFile::open(&folder.write("rgba", &png_bytes(drawn))).expect("RGBA");
+        let image = Photo::open(folder.write("rgba", &png_bytes(drawn))).expect("RGBA");
         assert_eq!(pixel(&image, 0, 0), [255, 0, 10]);
         assert_eq!(pixel(&image, 1, 0), [GREY; 3]);
         assert_eq!(pixel(&image, 2, 0), [185, 57, 62]);
 
         let drawn = image::GrayAlphaImage::from_pixel(1, 1, LumaA([9, 0]));
-        let image = ImageFile::open(&folder.write("la", &png_bytes(drawn))).expect("grey, alpha");
+        let image = Photo::open(folder.write("la", &png_bytes(drawn))).expect("grey, alpha");
         assert_eq!(pixel(&image, 0, 0), [GREY; 3]);
     }
 
@@ -589,7 +621,7 @@ mod tests {
     fn a_cmyk_jpeg_becomes_rgb() {
         // 16×16, four inks, Adobe marker (inks stored inverted): left cyan, right yellow
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/cmyk.jpg");
-        let image = ImageFile::open(&path).expect("a CMYK JPEG");
+        let image = Photo::open(&path).expect("a CMYK JPEG");
         assert_eq!(image.size, Size::new(16, 16));
         assert_near(pixel(&image, 3, 8), [0, 255, 255]);
         assert_near(pixel(&image, 12, 8), [255, 255, 0]);
@@ -601,7 +633,7 @@ mod tests {
         let whole = jpeg_bytes(&picture(64, 64), None);
         for end in [3, 20, whole.len() / 2, whole.len() - 40, whole.len() - 1] {
             let error =
-                ImageFile::open(&folder.write("half.jpg", &whole[..end])).expect_err("a cut JPEG");
+                Photo::open(folder.write("half.jpg", &whole[..end])).expect_err("a cut JPEG");
             assert!(
                 matches!(error, FrameError::Truncated { .. }),
                 "{end}: {error}"
@@ -628,7 +660,7 @@ mod tests {
         let whole = png_bytes(picture(64, 64));
         for end in [9, 30, whole.len() / 2, whole.len() - 20] {
             let error =
-                ImageFile::open(&folder.write("half.png", &whole[..end])).expect_err("a cut PNG");
+                Photo::open(folder.write("half.png", &whole[..end])).expect_err("a cut PNG");
             assert!(
                 matches!(error, FrameError::Truncated { .. }),
                 "{end}: {error}"
@@ -640,7 +672,7 @@ mod tests {
     fn what_is_no_image_is_named_with_what_it_is() {
         let folder = Folder::new("no-image");
         let open = |name: &str, bytes: &[u8]| {
-            ImageFile::open(&folder.write(name, bytes))
+            Photo::open(folder.write(name, bytes))
                 .expect_err("no image")
                 .to_string()
         };
@@ -652,12 +684,10 @@ mod tests {
         assert!(open("a.jpg", b"").ends_with("a.jpg is empty (0 bytes)"));
         assert!(open("b.jpg", b"\0\0\0\x18ftypheic").contains("a HEIC image"));
         assert!(open("c.jpg", b"\0\x80\x01").contains("not an image"));
-        let text = ImageFile::open(&folder.0)
-            .expect_err("a folder")
-            .to_string();
+        let text = Photo::open(&folder.0).expect_err("a folder").to_string();
         assert!(text.contains("is a folder"), "{text}");
         let missing = folder.0.join("missing.jpg");
-        let text = ImageFile::open(&missing).expect_err("no file").to_string();
+        let text = Photo::open(&missing).expect_err("no file").to_string();
         assert!(
             text.starts_with("cannot read") && text.contains("missing.jpg"),
             "{text}"
@@ -671,7 +701,7 @@ mod tests {
         png[16..24].copy_from_slice(&[0, 0, 0xFF, 0xFF, 0, 0, 0xFF, 0xFF]);
         let sum = crc32(&png[12..29]);
         png[29..33].copy_from_slice(&sum.to_be_bytes());
-        let error = ImageFile::open(&folder.write("bomb.png", &png)).expect_err("a bomb");
+        let error = Photo::open(folder.write("bomb.png", &png)).expect_err("a bomb");
         assert!(matches!(error, FrameError::TooManyPixels { .. }), "{error}");
         assert!(error.to_string().contains("65535x65535"), "{error}");
 
@@ -682,7 +712,7 @@ mod tests {
             .position(|w| w == [0xFF, 0xC0])
             .expect("a frame header");
         jpeg[header + 5..header + 9].copy_from_slice(&[0xFF, 0xFF, 0xFF, 0xFF]);
-        let error = ImageFile::open(&folder.write("bomb.jpg", &jpeg)).expect_err("a bomb");
+        let error = Photo::open(folder.write("bomb.jpg", &jpeg)).expect_err("a bomb");
         assert!(matches!(error, FrameError::TooManyPixels { .. }), "{error}");
     }
 

@@ -16,7 +16,11 @@ use tract_onnx::{
 };
 
 use super::program::{Executor, MAX_PORTS, Port, Program, ProgramError};
-use crate::{kernels::isa::Isa, pack::map::Bytes};
+use crate::{
+    error::{Error, ErrorKind},
+    kernels::isa::Isa,
+    pack::map::Bytes,
+};
 
 const OP_TYPE: &str = "Int8Program";
 const DOMAIN: &str = "tarsier";
@@ -78,10 +82,17 @@ impl fmt::Display for GraphError {
     }
 }
 
+impl From<GraphError> for Error {
+    /// A graph that was loaded and fails.
+    fn from(e: GraphError) -> Self {
+        Self::new(ErrorKind::Internal, e)
+    }
+}
+
 impl std::error::Error for GraphError {}
 
 /// How programs run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Execution {
     /// The instruction set of all kernels.
     pub isa: Isa,

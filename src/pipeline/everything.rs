@@ -1,8 +1,8 @@
 //! All objects of a frame, whatever they are, each with the names that are nearest to it.
 
-use super::{Pipeline, PipelineError, StageTimes, levels_of, presence::Unread};
+use super::{Findings, Look, levels_of, presence::Unread};
 use crate::{
-    frame::Frame,
+    error::Error,
     geometry::BBox,
     kept::Kept,
     odds,
@@ -54,47 +54,45 @@ pub(super) struct Namer {
     found: Vec<(Detection, usize)>,
 }
 
-impl Pipeline {
-    /// Finds all objects of a frame and compares only those with the prompts, of which there may be thousands.
+impl Look<'_> {
+    /// Finds all objects and compares only those with the prompts, of which there may be thousands.
     ///
     /// Fills the report with a detection for each object, under its nearest name, best first; the score is how likely it is that there
-    /// is an object at all. Returns the nearest names of each, with the cosine between name and object. Boxes drop one another whatever they are called. Of a head without
-    /// objectness of its own, the score is that of the nearest name.
+    /// is an object at all. `nearest` becomes the nearest names of each, with the cosine between name and object. Boxes drop one
+    /// another whatever they are called. Of a head without objectness of its own, the score is that of the nearest name.
     ///
     /// # Errors
     ///
     /// As [`detect`](Self::detect).
-    pub fn everything(
-        &mut self,
-        frame: &Frame<'_>,
-        prompts: &PromptSet,
+    pub fn everything<'l>(
+        &'l mut self,
+        prompts: &'l PromptSet,
         rules: Everything,
-        report: &mut Report,
-    ) -> Result<Vec<Nearest>, PipelineError> {
-        self.look(frame);
-        *report = Report::new(frame.sequence, frame.captured, frame.whole());
-        self.network(&mut StageTimes::default())?;
-        self.detector.propose(&levels_of(&self.outputs));
-        let mut nearest = Kept::new();
-        self.everything_again(prompts, rules, report, &mut nearest);
-        Ok(nearest.into())
-    }
-
-    /// The same of the frame that the last [`detect`](Self::detect) looked at, without looking at it again; adds to the report's
-    /// detections, and puts their names in the place of those that were there.
-    pub fn everything_again(
-        &mut self,
-        prompts: &PromptSet,
-        rules: Everything,
-        report: &mut Report,
+        report: &'l mut Report,
         nearest: &mut Kept<Nearest>,
-    ) {
+    ) -> Result<Findings<'l>, Error> {
         nearest.clear();
-        let Some(letterbox) = self.letterbox else {
+        let mut found = self.nothing(prompts, report)?;
+        found.name_all(rules, nearest);
+        Ok(found)
+    }
+}
+
+impl Findings<'_> {
+    fn name_all(&mut self, rules: Everything, nearest: &mut Kept<Nearest>) {
+        let Self {
+            pipeline,
+            prompts,
+            report,
+            ..
+        } = self;
+        let Some(letterbox) = pipeline.letterbox else {
             return;
         };
-        let outputs = levels_of(&self.outputs);
-        let form = *self.detector.form();
+        let team = pipeline.team.clone();
+        let _sitting = team.sit();
+        let outputs = levels_of(&pipeline.outputs);
+        let form = *pipeline.detector.form();
         let own = form.objectness_at().is_some();
         let Namer {
             kept,
@@ -106,10 +104,10 @@ impl Pipeline {
             order,
             names,
             found,
-        } = &mut self.namer;
+        } = &mut pipeline.namer;
         kept.clear();
         embeddings.clear();
-        for candidate in self.detector.candidates(&outputs) {
+        for candidate in pipeline.detector.candidates(&outputs) {
             let logit = form.objectness_logit(candidate.objectness);
             if kept.len() == rules.objects {
                 break;
@@ -130,12 +128,15 @@ impl Pipeline {
         zeros.clear();
         zeros.resize(units.len(), 0.0);
         scale.clear();
-        scale.extend(units.iter().map(|unit| unit * self.objects.scale));
+        scale.extend(units.iter().map(|unit| unit * pipeline.objects.scale));
         let table = prompts.table().align_with(scale, zeros);
-        unread.align(self.execution.isa, &table, embeddings, dots);
+        unread.align(pipeline.execution.isa, &table, embeddings, dots);
         let calibrated = prompts.align();
         let lengths = embeddings.chunks_exact(table.embedding).map(|e| {
-            let squares = e.iter().map(|&q| self.objects.dequantise(q)).map(|v| v * v);
+            let squares = e
+                .iter()
+                .map(|&q| pipeline.objects.dequantise(q))
+                .map(|v| v * v);
             squares.sum::<f32>().sqrt().max(f32::MIN_POSITIVE)
         });
         let dots = dots.chunks_exact(units.len());

@@ -4,9 +4,10 @@ use std::{fmt, path::Path};
 
 use sha2::{Digest, Sha256};
 
-use super::{Pipeline, PipelineError};
+use super::Pipeline;
 use crate::{
-    frame::{FrameError, file::ImageFile},
+    error::Error,
+    frame::{FrameError, file::Photo},
     pack::{Pack, PackError},
 };
 
@@ -19,7 +20,7 @@ pub enum GoldenError {
     /// It is no picture.
     Frame(FrameError),
     /// It could not be run.
-    Pipeline(PipelineError),
+    Pipeline(Error),
     /// It came to something else.
     Differs {
         /// The digest in the manifest.
@@ -34,7 +35,7 @@ impl fmt::Display for GoldenError {
         match self {
             Self::Pack(e) => e.fmt(f),
             Self::Frame(e) => e.fmt(f),
-            Self::Pipeline(e) => e.fmt(f),
+            Self::Pipeline(e) => write!(f, "{e:#}"),
             Self::Differs { stated, found } => write!(
                 f,
                 "the golden frame gives {found}, the manifest says {stated}"
@@ -52,11 +53,13 @@ impl std::error::Error for GoldenError {}
 /// [`GoldenError`] if there is no such frame or it cannot be run.
 pub fn digest(pack: &Pack, pipeline: &mut Pipeline) -> Result<String, GoldenError> {
     let png = pack.section("golden.png").map_err(GoldenError::Pack)?;
-    let image = ImageFile::decode(Path::new("golden.png"), &png).map_err(GoldenError::Frame)?;
-    let frame = image.frame(0).map_err(GoldenError::Frame)?;
-    let outputs = pipeline
-        .raw_outputs(&frame)
+    let image = Photo::decode(Path::new("golden.png"), &png).map_err(GoldenError::Frame)?;
+    let look = pipeline
+        .look(&image.frame(0))
         .map_err(GoldenError::Pipeline)?;
+    let outputs = look.raw_outputs();
+    // it is nobody's frame
+    pipeline.forget();
     Ok(hex(&outputs.concat()))
 }
 

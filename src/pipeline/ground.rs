@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tract_onnx::prelude::{DatumType, IntoTValue, Tensor, tvec};
 
-use super::{Pipeline, PipelineError, field, load};
+use super::{Look, field, load};
 use crate::{
     detect::Field,
-    frame::Frame,
+    error::Error,
     graph::op::{Execution, Graph, GraphError},
     graph::program::Port,
     ground::{Affinity, Grounding, SIDE, Scene, unit_into},
@@ -37,7 +37,7 @@ impl Grounder {
         pack: &Pack,
         execution: Execution,
         features: &[Port],
-    ) -> Result<Option<Self>, PipelineError> {
+    ) -> Result<Option<Self>, Error> {
         let Manifest {
             ground: Some(ground),
             embedding,
@@ -63,7 +63,7 @@ impl Grounder {
             _ => false,
         };
         if !fits {
-            return Err(PipelineError::Mismatch(format!(
+            return Err(Error::mismatch(format!(
                 "the grounding network does not take {SIDE}×{SIDE} objects of {} numbers to a logit each",
                 scene.channels()
             )));
@@ -88,71 +88,47 @@ impl Grounder {
     }
 }
 
-impl Pipeline {
-    /// Whether the pack can tell which object a sentence means.
-    #[must_use]
-    pub const fn grounds(&self) -> bool {
-        self.grounder.is_some()
-    }
-
-    /// Finds what each of these sentences means in a frame, or that it means nothing there; each sentence is answered alone.
-    ///
-    /// The frame is kept as that of a [`detect`](Self::detect) is, so that [`segment`](Self::segment) can follow.
+impl Look<'_> {
+    /// Finds what each of these sentences means, or that it means nothing here; each is answered alone. The answers take the place of
+    /// those that were in `found`.
     ///
     /// `gate` is the least score of an answer; without it the pack's holds.
     ///
     /// # Errors
     ///
-    /// [`PipelineError::Lacks`] if the pack has no grounding network; [`PipelineError::Graph`] if a graph fails, which a checked
-    /// pack does not.
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the pack has no grounding network;
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) if it fails, which a checked pack's does not.
     pub fn ground(
         &mut self,
-        frame: &Frame<'_>,
-        sentences: &[Row],
-        gate: Option<f32>,
-    ) -> Result<Vec<Grounding>, PipelineError> {
-        if self.grounder.is_none() {
-            return Err(PipelineError::Lacks("grounding"));
-        }
-        self.look(frame);
-        self.network(&mut super::StageTimes::default())?;
-        self.detector.propose(&super::levels_of(&self.outputs));
-        let mut found = Vec::new();
-        self.ground_again(frame, sentences, gate, &mut found)?;
-        Ok(found)
-    }
-
-    /// The same of the frame that the last [`detect`](Self::detect) looked at, without looking at it again, in the place of what was
-    /// found before; none answered where none was looked at.
-    ///
-    /// # Errors
-    ///
-    /// As [`ground`](Self::ground).
-    pub fn ground_again(
-        &mut self,
-        frame: &Frame<'_>,
         sentences: &[Row],
         gate: Option<f32>,
         found: &mut Vec<Grounding>,
-    ) -> Result<(), PipelineError> {
+    ) -> Result<(), Error> {
         found.clear();
-        let Some(grounder) = &mut self.grounder else {
-            return Err(PipelineError::Lacks("grounding"));
+        let pipeline = &mut *self.pipeline;
+        let Some(grounder) = &mut pipeline.grounder else {
+            return Err(Error::lacks("grounding"));
         };
-        let Some(letterbox) = self.letterbox else {
+        let Some(letterbox) = pipeline.letterbox else {
             return Ok(());
         };
-        let outputs = super::levels_of(&self.outputs);
+        let team = pipeline.team.clone();
+        let _sitting = team.sit();
+        let outputs = super::levels_of(&pipeline.outputs);
         let levels: heapless::Vec<(Field, &[u8]), 8> = grounder
             .features
             .iter()
-            .zip(&self.features)
+            .zip(&pipeline.features)
             .map(|(field, t)| (*field, t.as_bytes()))
             .collect();
-        let candidates = self.detector.candidates(&outputs);
-        grounder
-            .scene
-            .look(candidates, self.objects, &levels, &letterbox, frame);
+        let candidates = pipeline.detector.candidates(&outputs);
+        grounder.scene.look(
+            candidates,
+            pipeline.objects,
+            &levels,
+            &letterbox,
+            &self.frame,
+        );
         let gate = gate.map_or(grounder.gate, odds::logit);
         for row in sentences {
             found.push(grounder.answer(row, gate)?);
@@ -162,7 +138,7 @@ impl Pipeline {
 }
 
 impl Grounder {
-    fn answer(&mut self, sentence: &Row, gate: f32) -> Result<Grounding, PipelineError> {
+    fn answer(&mut self, sentence: &Row, gate: f32) -> Result<Grounding, Error> {
         let program = self.graph.program();
         let (input, output) = (field(&program.inputs[0]), field(&program.outputs[0]));
         let plane = Arc::make_mut(&mut self.input).as_bytes_mut();

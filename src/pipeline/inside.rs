@@ -7,26 +7,16 @@
 
 use std::collections::HashMap;
 
-use super::{Pipeline, PipelineError};
+use super::{Findings, Pipeline};
 use crate::{
     detect::room::Room,
+    error::Error,
     frame::Frame,
     geometry::{BBox, Crop, Size},
     mask::Mask,
     prompt::PromptSet,
     scene::{Detection, Report},
 };
-
-/// A prompt that counts only inside another's objects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Inside {
-    /// The outer prompt: an index into the prompt set.
-    pub outer: u32,
-    /// The inner prompt.
-    pub inner: u32,
-    /// What a detection of it is reported as: an index that the reader of the report knows, beyond the prompt set's.
-    pub report_as: u32,
-}
 
 /// How often and where to look again.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,10 +27,6 @@ pub struct Rules {
     pub gain: f32,
     /// Of the object's box, added on each side.
     pub margin: f32,
-    /// Whether detections get their masks.
-    pub masks: bool,
-    /// Overlap from which the lesser of two boxes of one nested prompt is dropped.
-    pub iou: f32,
 }
 
 impl Default for Rules {
@@ -49,8 +35,6 @@ impl Default for Rules {
             passes: 8,
             gain: 1.3,
             margin: 0.1,
-            masks: false,
-            iou: 0.6,
         }
     }
 }
@@ -58,87 +42,109 @@ impl Default for Rules {
 /// A detection and, where masks are made, its mask.
 type Found = (Detection, Option<Mask>);
 
-impl Pipeline {
-    /// Looks for inner prompts on what a report found of their outer ones, and adds what it finds.
+impl<'l> Findings<'l> {
+    /// Looks for prompts inside others on what was found of their outer ones, adds what it finds, and leaves out what is there only
+    /// as a part of others. Where masks were made, that has them too.
     ///
-    /// The report is the one that the last [`detect`](Self::detect) filled for this frame, with masks if the rules ask for them. If
-    /// there is no room, every prompt keeps its best, as in [`detect`](crate::detect), and the others are counted as dropped.
+    /// The frame is seen again in parts, so nothing else can be asked of these findings; what remains is the report. If there is no
+    /// room, every prompt keeps its best, as in [`detect`](crate::detect), and the others are counted as dropped.
     ///
     /// # Errors
     ///
-    /// As [`detect`](Self::detect) and [`segment`](Self::segment).
-    pub fn detect_inside(
-        &mut self,
-        frame: &Frame<'_>,
-        prompts: &PromptSet,
-        nested: &[Inside],
-        rules: Rules,
-        report: &mut Report,
-    ) -> Result<(), PipelineError> {
-        let mut first: Vec<Found> = take(report);
-        let outers: Vec<Detection> = (first.iter().map(|(d, _)| *d))
-            .filter(|d| nested.iter().any(|n| n.outer == d.prompt))
-            .collect();
-        let mut found: Vec<Found> = Vec::new();
-        let mut passes = 0;
-        let mut pixels = Vec::new();
-        for outer in outers {
-            let own = nested.iter().filter(|n| n.outer == outer.prompt);
-            let size = frame.size();
-            let part = around(&outer.bbox, rules.margin, frame.part());
-            let gain = size.width.max(size.height) as f32
-                / part.size.width.max(part.size.height).max(1) as f32;
-            let second;
-            let candidates = if gain >= rules.gain && passes < rules.passes {
-                passes += 1;
-                // boxes lie in the frame that they were found in
-                let Ok(closer) = frame.cut(part, &mut pixels) else {
-                    continue;
-                };
-                let mut close = Report::new(frame.sequence, frame.captured, frame.whole());
-                self.detect(&closer, prompts, &mut close)?;
-                if rules.masks {
-                    self.segment(&mut close)?;
-                }
-                second = take(&mut close);
-                &second
-            } else {
-                &first
-            };
-            for nested in own {
-                let inner = candidates.iter().filter(|(d, _)| {
-                    d.prompt == nested.inner && holds(&outer.bbox, d.bbox.center())
-                });
-                found.extend(inner.map(|(d, mask)| {
-                    let prompt = nested.report_as;
-                    (Detection { prompt, ..*d }, mask.clone())
-                }));
-            }
+    /// As [`masks`](Self::masks).
+    pub fn inside(self, rules: Rules) -> Result<&'l mut Report, Error> {
+        let Self {
+            pipeline,
+            frame,
+            prompts,
+            report,
+        } = self;
+        let nested = prompts.nested();
+        if nested.inside().is_empty() {
+            return Ok(report);
         }
-        found.sort_by(|a, b| b.0.logit.total_cmp(&a.0.logit));
-        for (detection, mask) in found {
-            let twin = |(other, _): &Found| {
-                other.prompt == detection.prompt && other.bbox.iou(&detection.bbox) > rules.iou
-            };
-            if !first.iter().any(twin) {
-                first.push((detection, mask));
-            }
-        }
-        first.sort_by(|a, b| b.0.logit.total_cmp(&a.0.logit));
-        let (mut room, mut ranks) = (Room::default(), HashMap::new());
-        for (i, (detection, _)) in first.iter().enumerate() {
-            let rank: &mut usize = ranks.entry(detection.prompt).or_default();
-            room.offer(*rank, i);
-            *rank += 1;
-        }
-        report.dropped = report.dropped.saturating_add(room.settle());
-        for i in room.kept() {
-            let (detection, mask) = &mut first[i];
-            report.detections.push(*detection);
-            report.masks.extend(mask.take());
-        }
-        Ok(())
+        let kept = pipeline.lay_aside();
+        let done = again(pipeline, &frame, prompts, rules, report);
+        pipeline.take_up(kept);
+        done?;
+        report.retain(|d| !nested.hides(d.prompt));
+        Ok(report)
     }
+}
+
+/// Looks again at what was found of outer prompts.
+fn again(
+    pipeline: &mut Pipeline,
+    frame: &Frame<'_>,
+    prompts: &PromptSet,
+    rules: Rules,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let (nested, iou) = (prompts.nested().inside(), pipeline.iou);
+    let masks = !report.masks.is_empty();
+    let mut first: Vec<Found> = take(report);
+    let outers: Vec<Detection> = (first.iter().map(|(d, _)| *d))
+        .filter(|d| nested.iter().any(|n| n.outer == d.prompt))
+        .collect();
+    let mut found: Vec<Found> = Vec::new();
+    let mut passes = 0;
+    let mut pixels = Vec::new();
+    let size = frame.size();
+    for outer in outers {
+        let own = nested.iter().filter(|n| n.outer == outer.prompt);
+        let part = around(&outer.bbox, rules.margin, frame.part());
+        let gain = size.width.max(size.height) as f32
+            / part.size.width.max(part.size.height).max(1) as f32;
+        let second;
+        let candidates = if gain >= rules.gain && passes < rules.passes {
+            passes += 1;
+            // boxes lie in the frame that they were found in
+            let Ok(closer) = frame.cut(part, &mut pixels) else {
+                continue;
+            };
+            let mut look = pipeline.look(&closer)?;
+            let mut close = look.detect(prompts)?;
+            if masks {
+                close.masks()?;
+            }
+            second = take(close.report_mut());
+            &second
+        } else {
+            &first
+        };
+        for nested in own {
+            let inner = candidates
+                .iter()
+                .filter(|(d, _)| d.prompt == nested.inner && holds(&outer.bbox, d.bbox.center()));
+            found.extend(inner.map(|(d, mask)| {
+                let prompt = nested.report_as;
+                (Detection { prompt, ..*d }, mask.clone())
+            }));
+        }
+    }
+    found.sort_by(|a, b| b.0.logit.total_cmp(&a.0.logit));
+    for (detection, mask) in found {
+        let twin = |(other, _): &Found| {
+            other.prompt == detection.prompt && other.bbox.iou(&detection.bbox) > iou
+        };
+        if !first.iter().any(twin) {
+            first.push((detection, mask));
+        }
+    }
+    first.sort_by(|a, b| b.0.logit.total_cmp(&a.0.logit));
+    let (mut room, mut ranks) = (Room::default(), HashMap::new());
+    for (i, (detection, _)) in first.iter().enumerate() {
+        let rank: &mut usize = ranks.entry(detection.prompt).or_default();
+        room.offer(*rank, i);
+        *rank += 1;
+    }
+    report.dropped = report.dropped.saturating_add(room.settle());
+    for i in room.kept() {
+        let (detection, mask) = &mut first[i];
+        report.detections.push(*detection);
+        report.masks.extend(mask.take());
+    }
+    Ok(())
 }
 
 /// A report's detections, each with its mask; the report has none then.

@@ -2,8 +2,9 @@
 
 use parts::{Parts, Window};
 
-use super::{Pipeline, PipelineError, field, load, same};
+use super::{Pipeline, field, load, same};
 use crate::{
+    error::Error,
     graph::op::{Execution, Graph},
     graph::program::Port,
     kernels::layout::LANE,
@@ -32,7 +33,7 @@ impl Masker {
         pack: &Pack,
         execution: Execution,
         features: &[Port],
-    ) -> Result<Option<Self>, PipelineError> {
+    ) -> Result<Option<Self>, Error> {
         let Some(form) = pack.manifest().masks else {
             return Ok(None);
         };
@@ -67,8 +68,8 @@ impl Masker {
             [] => false,
         };
         if !fits {
-            return Err(PipelineError::Mismatch(
-                "the mask network does not take the features to prototypes and coefficients of hidden units over them".into(),
+            return Err(Error::mismatch(
+                "the mask network does not take the features to prototypes and coefficients of hidden units over them",
             ));
         }
         Ok(Some(Self {
@@ -83,24 +84,22 @@ impl Masker {
 }
 
 impl Pipeline {
-    /// Whether the pack can tell which pixels an object has.
-    #[must_use]
-    pub const fn segments(&self) -> bool {
-        self.masker.is_some()
-    }
-
-    /// Gives each detection of a report its mask. The report is the one that the last [`detect`](Self::detect) filled.
+    /// Gives each detection of a report its mask. The report is one of the frame that was seen last; where that was forgotten, there
+    /// are none.
     ///
     /// # Errors
     ///
-    /// [`PipelineError::Lacks`] if the pack has no mask network; [`PipelineError::Graph`] if it fails, which a checked pack's does not.
-    pub fn segment(&mut self, report: &mut Report) -> Result<(), PipelineError> {
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the pack has no mask network;
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) if it fails, which a checked pack's does not.
+    pub(crate) fn segment(&mut self, report: &mut Report) -> Result<(), Error> {
+        let team = self.team.clone();
+        let _sitting = team.sit();
         let Some(masker) = &mut self.masker else {
-            return Err(PipelineError::Lacks("masks"));
+            return Err(Error::lacks("masks"));
         };
         report.masks.clear();
         let (false, Some(letterbox)) = (report.detections.is_empty(), &self.letterbox) else {
-            return Ok(()); // nothing found, or the self-test came between
+            return Ok(()); // nothing found, or another frame came between
         };
         let Masker {
             graph,

@@ -1,6 +1,6 @@
 //! What tracking needs of a frame beside its report: the places that the head proposed, what they look like, and what they score for a name.
 
-use super::Pipeline;
+use super::{Findings, Pipeline, levels_of};
 use crate::{
     detect::Candidate,
     geometry::Letterbox,
@@ -9,13 +9,12 @@ use crate::{
         layout::LANE,
     },
     prompt::PromptSet,
-    track::{Evidence, Place},
+    track::{Evidence, Meaning, Place, Tracker},
 };
 
-/// The proposals of the last frame; kept only where somebody follows things.
+/// The proposals of a frame, for who follows things; their memory.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    pub(super) wanted: bool,
     list: Vec<(Place, f32)>,
     /// Of each location: its proposal, and one more that is none.
     of: Vec<u16>,
@@ -24,18 +23,14 @@ pub(super) struct Places {
 const NONE: u16 = u16::MAX;
 
 impl Places {
-    pub(super) fn clear(&mut self) {
+    fn clear(&mut self) {
         for (place, _) in &self.list {
             self.of[place.location as usize] = NONE;
         }
         self.list.clear();
     }
 
-    pub(super) fn fill<'a>(
-        &mut self,
-        candidates: impl Iterator<Item = Candidate<'a>>,
-        letterbox: &Letterbox,
-    ) {
+    fn fill<'a>(&mut self, candidates: impl Iterator<Item = Candidate<'a>>, letterbox: &Letterbox) {
         for candidate in candidates {
             let location = candidate.location as usize;
             if self.of.len() <= location {
@@ -51,43 +46,43 @@ impl Places {
     }
 }
 
-/// The last frame as a tracker wants it; see [`Pipeline::evidence`].
+/// A frame as a tracker wants it.
 #[derive(Debug)]
-pub struct FrameEvidence<'a> {
+struct FrameEvidence<'a> {
     pipeline: &'a Pipeline,
     prompts: &'a PromptSet,
     low: bool,
 }
 
-impl Pipeline {
-    /// Whether [`evidence`](Self::evidence) will be asked for after the frames to come.
-    pub fn keep_places(&mut self, wanted: bool) {
-        self.places.wanted = wanted;
-        if !wanted {
-            self.places.clear();
-        }
-    }
-
-    /// What the last [`detect`](Self::detect) saw beside its report, for a [`Tracker`](crate::track::Tracker).
+impl Findings<'_> {
+    /// Follows what was found, from frame to frame: tracks, smoothed scores, and what goes on although this frame alone did not
+    /// find it.
     ///
-    /// `prompts` are those of that call. Without [`keep_places`](Self::keep_places) there is nothing in it.
-    #[must_use]
-    pub const fn evidence<'a>(&'a self, prompts: &'a PromptSet) -> FrameEvidence<'a> {
-        FrameEvidence {
-            pipeline: self,
-            prompts,
-            low: true,
+    /// `captured_ns` is when the frame was captured, by a clock that only goes forwards; prompts of one number in `classes`, by
+    /// prompt, are one class: empty where each is its own. What a set rejects must not come back because its score is low, so with
+    /// rejects nothing goes on that is not detected.
+    pub fn follow(&mut self, tracker: &mut Tracker, captured_ns: u64, classes: &[u32]) {
+        let pipeline = &mut *self.pipeline;
+        let outputs = levels_of(&pipeline.outputs);
+        pipeline.places.clear();
+        if let Some(letterbox) = &pipeline.letterbox {
+            let candidates = pipeline.detector.candidates(&outputs);
+            pipeline.places.fill(candidates, letterbox);
         }
+        let meaning = Meaning {
+            classes,
+            thresholds: self.prompts.thresholds(),
+        };
+        let evidence = FrameEvidence {
+            pipeline,
+            prompts: self.prompts,
+            low: !self.prompts.rules().reject(),
+        };
+        tracker.update(captured_ns, self.report, meaning, &evidence);
     }
 }
 
 impl FrameEvidence<'_> {
-    /// The same without the places: nothing then goes on that is not detected.
-    #[must_use]
-    pub const fn without_places(self) -> Self {
-        Self { low: false, ..self }
-    }
-
     /// The embedding of a proposal.
     fn embedding(&self, index: usize) -> &[u8] {
         let dimension = self.dimension();

@@ -1,7 +1,8 @@
 //! Whether each prompt is in the picture at all: one vector for the whole picture, compared with the prompts' rows as an object is.
 
-use super::{Pipeline, PipelineError, load, quant, same};
+use super::{Findings, Pipeline, load, quant, same};
 use crate::{
+    error::Error,
     graph::op::{Execution, Graph},
     graph::program::Port,
     kernels::{
@@ -11,9 +12,8 @@ use crate::{
     },
     odds,
     pack::{Pack, manifest::PresenceForm},
-    prompt::PromptSet,
     quant::Quant,
-    scene::{Presence, Report},
+    scene::Presence,
     track::presence::Bounds,
 };
 
@@ -73,7 +73,7 @@ impl Senser {
         execution: Execution,
         features: &[Port],
         objects: Quant,
-    ) -> Result<Option<Self>, PipelineError> {
+    ) -> Result<Option<Self>, Error> {
         let Some(form) = pack.manifest().presence else {
             return Ok(None);
         };
@@ -81,9 +81,8 @@ impl Senser {
         let program = graph.program();
         let first = features.len().checked_sub(program.inputs.len());
         let (Some(first), [vector]) = (first, program.outputs.as_slice()) else {
-            return Err(PipelineError::Mismatch(
-                "the presence network takes more than the features, or makes more than one vector"
-                    .into(),
+            return Err(Error::mismatch(
+                "the presence network takes more than the features, or makes more than one vector",
             ));
         };
         let inputs = program.inputs.iter().zip(&features[first..]);
@@ -94,9 +93,8 @@ impl Senser {
             && view.channels == pack.manifest().embedding
             && view.zero_point == objects.zero_point;
         if !fits {
-            return Err(PipelineError::Mismatch(
-                "the presence network does not take the features to a vector like an object's"
-                    .into(),
+            return Err(Error::mismatch(
+                "the presence network does not take the features to a vector like an object's",
             ));
         }
         Ok(Some(Self {
@@ -115,35 +113,35 @@ impl Senser {
 }
 
 impl Pipeline {
-    /// Whether the pack can tell what is not in a picture.
-    #[must_use]
-    pub const fn senses(&self) -> bool {
-        self.senser.is_some()
-    }
-
     /// The least probability of what is there, as the pack was calibrated; none if it cannot tell.
     #[must_use]
     pub fn presence_threshold(&self) -> Option<f32> {
         self.senser.as_ref().map(|senser| senser.form.threshold)
     }
+}
 
-    /// Says of each prompt whether it is in the frame at all; a detection of it in the report is evidence. The report is the one that
-    /// the last [`detect`](Self::detect) filled, with the same prompts.
+impl Findings<'_> {
+    /// Says of each prompt whether it is in the frame at all; that it was found is evidence.
     ///
     /// # Errors
     ///
-    /// [`PipelineError::Lacks`] if the pack has no presence network; [`PipelineError::Graph`] if it fails, which a checked pack's
-    /// does not.
-    pub fn sense(&mut self, prompts: &PromptSet, report: &mut Report) -> Result<(), PipelineError> {
-        let Some(senser) = &mut self.senser else {
-            return Err(PipelineError::Lacks("presence"));
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the pack has no presence network;
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) if it fails, which a checked pack's does not.
+    pub fn presence(&mut self) -> Result<(), Error> {
+        let Self {
+            pipeline,
+            prompts,
+            report,
+            ..
+        } = self;
+        let Some(senser) = &mut pipeline.senser else {
+            return Err(Error::lacks("presence"));
         };
+        let team = pipeline.team.clone();
+        let _sitting = team.sit();
         report.presences.clear();
-        if self.letterbox.is_none() {
-            return Ok(());
-        }
-        let isa = self.execution.isa;
-        let features = self.features.iter().skip(senser.first).cloned();
+        let isa = pipeline.execution.isa;
+        let features = pipeline.features.iter().skip(senser.first).cloned();
         let outputs = senser.graph.run(features.collect())?;
         let factor = senser.form.scale * senser.vector.scale;
         let units = prompts.table().units();
@@ -155,7 +153,7 @@ impl Pipeline {
         let whole = outputs[0].as_bytes();
         senser.unread.align(isa, &table, whole, &mut senser.whole);
         // every pair, however low: selection looks at those above their thresholds only
-        let objects = self.detector.embeddings();
+        let objects = pipeline.detector.embeddings();
         let table = prompts.align();
         senser.best.clear();
         senser.best.resize(units.len(), f32::MIN);

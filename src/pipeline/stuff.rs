@@ -1,13 +1,15 @@
 //! Stuff: a vector for every place of the picture, compared with the prompts' rows as an object is.
 
-use super::{Pipeline, PipelineError, field, load, presence::Unread, quant, same};
+use super::{Look, field, load, presence::Unread, quant, same};
 use crate::{
+    error::Error,
     graph::op::{Execution, Graph},
     graph::program::Port,
     kernels::layout::LANE,
     labels::LabelMap,
     odds,
     pack::{Pack, manifest::StuffForm},
+    panoptic::{Rules, Segments},
     prompt::PromptSet,
     quant::Quant,
     semantic::{Painter, Places},
@@ -38,7 +40,7 @@ impl Coverer {
         execution: Execution,
         features: &[Port],
         objects: Quant,
-    ) -> Result<Option<Self>, PipelineError> {
+    ) -> Result<Option<Self>, Error> {
         let Some(form) = pack.manifest().stuff else {
             return Ok(None);
         };
@@ -60,9 +62,8 @@ impl Coverer {
             _ => false,
         };
         if !fits {
-            return Err(PipelineError::Mismatch(
-                "the stuff network does not take the features to a vector like an object's for every place"
-                    .into(),
+            return Err(Error::mismatch(
+                "the stuff network does not take the features to a vector like an object's for every place",
             ));
         }
         Ok(Some(Self {
@@ -81,45 +82,42 @@ impl Coverer {
     }
 }
 
-impl Pipeline {
-    /// Whether the pack can tell what stuff every place of a picture is of.
-    #[must_use]
-    pub const fn covers(&self) -> bool {
-        self.coverer.is_some()
-    }
-
-    /// Names the pixels of stuff in the frame of the last [`detect`](Self::detect), whose prompts these are.
+impl Look<'_> {
+    /// Names the pixels of stuff.
     ///
     /// `stuff` are the prompts that are stuff, in order; `least` is the least score of a pixel, without it the pack's. The map is of
-    /// the whole frame, and empty where no prompt is stuff: then no network runs. Things are laid over it by [`Painter::things`].
+    /// the whole picture, and empty where no prompt is stuff: then no network runs. Things are laid over it by [`Painter::things`].
     ///
     /// # Errors
     ///
-    /// [`PipelineError::Lacks`] if there is stuff and the pack has no network for it; [`PipelineError::Graph`] if it fails, which a
-    /// checked pack's does not.
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if there is stuff and the pack has no network for it;
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) if it fails, which a checked pack's does not.
     ///
     /// # Panics
     ///
     /// If there is no such prompt.
-    pub fn cover(
+    pub fn stuff(
         &mut self,
         prompts: &PromptSet,
         stuff: &[u32],
         least: Option<f32>,
         map: &mut LabelMap,
-    ) -> Result<(), PipelineError> {
-        let Some(letterbox) = self.letterbox else {
+    ) -> Result<(), Error> {
+        let pipeline = &mut *self.pipeline;
+        let Some(letterbox) = pipeline.letterbox else {
             return Ok(());
         };
         if stuff.is_empty() {
             map.reset(letterbox.frame);
             return Ok(());
         }
-        let Some(coverer) = &mut self.coverer else {
-            return Err(PipelineError::Lacks("network for stuff"));
+        let Some(coverer) = &mut pipeline.coverer else {
+            return Err(Error::lacks("network for stuff"));
         };
-        let isa = self.execution.isa;
-        let outputs = coverer.graph.run(self.features.clone())?;
+        let team = pipeline.team.clone();
+        let _sitting = team.sit();
+        let isa = pipeline.execution.isa;
+        let outputs = coverer.graph.run(pipeline.features.clone())?;
         let at = field(&coverer.graph.program().outputs[0]);
         let (width, height) = (at.planes.width, at.planes.height);
         coverer.places.clear();
@@ -164,5 +162,24 @@ impl Pipeline {
         };
         coverer.painter.stuff(&places, &letterbox, map);
         Ok(())
+    }
+
+    /// Gives every pixel to one segment: things as they are detected with their masks, stuff as regions.
+    ///
+    /// Of the prompts, those that the vocabulary calls stuff are looked for at every place and not as objects.
+    ///
+    /// # Errors
+    ///
+    /// As [`Findings::masks`](super::Findings::masks) and [`stuff`](Self::stuff).
+    pub fn panoptic(&mut self, prompts: &PromptSet, rules: Rules) -> Result<Segments, Error> {
+        let all = (0..).zip(prompts.prompts());
+        let stuff: Vec<u32> = all.filter(|(_, p)| !p.thing).map(|(i, _)| i).collect();
+        let is_stuff = |prompt: u32| stuff.binary_search(&prompt).is_ok();
+        let mut map = LabelMap::default();
+        self.stuff(prompts, &stuff, None, &mut map)?;
+        let mut found = self.detect(prompts)?;
+        found.report_mut().retain(|d| !is_stuff(d.prompt));
+        found.masks()?;
+        Ok(Segments::new(&map, found.report(), is_stuff, rules))
     }
 }

@@ -63,6 +63,7 @@ use super::{
     sentence::{SentenceEncoder, SentenceError},
 };
 use crate::{
+    error::{Error, ErrorKind},
     files::Replacement,
     pack::{
         PackError,
@@ -331,6 +332,16 @@ impl fmt::Display for WordsError {
             ),
             Self::Write(e) => write!(f, "cannot be written: {e}"),
         }
+    }
+}
+
+impl From<WordsError> for Error {
+    fn from(e: WordsError) -> Self {
+        let kind = match &e {
+            WordsError::File(PackError::Open { .. }) => ErrorKind::Missing,
+            _ => ErrorKind::Words,
+        };
+        Self::new(kind, e)
     }
 }
 

@@ -13,7 +13,12 @@ use std::{
 
 use rustix::fs::{Access, access};
 
-use super::{RunError, config::Config, engine::Engine, task::Task};
+use super::{
+    RunError,
+    config::Config,
+    engine::{Engine, Run},
+    task::Task,
+};
 use crate::{
     capture::config::{Kind, SourceConfig},
     graph::op::Execution,
@@ -83,10 +88,11 @@ fn model(
         return Ok(());
     }
     let settings = super::settings(config);
-    let mut engine = Engine::open(pack, execution, settings, config).map_err(RunError::Engine)?;
+    let run = Run::start(execution).map_err(RunError::System)?;
+    let mut engine = Engine::open(pack, &run, settings, config).map_err(RunError::Engine)?;
     found.push(Finding::Right(format!(
         "{what}: {}, its golden frame is as its manifest says",
-        engine.name()
+        engine.model.name()
     )));
     if let Some(why) = engine.without_words.take() {
         found.push(Finding::Unknown(format!("{why}; they would not be used")));

@@ -3,10 +3,7 @@
 //! The frame is looked at once more, for the objects in it; the prompt holds from that same frame on. It is forgotten when the
 //! program ends: `tarsier vocab add --exemplar` keeps.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use super::{
     Runner,
@@ -16,10 +13,11 @@ use super::{
 };
 use crate::{
     detect::exemplar,
+    error::Error,
+    frame::Frame,
     geometry::{Crop, Size},
     link::Origin,
-    pipeline::PipelineError,
-    prompt::words::{self, Word},
+    prompt::words::Word,
     protocol::{
         ErrorCode, PromptSpec, Reply,
         command::{PromptKind, Region},
@@ -90,10 +88,10 @@ impl Runner {
     /// Makes prompts of what waiting boxes hold in a frame, of which the network said what is in it.
     pub(super) fn show(
         &mut self,
-        objects: &Result<Vec<exemplar::Object>, PipelineError>,
-        (size, part): (Size, Crop),
+        objects: &Result<Vec<exemplar::Object>, Error>,
+        frame: &Frame<'_>,
     ) {
-        let mut vocabulary = Arc::clone(&self.engine.vocabulary);
+        let mut lexicon = self.engine.model.lexicon().clone();
         let (mut words, mut specs, mut asked) = (Vec::new(), Vec::new(), Vec::new());
         for waiting in std::mem::take(&mut self.enrolments) {
             let Enrolment {
@@ -104,14 +102,14 @@ impl Runner {
                 ..
             } = waiting;
             let made = match objects {
-                Ok(objects) => shown(objects, region, (size, part))
+                Ok(objects) => shown(objects, region, frame)
                     .and_then(|showing| self.word(&name, &showing, words.len()))
                     .and_then(|word| {
-                        let inserted = Arc::make_mut(&mut vocabulary).insert(&word);
+                        let inserted = lexicon.vocabulary_mut().insert(&word);
                         inserted.map_err(|e| (ErrorCode::Invalid, e.to_string()))?;
                         Ok(word)
                     }),
-                Err(e) => Err((ErrorCode::Failed, e.to_string())),
+                Err(e) => Err((ErrorCode::Failed, format!("{e:#}"))),
             };
             match made {
                 Ok(word) => {
@@ -130,14 +128,14 @@ impl Runner {
         }
         let draft = self.prompts.draft(Change::Add(specs));
         let kit = Kit {
-            vocabulary: Arc::clone(&vocabulary),
+            lexicon: lexicon.clone(),
             ..self.kit()
         };
         let quick = draft.is_quick(&kit);
         let make = move |stop: &dyn Fn() -> bool| {
             Ok(Made::Shown(Box::new(Learned {
                 prompts: draft.make(&kit, stop)?,
-                vocabulary,
+                lexicon,
                 words,
             })))
         };
@@ -175,24 +173,17 @@ impl Runner {
             let why = format!("{count} names were shown since the start; up to {most} may be");
             return Err((ErrorCode::Invalid, why));
         }
-        let row = exemplar::row(
-            std::slice::from_ref(showing),
-            self.engine.background.as_ref(),
-            &self.engine.vocabulary,
-        );
-        let mut word = Word::new(name, words::Origin::Exemplars(1), Some(row));
-        word.replaces = true;
-        Ok(word)
+        Ok(self.engine.model.word(name, std::slice::from_ref(showing)))
     }
 
     /// Takes names that were shown into use, with their set.
     pub(super) fn learn(&mut self, learned: Learned) {
         let Learned {
-            vocabulary,
+            lexicon,
             words,
             prompts,
         } = learned;
-        self.engine.vocabulary = vocabulary;
+        *self.engine.model.lexicon_mut() = lexicon;
         for word in words {
             let enrolled = &mut self.engine.enrolled;
             enrolled.retain(|before| before.name != word.name);
@@ -206,17 +197,18 @@ impl Runner {
 fn shown(
     objects: &[exemplar::Object],
     region: Region,
-    (size, part): (Size, Crop),
+    frame: &Frame<'_>,
 ) -> Result<exemplar::Showing, Refusal> {
     let region = Crop {
         x: region.x_offset,
         y: region.y_offset,
         size: Size::new(region.width, region.height),
     };
-    let bbox = region.bbox().clip(part);
+    let bbox = region.bbox().clip(frame.part());
     if bbox.is_empty() {
         let why = format!(
-            "the region lies outside the frame of {size}, or the part of it that is looked at"
+            "the region lies outside the frame of {}, or the part of it that is looked at",
+            frame.whole()
         );
         return Err((ErrorCode::Invalid, why));
     }

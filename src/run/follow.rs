@@ -15,12 +15,13 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{config::Config, engine::Engine, prompts::Prompts};
+use super::{config::Config, prompts::Prompts};
 use crate::{
     geometry::{
         BBox, Size,
         camera::{Camera, CameraConfig},
     },
+    pipeline::Findings,
     protocol::SharedNames,
     scene::Report,
     track::{Meaning, Settings, Tracker},
@@ -113,39 +114,17 @@ impl Follower {
         }
     }
 
-    /// Whether tracks are wanted, and so the pipeline must keep what they need.
-    pub(super) const fn follows(&self) -> bool {
-        self.enabled
-    }
-
     /// Another pack is in use.
     pub(super) fn forget_looks(&mut self) {
         self.tracker.forget_looks();
     }
 
-    /// Follows what a report has found.
-    pub(super) fn follow(
-        &mut self,
-        captured_ns: u64,
-        engine: &Engine,
-        prompts: &Prompts,
-        report: &mut Report,
-    ) {
-        if !self.enabled {
-            return;
+    /// Follows what was found.
+    pub(super) fn follow(&mut self, captured_ns: u64, prompts: &Prompts, found: &mut Findings<'_>) {
+        if self.enabled {
+            self.learn_names(prompts);
+            found.follow(&mut self.tracker, captured_ns, &self.classes);
         }
-        self.learn_names(prompts);
-        let set = prompts.set_in_use();
-        let meaning = Meaning {
-            classes: &self.classes,
-            thresholds: set.thresholds(),
-        };
-        let mut evidence = engine.pipeline.evidence(set);
-        if prompts.rules().reject() {
-            // a place that was rejected must not come back because its score is low
-            evidence = evidence.without_places();
-        }
-        self.tracker.update(captured_ns, report, meaning, &evidence);
     }
 
     /// Prompts of one name, as those of a group, are one class; after a change of the set, tracks keep their names.

@@ -81,11 +81,11 @@ impl Runner {
     /// The pack from its file again, with the prompts and the task that are in use, at once: nothing else is to be seen with.
     fn reopened(&mut self) -> Result<(), String> {
         let (path, config) = (self.path.clone(), &self.config);
-        let opened = Engine::open(&path, self.execution, super::settings(config), config);
+        let opened = Engine::open(&path, &self.run, super::settings(config), config);
         let mut engine = opened.map_err(|e| e.to_string())?;
         engine.adopt(&self.engine.keepsake());
         let kit = engine.kit(&config.limits);
-        let draft = self.prompts.draft(Change::Again(config.prompts.iou));
+        let draft = self.prompts.draft(Change::Again);
         let prompts = draft.make(&kit, &|| false).map_err(|(_, why)| why)?;
         let task = Task::new(self.task.spec(), &kit, &|| false).map_err(|(_, why)| why)?;
         self.renew(Renewal {
@@ -98,17 +98,15 @@ impl Runner {
 
     fn test(&mut self) {
         self.tested = Instant::now();
-        let why = match self.engine.self_test() {
-            Err(e) => e.to_string(),
+        let why = match self.engine.model.self_test() {
+            Err(e) => format!("{e:#}"),
             Ok(()) if supervise::fails("self-test") => "TARSIER_FAULT wants it to fail".into(),
             Ok(()) => {
                 log::debug!("self-test passed");
                 return;
             }
         };
-        let again = self
-            .engine
-            .again(self.execution, super::settings(&self.config));
+        let again = self.engine.model.renew(super::settings(&self.config));
         let mended = again.is_ok() || self.reopened().is_ok();
         let text = format!("the golden frame of the pack in use came to something else: {why}");
         if mended {

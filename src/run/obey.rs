@@ -84,7 +84,7 @@ impl Runner {
                 wire: WIRE_VERSION,
                 version: env!("CARGO_PKG_VERSION").into(),
                 run: self.links.run(),
-                pack: self.engine.name(),
+                pack: self.engine.model.name(),
                 prompts_version: self.prompts.version(),
                 prompts: self.prompts.count(),
             },
@@ -169,8 +169,8 @@ impl Runner {
     /// The mask of one detection of the last report, from what the pipeline keeps of its frame.
     fn mask(&mut self, sequence: u64, detection: u32, bits: bool) -> Result<Answer, Refusal> {
         let gone = |why: String| (ErrorCode::NotFound, why);
-        if !self.engine.pipeline.segments() {
-            let why = format!("{} makes no masks", self.engine.name());
+        if !self.engine.model.abilities().masks {
+            let why = format!("{} makes no masks", self.engine.model.name());
             return Err((ErrorCode::Unsupported, why));
         }
         let (Some(last), Some(part)) = (self.sequence.checked_sub(1), self.part) else {
@@ -186,8 +186,8 @@ impl Runner {
         let whole = self.report.size;
         let mut one = Report::new(last, self.report.captured, whole);
         one.detections.push(*found);
-        let segmented = self.engine.pipeline.segment(&mut one);
-        segmented.map_err(|e| (ErrorCode::Failed, e.to_string()))?;
+        let segmented = self.engine.model.pipeline_mut().segment(&mut one);
+        segmented.map_err(|e| (ErrorCode::Failed, format!("{e:#}")))?;
         let Some(mask) = one.masks.first() else {
             return Err(gone(
                 "its frame is gone: the pack was tested or replaced".into(),
@@ -215,7 +215,8 @@ impl Runner {
     /// The golden frame through the pipeline in use, and a try at the network.
     fn self_test(&mut self) -> Result<Answer, Refusal> {
         let failed = |why: String| (ErrorCode::Failed, why);
-        self.engine.self_test().map_err(|e| failed(e.to_string()))?;
+        let tested = self.engine.model.self_test();
+        tested.map_err(|e| failed(format!("{e:#}")))?;
         let network = if self.config.sandbox.enabled {
             sandbox::probe().map_err(failed)?;
             sandbox::probe_list().map_err(failed)?;
@@ -225,7 +226,7 @@ impl Runner {
         };
         Ok(Answer::Text(format!(
             "the golden frame of {} is as its manifest says; {network}",
-            self.engine.name()
+            self.engine.model.name()
         )))
     }
 }

@@ -13,7 +13,7 @@ use std::{
     io,
     path::PathBuf,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     thread::{self, JoinHandle},
@@ -22,14 +22,14 @@ use std::{
 use super::{
     Runner,
     config::Config,
-    engine::{self, Engine, Kit},
+    engine::{Engine, Kit},
     prompts::{Change, Prompts, Refusal, raised},
     settings,
     task::Task,
 };
 use crate::{
     link::Origin,
-    prompt::{sentence::SentenceEncoder, vocabulary::Vocabulary, words::Word},
+    prompt::{lexicon::Lexicon, words::Word},
     protocol::{Answer, ErrorCode, Reply},
     supervise::{let_go, step_back},
     team::background::{Foreground, stay_behind},
@@ -52,7 +52,7 @@ pub(super) enum Made {
 /// Names that were shown, and what they change.
 #[derive(Debug)]
 pub(super) struct Learned {
-    pub(super) vocabulary: Arc<Vocabulary>,
+    pub(super) lexicon: Lexicon,
     pub(super) words: Vec<Word>,
     pub(super) prompts: Prompts,
 }
@@ -85,7 +85,7 @@ pub(super) struct Preparation {
 impl Preparation {
     pub(super) fn start(
         whom: For,
-        encoder: Arc<Mutex<SentenceEncoder>>,
+        lexicon: Lexicon,
         foreground: Foreground,
         work: impl FnOnce(&dyn Fn() -> bool) -> Result<Made, Refusal> + Send + 'static,
     ) -> io::Result<Self> {
@@ -100,9 +100,9 @@ impl Preparation {
             if let Ok(Made::Renewal(renewal)) = &made
                 && let Some((engine, _)) = &renewal.engine
             {
-                engine.save();
+                engine.model.lexicon().save();
             }
-            engine::lock(&encoder).save();
+            lexicon.encoder().save();
             made
         })?;
         Ok(Self {
@@ -197,12 +197,12 @@ impl Runner {
     /// The pack's file again, with the prompts and the task that are in use.
     pub(super) fn reload_pack(&mut self, (from, id): (Origin, u32)) -> Result<(), Refusal> {
         self.idle()?;
-        let (path, execution, config) = (self.path.clone(), self.execution, self.config.clone());
+        let (path, run, config) = (self.path.clone(), self.run.clone(), self.config.clone());
         let enrolled = self.engine.keepsake();
-        let draft = self.prompts.draft(Change::Again(config.prompts.iou));
+        let draft = self.prompts.draft(Change::Again);
         let spec = self.task.spec().clone();
         self.prepare(For::Commands(vec![(from, id)]), move |stop| {
-            let opened = Engine::open(&path, execution, settings(&config), &config);
+            let opened = Engine::open(&path, &run, settings(&config), &config);
             let mut engine = opened.map_err(|e| (ErrorCode::Failed, e.to_string()))?;
             engine.adopt(&enrolled);
             let kit = engine.kit(&config.limits);
@@ -224,8 +224,8 @@ impl Runner {
         whom: For,
         work: impl FnOnce(&dyn Fn() -> bool) -> Result<Made, Refusal> + Send + 'static,
     ) -> Result<(), Refusal> {
-        let encoder = Arc::clone(&self.engine.encoder);
-        let started = Preparation::start(whom, encoder, self.foreground.clone(), work);
+        let lexicon = self.engine.model.lexicon().clone();
+        let started = Preparation::start(whom, lexicon, self.foreground.clone(), work);
         let started = started.map_err(|e| (ErrorCode::Failed, format!("no thread: {e}")))?;
         self.preparing = Some(started);
         Ok(())
@@ -278,7 +278,7 @@ impl Runner {
             }
             Made::Renewal(renewal) => {
                 self.renew(*renewal);
-                Answer::Text(self.engine.name())
+                Answer::Text(self.engine.model.name())
             }
         }
     }
@@ -294,7 +294,7 @@ impl Runner {
             let_go(std::mem::replace(&mut self.engine, engine));
             self.path = path;
             self.follower.forget_looks();
-            let threshold = self.engine.pipeline.presence_threshold();
+            let threshold = self.engine.model.pipeline().presence_threshold();
             self.watcher.configure(&self.config.presence, threshold);
             self.lift("pack");
             self.pack_file_as_read();

@@ -66,7 +66,7 @@ impl Watcher {
     }
 
     /// Forgets all names.
-    fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         if self.names.is_some() {
             self.roll.clear();
             self.names = None;
@@ -75,7 +75,13 @@ impl Watcher {
     }
 
     /// Takes a frame's report, of whose prompts each has a presence, and leaves those names that matter most, `most` of them.
-    fn look(&mut self, captured_ns: u64, prompts: &Prompts, most: usize, report: &mut Report) {
+    pub(super) fn look(
+        &mut self,
+        captured_ns: u64,
+        prompts: &Prompts,
+        most: usize,
+        report: &mut Report,
+    ) {
         self.learn_names(prompts);
         for presence in &mut self.all {
             (presence.score, presence.best) = (0.0, 0.0);
@@ -130,7 +136,7 @@ impl Watcher {
         if self.names.as_ref().is_some_and(|(v, _)| *v == version) {
             return;
         }
-        let (names, rules) = (prompts.names(), prompts.rules());
+        let (names, rules) = (prompts.names(), prompts.set_in_use().rules());
         let mut before: HashMap<&str, usize> = HashMap::new();
         if let Some((_, names)) = &self.names {
             let of = |(number, presence): (usize, &Presence)| {
@@ -142,7 +148,7 @@ impl Watcher {
         let mut watched = Vec::new();
         self.number.clear();
         for (prompt, name) in (0..).zip(names.iter()) {
-            if rules.rejects(prompt) {
+            if rules.of(prompt).reject {
                 self.number.push(NONE);
                 continue;
             }
@@ -169,21 +175,6 @@ impl Watcher {
 }
 
 impl Runner {
-    /// Watches presence in the report that was just made, if the task asks for it.
-    pub(super) fn watch(&mut self, captured_ns: u64) {
-        if !self.task.spec().presence {
-            self.watcher.clear();
-            return;
-        }
-        if self.report.presences.is_empty() {
-            // the network failed, which was told: nobody looked
-            return;
-        }
-        let most = self.config.limits.presences as usize;
-        self.watcher
-            .look(captured_ns, &self.prompts, most, &mut self.report);
-    }
-
     /// Tells what appeared and what is gone, right behind the report that was just sent.
     pub(super) fn tell_changes(&mut self, captured_ns: u64) {
         let (Some((version, names)), Some(seq)) =

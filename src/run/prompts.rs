@@ -13,10 +13,8 @@ use std::{
 
 use super::{engine::Kit, limits::Limits};
 use crate::{
-    detect::rules::Rules,
     prompt::{
-        Prompt, PromptError, PromptSet, Request, Row, sentence::SentenceError,
-        vocabulary::normalise,
+        PromptError, PromptSet, Request, Row, sentence::SentenceError, vocabulary::normalise,
     },
     protocol::{ErrorCode, PromptSpec, SharedNames, command::PromptKind},
     supervise::let_go,
@@ -39,12 +37,10 @@ type Rows = HashMap<String, Row>;
 pub(super) struct Prompts {
     specs: Arc<Vec<PromptSpec>>,
     threshold: Option<f32>,
-    iou: f32,
     /// Which set of this run it is: given when it is taken into use.
     version: u32,
     set: PromptSet,
     names: SharedNames,
-    rules: Rules,
     rows: Arc<Rows>,
 }
 
@@ -59,8 +55,8 @@ pub(super) enum Change {
     Remove(Vec<String>),
     /// The least score, of one prompt or of all that have none of their own.
     Threshold(Option<f32>, Option<String>),
-    /// The same prompts, with other words, of another pack or with another overlap.
-    Again(f32),
+    /// The same prompts, with other words or of another pack.
+    Again,
 }
 
 impl Change {
@@ -79,18 +75,13 @@ impl Change {
 pub(super) struct Draft {
     specs: Arc<Vec<PromptSpec>>,
     threshold: Option<f32>,
-    iou: f32,
     rows: Arc<Rows>,
     change: Change,
 }
 
 impl Draft {
     /// That of a configuration; without prompts, `fallback`.
-    pub(super) fn of(
-        list: &[PromptSpec],
-        (threshold, iou): (Option<f32>, f32),
-        fallback: &[&str],
-    ) -> Self {
+    pub(super) fn of(list: &[PromptSpec], threshold: Option<f32>, fallback: &[&str]) -> Self {
         let specs = if list.is_empty() {
             fallback.iter().map(|&text| text.into()).collect()
         } else {
@@ -99,7 +90,6 @@ impl Draft {
         Self {
             specs: Arc::default(),
             threshold,
-            iou,
             rows: Arc::default(),
             change: Change::Set(specs),
         }
@@ -114,7 +104,7 @@ impl Draft {
         self.specs.len().max(new.len()) + new.len() <= QUICK
             && new.iter().all(|spec| {
                 let normal = normalise(&spec.text);
-                let named = || kit.vocabulary.find(&normal).is_some();
+                let named = || kit.lexicon.vocabulary().find(&normal).is_some();
                 self.rows.contains_key(&normal) || (spec.kind != PromptKind::Sentence && named())
             })
     }
@@ -124,7 +114,6 @@ impl Draft {
         let Self {
             specs,
             mut threshold,
-            mut iou,
             mut rows,
             change,
         } = self;
@@ -142,21 +131,20 @@ impl Draft {
                 spec.ok_or_else(|| not_in_use(&text))?.threshold = own;
                 specs
             }
-            Change::Again(overlap) => {
-                iou = overlap;
+            Change::Again => {
                 // another pack's encoder has other rows
                 rows = Arc::default();
                 specs.to_vec()
             }
         };
-        Prompts::made(distinct(specs), (threshold, iou), &rows, kit, stop)
+        Prompts::made(distinct(specs), threshold, &rows, kit, stop)
     }
 }
 
 impl Prompts {
     fn made(
         specs: Vec<PromptSpec>,
-        (threshold, iou): (Option<f32>, f32),
+        threshold: Option<f32>,
         known: &Rows,
         kit: &Kit,
         stop: &dyn Fn() -> bool,
@@ -168,46 +156,39 @@ impl Prompts {
             let normal = normalise(text);
             let row = match known.get(&normal) {
                 Some(row) => row.clone(),
-                None => kit.encode(text)?,
+                None => kit.lexicon.encoder().encode(text)?,
             };
             rows.insert(normal, row.clone());
             Ok(row)
         };
-        let mut set = PromptSet::encoded_by(
-            (&requests, kit.limits.of_a_set()),
-            &kit.vocabulary,
-            &mut encode,
-            kit.objects,
-            threshold,
-            &mut |_| !stop(),
-        )
-        .map_err(|e| (code(&e), e.to_string()))?;
+        let (objects, mut go_on) = (kit.objects, |_| !stop());
+        let mut set = (kit.lexicon)
+            .set_by(
+                (&requests, kit.limits.of_a_set()),
+                &mut encode,
+                objects,
+                threshold,
+                &mut go_on,
+            )
+            .map_err(|e| (code(&e), e.to_string()))?;
         for (i, spec) in specs.iter().enumerate() {
             if let Some(own) = spec.threshold {
                 set.set_threshold(i, own);
             }
         }
         // what was asked for holds before what the word says
-        let group = |(spec, word): (&'_ PromptSpec, &'_ Prompt)| {
-            spec.group.as_ref().or(word.group.as_ref()).cloned()
-        };
-        let groups: Vec<_> = specs.iter().zip(set.prompts()).map(group).collect();
-        let name = |(group, word): (&Option<String>, &Prompt)| {
-            group.clone().unwrap_or_else(|| word.name.clone())
-        };
-        let names = groups.iter().zip(set.prompts()).map(name).collect();
-        let rejects = specs
-            .iter()
-            .zip(set.prompts())
-            .map(|(s, w)| s.reject || w.reject);
-        let rules = groups.iter().map(Option::as_deref).zip(rejects);
+        set.regroup(|i, prompt| {
+            if let Some(spec) = specs.get(i) {
+                prompt.group = spec.group.clone().or(prompt.group.take());
+                prompt.reject |= spec.reject;
+            }
+        });
+        let names = set.prompts().iter().map(|p| p.shown().to_owned()).collect();
         tell_sentences(&specs, kit);
         Ok(Self {
             names: Arc::new(names),
-            rules: Rules::new(rules, iou),
             specs: Arc::new(specs),
             threshold,
-            iou,
             version: 1,
             set,
             rows: Arc::new(rows),
@@ -219,7 +200,6 @@ impl Prompts {
         Draft {
             specs: Arc::clone(&self.specs),
             threshold: self.threshold,
-            iou: self.iou,
             rows: Arc::clone(&self.rows),
             change,
         }
@@ -244,10 +224,6 @@ impl Prompts {
 
     pub(super) const fn names(&self) -> &SharedNames {
         &self.names
-    }
-
-    pub(super) const fn rules(&self) -> &Rules {
-        &self.rules
     }
 
     /// The texts from one index on, at most so many, and no more than one answer holds.
@@ -281,7 +257,8 @@ fn within(specs: &[PromptSpec], known: &Rows, kit: &Kit) -> Result<(), Refusal> 
     }
     let new = |spec: &&PromptSpec| {
         let normal = normalise(&spec.text);
-        let named = spec.kind != PromptKind::Sentence && kit.vocabulary.find(&normal).is_some();
+        let named =
+            spec.kind != PromptKind::Sentence && kit.lexicon.vocabulary().find(&normal).is_some();
         !named && spec.kind != PromptKind::Name && !known.contains_key(&normal)
     };
     let Limits {
@@ -343,7 +320,12 @@ fn distinct(specs: Vec<PromptSpec>) -> Vec<PromptSpec> {
 fn tell_sentences(specs: &[PromptSpec], kit: &Kit) {
     const SHOWN: usize = 3;
     let unnamed = |spec: &&PromptSpec| {
-        spec.kind == PromptKind::Either && kit.vocabulary.find(&normalise(&spec.text)).is_none()
+        spec.kind == PromptKind::Either
+            && kit
+                .lexicon
+                .vocabulary()
+                .find(&normalise(&spec.text))
+                .is_none()
     };
     let texts: Vec<&str> = specs
         .iter()

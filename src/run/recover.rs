@@ -80,11 +80,9 @@ impl Runner {
             let text = format!("{STRIKES} panics in a row, the last: {why}");
             return self.give_up(RunError::Blind(text));
         }
-        if let Err(e) = self
-            .engine
-            .again(self.execution, super::settings(&self.config))
-        {
-            return self.give_up(RunError::Engine(e));
+        let settings = super::settings(&self.config);
+        if let Err(e) = self.engine.model.renew(settings) {
+            return self.give_up(RunError::Engine(e.into()));
         }
         self.decoder = Decoder::new(self.pixels());
         self.report = Report::new(0, std::time::SystemTime::UNIX_EPOCH, Size::new(0, 0));

@@ -6,18 +6,18 @@
 use std::cmp::Reverse;
 
 use super::{
-    engine::{Engine, Kit},
+    engine::Kit,
     prompts::{self, Refusal},
 };
 use crate::{
-    frame::Frame,
+    error::Error,
     ground::Grounding,
     input,
     kept::Kept,
     labels::LabelMap,
     mask::Mask,
     panoptic::{self, Segments},
-    pipeline::{PipelineError, everything::Everything},
+    pipeline::{Look, everything::Everything},
     prompt::{PromptSet, Request, Row, limits::SetLimits},
     protocol::{ErrorCode, command::TaskSpec, extras::Extras},
     report::maps::mean_score,
@@ -77,12 +77,12 @@ impl Task {
         };
         let maps = spec.semantic || spec.panoptic;
         let needs = [
-            (spec.masks || maps, kit.segments, "masks"),
-            (maps, kit.covers, "stuff"),
-            (spec.presence, kit.senses, "presence"),
+            (spec.masks || maps, kit.able.masks, "masks"),
+            (maps, kit.able.stuff, "stuff"),
+            (spec.presence, kit.able.presence, "presence"),
             (
                 !spec.ground.is_empty(),
-                kit.grounds,
+                kit.able.ground,
                 "sentences that mean one object",
             ),
         ];
@@ -91,10 +91,8 @@ impl Task {
             return Err((ErrorCode::Unsupported, why));
         }
         if maps {
-            let entries = kit.vocabulary.entries().iter();
             let requests: Vec<Request> = if spec.stuff.is_empty() {
-                let stuff = entries.filter(|e| !e.thing);
-                stuff.map(|e| Request::Name(e.name.clone())).collect()
+                kit.lexicon.names(|e| !e.thing)
             } else {
                 spec.stuff.iter().cloned().map(Request::Either).collect()
             };
@@ -110,18 +108,12 @@ impl Task {
             if let Ok(clean) = input::clean(text) {
                 *text = clean.into_owned();
             }
-            // a word of the user's own means here what it means everywhere
-            let row = kit
-                .vocabulary
-                .own(text)
-                .map_or_else(|| kit.encode(text), Ok);
+            let row = kit.lexicon.meaning(text);
             let row = row.map_err(|e| (ErrorCode::Invalid, format!("sentence \"{text}\": {e}")))?;
             task.sentences.push(row);
         }
         if spec.everything {
-            let entries = kit.vocabulary.entries().iter();
-            let all: Vec<Request> = entries.map(|e| Request::Name(e.name.clone())).collect();
-            task.names = Some(set(&all, kit, stop)?);
+            task.names = Some(set(&kit.lexicon.names(|_| true), kit, stop)?);
         }
         Ok(task)
     }
@@ -140,13 +132,8 @@ impl Task {
         self.spec.masks || self.stuff.is_some()
     }
 
-    /// What a frame yields that was just looked at.
-    pub(super) fn look(
-        &mut self,
-        frame: &Frame<'_>,
-        engine: &mut Engine,
-        extras: &mut Extras,
-    ) -> Result<(), PipelineError> {
+    /// What a look yields beside detections.
+    pub(super) fn look(&mut self, look: &mut Look<'_>, extras: &mut Extras) -> Result<(), Error> {
         let Self {
             spec,
             stuff,
@@ -156,14 +143,13 @@ impl Task {
             map,
             kept,
         } = self;
-        let pipeline = &mut engine.pipeline;
         extras.segments = extras.segments.take().filter(|_| stuff.is_some());
         extras.groundings = extras.groundings.take().filter(|_| !sentences.is_empty());
         extras.objects = extras.objects.take().filter(|_| names.is_some());
         if !sentences.is_empty() {
             let answers = extras.groundings.get_or_insert_default();
             answers.clear();
-            pipeline.ground_again(frame, sentences, None, &mut kept.found)?;
+            look.ground(sentences, None, &mut kept.found)?;
             for (sentence, found) in spec.ground.iter().zip(&kept.found) {
                 let answer = answers.next();
                 write_over(&mut answer.sentence, sentence);
@@ -172,11 +158,11 @@ impl Task {
             }
         }
         if let Some(set) = names {
-            let new = || Report::new(frame.sequence, frame.captured, frame.whole());
+            let (sequence, captured) = (look.frame().sequence, look.frame().captured);
+            let new = || Report::new(sequence, captured, look.frame().whole());
             let report = kept.objects.get_or_insert_with(new);
-            report.detections.clear();
             let nearest = &mut kept.nearest;
-            pipeline.everything_again(set, Everything::default(), report, nearest);
+            look.everything(set, Everything::default(), report, nearest)?;
             let objects = extras.objects.get_or_insert_default();
             objects.clear();
             for (found, nearest) in report.detections.iter().zip(&*nearest) {
@@ -192,7 +178,7 @@ impl Task {
             }
         }
         if let Some(set) = stuff {
-            pipeline.cover(set, places, None, map)?;
+            look.stuff(set, places, None, map)?;
         }
         Ok(())
     }
@@ -264,14 +250,10 @@ impl Task {
 
 /// Prompts that nothing is detected with.
 fn set(requests: &[Request], kit: &Kit, stop: &dyn Fn() -> bool) -> Result<PromptSet, Refusal> {
-    let made = PromptSet::encoded_by(
-        // what was asked for was compared with the limits; the rest is the pack's
-        (requests, SetLimits::PACK),
-        &kit.vocabulary,
-        &mut |text| kit.encode(text),
-        kit.objects,
-        None,
-        &mut |_| !stop(),
-    );
+    // what was asked for was compared with the limits; the rest is the pack's
+    let requests = (requests, SetLimits::PACK);
+    let mut encode = |text: &str| kit.lexicon.encoder().encode(text);
+    let mut go_on = |_| !stop();
+    let made = (kit.lexicon).set_by(requests, &mut encode, kit.objects, None, &mut go_on);
     made.map_err(|e| (prompts::code(&e), e.to_string()))
 }

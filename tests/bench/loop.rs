@@ -81,9 +81,8 @@ fn latency(frames: u64) -> bool {
         .write(true)
         .open(&fifo)
         .expect("a reader");
-    let photo =
-        tarsier::frame::file::ImageFile::open(&program::root().join("models/sample/coffee.jpg"));
-    let photo = photo.expect("a photo").pixels;
+    let photo = tarsier::frame::file::Photo::open(program::root().join("models/sample/coffee.jpg"));
+    let photo = photo.expect("a photo").into_pixels();
     let frame: Vec<u8> = photo.iter().cycle().take(640 * 480 * 3).copied().collect();
     let (mut whole, mut by_program) = (Vec::new(), Vec::new());
     for i in 0..frames + 20 {

@@ -15,20 +15,12 @@ use std::{
 };
 
 use tarsier::{
-    detect::{
-        Settings,
-        exemplar::{self, Background},
-    },
-    frame::file::ImageFile,
+    ModelOptions, Report,
+    detect::exemplar,
+    frame::file::Photo,
     geometry::BBox,
-    graph::op::Execution,
-    kernels::isa::Isa,
     pack::Pack,
-    pipeline::Pipeline,
-    prompt::{
-        PromptSet, Request, cache::SentenceCache, sentence::SentenceEncoder, vocabulary::Vocabulary,
-    },
-    scene::Report,
+    prompt::{Request, lexicon::Lexicon},
 };
 
 /// Repetitions of what takes a millisecond.
@@ -47,34 +39,33 @@ fn timed(mut work: impl FnMut()) -> Duration {
 
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let execution = Execution {
-        isa: Isa::best(),
-        threads: 1,
-    };
-    let pack = Pack::open(&root.join("models/tarsier-s.tarsier")).expect("the default pack");
-    let vocabulary = Vocabulary::open(&pack).expect("names");
-    let encoder = || SentenceEncoder::open(&pack, execution).expect("an encoder");
-    let mut pipeline = Pipeline::open(&pack, execution, Settings::default()).expect("a pipeline");
-    let image = ImageFile::open(&root.join("models/sample/astronaut.jpg")).expect("a photo");
-    let objects = pipeline.objects();
-    let set = |requests: &[Request], encoder: &mut SentenceEncoder| {
-        PromptSet::new(requests, &vocabulary, encoder, objects, None, |_| ()).expect("a set")
+    let path = root.join("models/tarsier-s.tarsier");
+    let options = ModelOptions::new().threads(1).words(Vec::new());
+    let mut model = options.open(&path).expect("the default pack");
+    let execution = model.execution();
+    let pack = Pack::open(&path).expect("the default pack");
+    let lexicon =
+        |cache: Option<&Path>| Lexicon::open(&pack, execution, cache).expect("an encoder");
+    let image = Photo::open(root.join("models/sample/astronaut.jpg")).expect("a photo");
+    let objects = model.pipeline().objects();
+    let set = |requests: &[Request], lexicon: &Lexicon| {
+        (lexicon.set(requests, objects, None, &mut |_| true)).expect("a set")
     };
 
-    let entries = vocabulary.entries().iter();
-    let all: Vec<Request> = entries.map(|e| Request::Name(e.name.clone())).collect();
+    let one = lexicon(None);
+    let all = one.names(|_| true);
     let few = &all[..80];
-    let sets = [set(few, &mut encoder()), set(&all, &mut encoder())];
-    let mut report = Report::new(0, image.captured, image.size);
+    let sets = [set(few, &one), set(&all, &one)];
+    let mut report = Report::new(0, image.captured, image.size());
     let mut frames = [Vec::new(), Vec::new()];
     // by turns, so that whatever else the machine does falls on both
     for _ in 0..TIMES {
         for (prompts, times) in sets.iter().zip(&mut frames) {
             times.push(timed(|| {
-                let frame = image.frame(0).expect("a frame");
-                pipeline
-                    .detect(&frame, prompts, &mut report)
-                    .expect("a report");
+                let frame = image.frame(0);
+                let mut look = model.look(frame).expect("a look");
+                let found = look.detect_into(prompts, &mut report);
+                found.expect("a report");
             }));
         }
     }
@@ -85,9 +76,8 @@ fn main() {
         sets[1].prompts().len(),
         100.0 * (with_all / with_few - 1.0)
     );
-    let mut one = encoder();
     for requests in [&all[..1], few, &all] {
-        let times = (0..TIMES).map(|_| timed(|| drop(set(requests, &mut one))));
+        let times = (0..TIMES).map(|_| timed(|| drop(set(requests, &one))));
         let time = median(times.collect());
         println!(
             "making a set of {} names {time:.3} ms: {:.2} of a frame",
@@ -100,18 +90,13 @@ fn main() {
     let texts: Vec<Request> = (all.iter().take(1000).enumerate())
         .map(|(i, name)| Request::Sentence(format!("the {} number {i} on the left", name.text())))
         .collect();
-    let plain = timed(|| drop(set(&texts, &mut encoder())));
-    let mut learning = encoder();
-    learning.remember(SentenceCache::open(&folder, &pack));
+    let plain = timed(|| drop(set(&texts, &lexicon(None))));
+    let learning = lexicon(Some(&folder));
     let first = timed(|| {
-        set(&texts, &mut learning);
+        set(&texts, &learning);
         learning.save();
     });
-    let cached = timed(|| {
-        let mut encoder = encoder();
-        encoder.remember(SentenceCache::open(&folder, &pack));
-        set(&texts, &mut encoder);
-    });
+    let cached = timed(|| drop(set(&texts, &lexicon(Some(&folder)))));
     println!(
         "1,000 sentences: encoded {:.0} ms, encoded and kept {:.0} ms, from the cache {:.1} ms, opening the encoder included",
         plain.as_secs_f64() * 1e3,
@@ -120,14 +105,13 @@ fn main() {
     );
     let _ = std::fs::remove_dir_all(&folder);
 
-    let background = Background::open(&pack).expect("statistics");
     let person = BBox::new(7.0, 5.0, 373.0, 512.0);
     let times = (0..TIMES).map(|_| {
         timed(|| {
-            let frame = image.frame(0).expect("a frame");
-            let found = pipeline.objects_in(&frame).expect("objects");
+            let frame = image.frame(0);
+            let found = model.look(frame).expect("a look").objects();
             let showing = exemplar::show(&found, person).expect("an object");
-            std::hint::black_box(exemplar::row(&[showing], background.as_ref(), &vocabulary));
+            std::hint::black_box(model.word("shown", &[showing]));
         })
     });
     let time = median(times.collect());

@@ -12,7 +12,7 @@ use std::{
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
-use tarsier::frame::file::ImageFile;
+use tarsier::frame::file::Photo;
 
 use super::{
     Reader,
@@ -41,8 +41,8 @@ fn text(bytes: &Mutex<Vec<u8>>) -> String {
 
 /// The upper left part of a photo, 448 by 296 pixels: cameras do not change their size from frame to frame.
 fn frame_of(photo: &Path) -> Vec<u8> {
-    let image = ImageFile::open(photo).expect("a photo");
-    let frame = image.frame(0).expect("a frame");
+    let image = Photo::open(photo).expect("a photo");
+    let frame = image.frame(0);
     let row = 3 * frame.size().width as usize;
     let rows = frame.pixels().chunks_exact(row).take(296);
     rows.flat_map(|row| &row[..3 * 448]).copied().collect()

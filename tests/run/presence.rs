@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tarsier::frame::file::ImageFile;
+use tarsier::frame::file::Photo;
 
 use super::{Client, Folder, PATIENCE, PHOTO, Program, command, looping, number, root, sequence};
 
@@ -18,8 +18,8 @@ const CAT: &str = "models/sample/chelsea.jpg";
 
 /// The upper left part of a photo, 448 by 296 pixels: cameras do not change their size from frame to frame.
 fn frame_of(photo: &Path) -> Vec<u8> {
-    let image = ImageFile::open(photo).expect("a photo");
-    let frame = image.frame(0).expect("a frame");
+    let image = Photo::open(photo).expect("a photo");
+    let frame = image.frame(0);
     let row = 3 * frame.size().width as usize;
     let rows = frame.pixels().chunks_exact(row).take(296);
     rows.flat_map(|row| &row[..3 * 448]).copied().collect()

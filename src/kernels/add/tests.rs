@@ -5,7 +5,7 @@ use crate::kernels::{
     epilogue::Activation,
     tests::{Function, Random, THREADS, widths},
 };
-use crate::team;
+use crate::team::Team;
 
 /// Planes of one picture's size with any border.
 fn planes(random: &mut Random, size: [usize; 2]) -> Planes {
@@ -63,7 +63,9 @@ fn every_level_is_the_formula_at_every_width() {
         for isa in Isa::available() {
             for &threads in THREADS {
                 let mut y = vec![0xAA; expected.len()];
-                team::with(threads, || add(isa, threads, &op, &a, &b, &mut y)).expect("threads");
+                let team = Team::new(threads).expect("threads");
+                let _sitting = team.sit();
+                add(isa, threads, &op, &a, &b, &mut y);
                 assert!(y == expected, "{isa}, {threads} threads, {op:?}");
             }
         }

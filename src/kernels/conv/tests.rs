@@ -6,7 +6,7 @@ use crate::kernels::{
     layout::{CALM, KernelShape, Magnitude, NARROW, bias_s8, pack_weights},
     tests::{Function, Random, THREADS, widths},
 };
-use crate::team;
+use crate::team::Team;
 
 /// A convolution by its plain parameters.
 #[derive(Clone, Debug)]
@@ -126,7 +126,9 @@ impl Case {
             epilogue: self.function.epilogue(self.zero_points[1], self.bounds),
             fill: self.fill,
         };
-        team::with(threads, || conv(isa, threads, &op, &x, &mut y)).expect("threads");
+        let team = Team::new(threads).expect("threads");
+        let _sitting = team.sit();
+        conv(isa, threads, &op, &x, &mut y);
         y
     }
 

@@ -6,7 +6,7 @@ use crate::kernels::{
     layout::{DepthwiseShape, pack_depthwise},
     tests::{Function, Random, THREADS, widths},
 };
-use crate::team;
+use crate::team::Team;
 
 /// A depthwise convolution by its plain parameters and numbers.
 #[derive(Clone, Debug)]
@@ -108,7 +108,9 @@ impl Case {
             fill: self.fill,
         };
         let mut y = vec![0xAA; shape.blocks() * self.out.bytes()];
-        team::with(threads, || depthwise(isa, threads, &op, &x, &mut y)).expect("threads");
+        let team = Team::new(threads).expect("threads");
+        let _sitting = team.sit();
+        depthwise(isa, threads, &op, &x, &mut y);
         y
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::kernels::tests::{Random, THREADS, widths};
-use crate::team;
+use crate::team::Team;
 
 /// The map itself, byte by byte.
 fn naive(op: &Permute<'_>, map: &[u16], x: &[u8]) -> Vec<u8> {
@@ -44,7 +44,9 @@ fn assert_all_equal(random: &mut Random, inputs: usize, map: &[u16]) {
         for isa in Isa::available() {
             for &threads in THREADS {
                 let mut y = vec![0xAA; expected.len()];
-                team::with(threads, || permute(isa, threads, &op, &x, &mut y)).expect("threads");
+                let team = Team::new(threads).expect("threads");
+                let _sitting = team.sit();
+                permute(isa, threads, &op, &x, &mut y);
                 assert!(y == expected, "{isa}, {threads} threads, {map:?}");
             }
         }

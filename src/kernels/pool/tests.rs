@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::kernels::tests::Random;
-use crate::team;
+use crate::team::Team;
 
 #[test]
 fn max_is_the_greatest_byte_inside_the_picture() {
@@ -48,7 +48,9 @@ fn max_is_the_greatest_byte_inside_the_picture() {
         }
         for threads in [1, 3] {
             let mut y = vec![0xAA; expected.len()];
-            team::with(threads, || max_pool(threads, &op, &x, &mut y)).expect("threads");
+            let team = Team::new(threads).expect("threads");
+            let _sitting = team.sit();
+            max_pool(threads, &op, &x, &mut y);
             assert!(y == expected, "case {case}, {threads} threads: {op:?}");
         }
     }

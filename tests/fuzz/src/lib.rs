@@ -1,12 +1,12 @@
 //! What the targets share: a file with the given bytes, and the small pack's table and encoder.
 
-use std::{cell::RefCell, fs, path::PathBuf};
+use std::{fs, path::PathBuf};
 
 use tarsier::{
     graph::op::Execution,
     kernels::isa::Isa,
     pack::Pack,
-    prompt::{sentence::SentenceEncoder, vocabulary::Vocabulary},
+    prompt::{lexicon::Lexicon, sentence::SentenceEncoder, vocabulary::Vocabulary},
 };
 
 /// Writes the bytes into a file of this process's own, in memory where the system has such a place.
@@ -28,16 +28,15 @@ pub fn file(data: &[u8]) -> PathBuf {
 }
 
 thread_local! {
-    static MODEL: RefCell<(Vocabulary, SentenceEncoder)> = RefCell::new({
+    static MODEL: Lexicon = {
         let pack = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/tarsier-n.tarsier");
         let pack = Pack::open(pack.as_ref()).expect("the small pack");
         let execution = Execution { isa: Isa::best(), threads: 1 };
-        let encoder = SentenceEncoder::open(&pack, execution).expect("an encoder");
-        (Vocabulary::open(&pack).expect("a table"), encoder)
-    });
+        Lexicon::open(&pack, execution, None).expect("a table and an encoder")
+    };
 }
 
 /// Calls with the small pack's vocabulary and sentence encoder.
 pub fn with_model(work: impl FnOnce(&Vocabulary, &mut SentenceEncoder)) {
-    MODEL.with_borrow_mut(|(vocabulary, encoder)| work(vocabulary, encoder));
+    MODEL.with(|lexicon| work(lexicon.vocabulary(), &mut lexicon.encoder()));
 }
