@@ -17,7 +17,8 @@
 //! # Modules
 //!
 //! A module names itself and those in its row, no other; each row names only rows above it. The
-//! program (`main`, `cli`) may name all. `tests/layering.rs` reads this table and holds it.
+//! program (`main`, `cli`) may name all. `tests/layering.rs` reads this table and holds it. Messages of
+//! the links are a crate of their own, [`tarsier_wire`] in `src/wire`, which each may name.
 //!
 //! | module | may name | does |
 //! |---|---|---|
@@ -49,7 +50,7 @@
 //! | [`track`] | `geometry`, `odds`, `scene` | ids that stay from frame to frame |
 //! | [`draw`] | `files`, `frame`, `geometry`, `labels`, `mask`, `panoptic`, `scene` | pictures of what was found |
 //! | [`report`] | `draw`, `geometry`, `ground`, `labels`, `mask`, `odds`, `panoptic`, `scene` | text, JSON, COCO |
-//! | [`protocol`] | `geometry`, `input`, `kept`, `mask`, `prompt`, `report`, `scene` | messages as values and bytes |
+//! | [`protocol`] | `geometry`, `kept`, `mask`, `report`, `scene` | reports in the shapes of the wire; messages and their bytes are those of [`tarsier_wire`] |
 //! | [`link`] | `protocol`, `supervise` | threads that send and receive them |
 //! | [`pipeline`] | `detect`, `error`, `frame`, `geometry`, `graph`, `ground`, `head`, `kept`, `kernels`, `labels`, `mask`, `odds`, `pack`, `panoptic`, `prompt`, `quant`, `scene`, `segment`, `semantic`, `team`, `track` | every network of a pack, every buffer, and the [`Look`] that borrows them |
 //! | [`model`] | `detect`, `error`, `frame`, `graph`, `kernels`, `pack`, `pipeline`, `prompt`, `team` | [`Model`]: a pack and all that is made of it, put together in one place |

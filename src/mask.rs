@@ -186,6 +186,40 @@ impl Mask {
     }
 }
 
+/// As COCO's tools read it ([`Mask::compressed`]), written without being made first.
+impl fmt::Display for Mask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut pieces = Pieces {
+            held: heapless::String::new(),
+            out: f,
+        };
+        self.compressed(&mut pieces)?;
+        let Pieces { held, out } = pieces;
+        out.write_str(&held)
+    }
+}
+
+/// Characters on their way to a formatter, which wants many at a time.
+struct Pieces<'a, 'b> {
+    held: heapless::String<256>,
+    out: &'a mut fmt::Formatter<'b>,
+}
+
+impl fmt::Write for Pieces<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|c| self.write_char(c))
+    }
+
+    fn write_char(&mut self, c: char) -> fmt::Result {
+        if self.held.push(c).is_err() {
+            self.out.write_str(&self.held)?;
+            self.held.clear();
+            self.held.push(c).map_err(|_| fmt::Error)?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,6 +18,8 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
+use tarsier_wire::px;
+pub(crate) use tarsier_wire::score;
 
 use crate::scene::{Names, Report};
 
@@ -27,6 +29,7 @@ pub mod json;
 pub mod maps;
 pub mod objects;
 pub(crate) mod pixels;
+pub(crate) mod shapes;
 pub mod text;
 
 /// How reports are written.
@@ -149,22 +152,6 @@ impl Json {
             }
         }
     }
-}
-
-/// Hundredths of a pixel are finer than any box is sure of.
-fn px(value: f32) -> f32 {
-    rounded(value, 100.0)
-}
-
-/// Five digits keep the order of all but the closest scores.
-pub(crate) fn score(value: f32) -> f32 {
-    rounded(value, 1e5)
-}
-
-/// In f64, so that the shortest text of the result has no more digits than wanted; adding
-/// zero turns -0 into 0.
-fn rounded(value: f32, steps: f64) -> f32 {
-    ((f64::from(value) * steps).round() / steps) as f32 + 0.0
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 
 use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
+pub use tarsier_wire::report::{Change, PresenceCounts, PresenceState};
 
 use crate::geometry::{
     BBox, Size,
@@ -100,63 +100,6 @@ pub struct Presence {
     pub state: PresenceState,
     /// What became of it in this frame.
     pub change: Option<Change>,
-}
-
-/// Whether something is there: what it comes to in three words.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PresenceState {
-    /// It is in the picture.
-    There,
-    /// Nothing that was seen says so, nor the contrary.
-    #[default]
-    Unsure,
-    /// It is nowhere in the picture.
-    NotThere,
-}
-
-impl PresenceState {
-    /// As reports write it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::There => "there",
-            Self::Unsure => "unsure",
-            Self::NotThere => "not_there",
-        }
-    }
-}
-
-/// What happened to a thing: of presence the first two; others come with other sources.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Change {
-    /// It is there now, and was not, or was not known.
-    Appeared,
-    /// It was there, and is not any more.
-    Gone,
-}
-
-impl Change {
-    /// As reports write it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Appeared => "appeared",
-            Self::Gone => "gone",
-        }
-    }
-}
-
-/// How many names are in each state of presence.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PresenceCounts {
-    /// That are there.
-    pub there: u32,
-    /// Of which it is not known.
-    pub unsure: u32,
-    /// That are not.
-    pub not_there: u32,
 }
 
 impl Clone for Report {

@@ -16,6 +16,7 @@
 #   miri     the x86 kernels at small sizes, interpreted; only where it is asked for, because it takes long
 #
 # Needs Rust and nothing else. Steps that need more say SKIPPED and what is missing; where the variable in brackets is set, that fails:
+#   lint   the targets aarch64-unknown-linux-gnu and thumbv7em-none-eabihf, for what is compiled for them only
 #   msrv   the toolchain that Cargo.toml names, if the installed one is newer (TARSIER_REQUIRE_MSRV)
 #   deny   cargo-deny, and a network for the advisories (TARSIER_REQUIRE_DENY)
 #   recipe Python 3.11 with venv, and an index to install tests/requirements.txt of models/recipe from, some 190 MB below target/
@@ -28,11 +29,22 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-fmt() { cargo fmt --check; }
+fmt() { cargo fmt --all --check; }
 
-# also what is compiled for Arm only, where its target is installed
+# also what is compiled for Arm only, and what a microcontroller runs, where its target is installed
 lint() {
     cargo clippy --locked --release --all-targets -- -D warnings
+    # by itself: what the program asks of its dependencies must not be what it needs
+    cargo clippy --locked --release -p tarsier-wire --all-targets -- -D warnings
+    cargo clippy --locked --release -p tarsier-wire --all-targets --features std -- -D warnings
+    local bare=thumbv7em-none-eabihf
+    if rustc --print target-libdir --target $bare 2>/dev/null | xargs -r test -d; then
+        cargo clippy --locked --release -p tarsier-wire --lib --example microcontroller --target $bare -- -D warnings
+        # linked: nothing of an operating system is missing
+        cargo build --locked --release -p tarsier-wire --example microcontroller --target $bare
+    else
+        echo "lint: without the microcontroller's example, missing: rustup target add $bare"
+    fi
     local target=aarch64-unknown-linux-gnu
     # as for a board: without the formats that no camera sends
     cargo clippy --locked --release --lib --bins --no-default-features -- -D warnings
@@ -51,7 +63,7 @@ msrv() {
         return 1
     fi
     if [[ $have == "$want" || $have == "$want".* ]]; then
-        cargo check --locked --release --all-targets
+        cargo check --locked --release -p tarsier -p tarsier-wire --all-targets
         return
     fi
     toolchain=$(rustup toolchain list 2>/dev/null | grep -oE "^${want//./\\.}(\.[0-9]+)?[-a-z0-9_]*" | head -n 1 || true)
@@ -60,7 +72,7 @@ msrv() {
         [[ -z ${TARSIER_REQUIRE_MSRV:-} ]]
         return
     fi
-    cargo "+$toolchain" check --locked --release --all-targets
+    cargo "+$toolchain" check --locked --release -p tarsier -p tarsier-wire --all-targets
 }
 
 # advisories come from a repository of their own; without it the rest is checked all the same
@@ -82,16 +94,22 @@ deny() {
 # Packs, weights and photos must not come back into the package; nothing is built, and no registry is asked.
 package() {
     local most=2000000 found bytes stray
-    stray=$(cargo package --list --allow-dirty --offline 2>/dev/null |
-        grep -vE '^(src/.*\.(rs|md)|README\.md|Cargo\.(toml|toml\.orig|lock)|\.cargo_vcs_info\.json|\.github/(CHANGELOG\.md|LICENSE-(APACHE|MIT)))$' || true)
+    local always='Cargo\.(toml|toml\.orig|lock)|\.cargo_vcs_info\.json'
+    stray=$({
+        cargo package --list --allow-dirty --offline -p tarsier 2>/dev/null |
+            grep -vE "^(src/.*\.(rs|md)|README\.md|\.github/(CHANGELOG\.md|LICENSE-(APACHE|MIT))|$always)\$"
+        cargo package --list --allow-dirty --offline -p tarsier-wire 2>/dev/null |
+            grep -vE "^((src|examples)/.*\.rs|WIRE\.md|$always)\$"
+    } || true)
     if [[ -n $stray ]]; then
         printf 'package: nobody said that these are published: %s\n' "${stray//$'\n'/ }" >&2
         return 1
     fi
     found=$(cargo metadata --locked --offline --no-deps --format-version 1 | grep -o '"target_directory":"[^"]*"' | cut -d'"' -f4)/package
     rm -f "$found"/tarsier-*.crate
-    cargo package --no-verify --allow-dirty --offline 2>&1 | grep -v 'not included in the published package'
-    bytes=$(stat -c %s "$found"/tarsier-*.crate)
+    # both at once: no registry has the one that the other needs
+    cargo package --no-verify --allow-dirty --offline -p tarsier-wire -p tarsier 2>&1 | grep -v 'not included in the published package'
+    bytes=$(cat "$found"/tarsier-*.crate | wc -c)
     echo "package: $bytes bytes of at most $most"
     ((bytes <= most))
 }
@@ -103,12 +121,20 @@ debug() {
         settings+=(--config "profile.release.package.tarsier.$setting")
     done
     cargo test --locked --release --lib "${settings[@]}"
+    # the profile for development has both checks
+    cargo test --locked -p tarsier-wire --features std --lib
 }
 
 # nothing but the tests decides: benches are programs, not tests
-tests() { cargo test --locked --release --lib --bins --tests --examples && cargo test --locked --release --doc; }
+tests() {
+    cargo test --locked --release --lib --bins --tests --examples
+    cargo test --locked --release --doc
+    cargo test --locked --release -p tarsier-wire --features std
+    # as on a microcontroller, but that there is a system to run tests on
+    cargo test --locked --release -p tarsier-wire --lib --tests
+}
 
-docs() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --release --no-deps --lib; }
+docs() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --release --no-deps --lib -p tarsier -p tarsier-wire; }
 
 # in an environment of its own that sees the machine's packages: PyTorch is too large to install for this
 recipe() (

@@ -12,7 +12,7 @@
  *             }
  *     }
  *
- * A frame lies in the decoder and is good until the next byte is pushed. The wire is specified in src/protocol/WIRE.md.
+ * A frame lies in the decoder and is good until the next byte is pushed. The wire is specified in src/wire/WIRE.md.
  * No alignment, byte order or float format is assumed. */
 #ifndef TARSIER_FRAME_H
 #define TARSIER_FRAME_H

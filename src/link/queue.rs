@@ -393,7 +393,7 @@ pub(super) fn count(counter: &AtomicU64, n: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Command, State, message::tests::envelope};
+    use crate::protocol::{Command, State, envelope::tests::envelope};
 
     fn report(sequence: u64) -> Outgoing {
         let mut envelope = envelope();

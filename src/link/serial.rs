@@ -33,8 +33,8 @@ impl Dialect for Frames {
     fn write(&mut self, item: &Item, out: &mut Vec<u8>) {
         let framer = &mut self.framer;
         let written = match item {
-            Item::Report(envelope) => match self.format {
-                Payload::Binary => {
+            Item::Report(envelope) => match (&**envelope, self.format) {
+                (envelope, Payload::Binary) => {
                     let report = |p: &mut Vec<u8>| binary::write_report(envelope, p);
                     let written = framer.frame(Kind::Report, report, out);
                     // what follows is shorter than the report; all are one item and are sent or lost together
@@ -53,7 +53,7 @@ impl Dialect for Frames {
                     }
                     written
                 }
-                Payload::Json => {
+                (envelope, Payload::Json) => {
                     framer.frame(Kind::JsonReport, |p| json::write_report(envelope, p), out)
                 }
             },

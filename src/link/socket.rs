@@ -288,7 +288,7 @@ impl<'a> Server<'a> {
             let most = self.limits.report_bytes;
             let mut whole = true;
             let line = self.line(|out| match &item {
-                Item::Report(envelope) => whole = json::write_report_within(envelope, most, out),
+                Item::Report(envelope) => whole = json::write_report_within(&**envelope, most, out),
                 Item::Event(event) => json::write_event(event, out),
                 Item::Reply(_, reply) => json::write_reply(reply, out),
             });

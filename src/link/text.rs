@@ -7,7 +7,7 @@ use super::{
 };
 use crate::protocol::{
     Reply, Request,
-    sentence::{self, SentenceReader},
+    nmea::{self, SentenceReader},
 };
 
 /// What sentences look like on one line.
@@ -29,14 +29,14 @@ impl Sentences {
 impl Dialect for Sentences {
     fn write(&mut self, item: &Item, out: &mut Vec<u8>) {
         match item {
-            Item::Report(envelope) => sentence::write_report(envelope, self.max_detections, out),
-            Item::Event(event) => sentence::write_event(event, out),
-            Item::Reply(_, reply) => sentence::write_reply(reply, out),
+            Item::Report(envelope) => nmea::write_report(&**envelope, self.max_detections, out),
+            Item::Event(event) => nmea::write_event(event, out),
+            Item::Reply(_, reply) => nmea::write_reply(reply, out),
         }
     }
 
     fn heartbeat(&mut self, life: &Life, out: &mut Vec<u8>) {
-        sentence::write_heartbeat(life.state, life.sent, life.lost, out);
+        nmea::write_heartbeat(life.state, life.sent, life.lost, out);
     }
 
     fn read(&mut self, bytes: &[u8], take: &mut dyn FnMut(Result<Request, Option<Reply>>)) {

@@ -1,12 +1,17 @@
 //! What a report holds beside detections, where `[task]` or `set_task` asks for it: segments, sentences' objects, all objects.
 
-use serde::{Serialize, Serializer};
+use std::borrow::Cow;
+
+use tarsier_wire::{
+    list::{Items, List},
+    report::{self as wire, Hypothesis},
+};
 
 use crate::{
     geometry::{BBox, Size},
     kept::Kept,
     mask::Mask,
-    report::{json::BoundingBox2d, pixels::Rle, score},
+    report::shapes::{bounding_box, rle},
 };
 
 /// What was asked for of one frame; nothing by default.
@@ -136,82 +141,66 @@ impl Clone for Object {
     }
 }
 
-/// Segments as JSON.
+/// Segments of a frame of some size.
 pub(super) struct Segments<'a>(pub(super) &'a [Segment], pub(super) Size);
 
-impl Serialize for Segments<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Fields<'a> {
-            class_id: &'a str,
-            isthing: bool,
-            score: f32,
-            area: u64,
-            mask: Rle<'a>,
-        }
-        serializer.collect_seq(self.0.iter().map(|segment| Fields {
-            class_id: &segment.class_id,
-            isthing: segment.thing,
-            score: score(segment.score),
+impl<'a> Items<'a, wire::Segment<'a>> for Segments<'_> {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn item(&'a self, index: usize) -> wire::Segment<'a> {
+        let segment = &self.0[index];
+        wire::Segment {
+            class_id: Cow::Borrowed(&segment.class_id),
+            thing: segment.thing,
+            score: segment.score,
             area: segment.mask.area(),
-            mask: Rle::new(&segment.mask, self.1),
-        }))
+            mask: rle(&segment.mask, self.1),
+        }
     }
 }
 
-/// What sentences mean, as JSON.
-pub(super) struct Groundings<'a>(pub(super) &'a [Grounded]);
+impl<'a> Items<'a, wire::Grounding<'a>> for Kept<Grounded> {
+    fn count(&self) -> usize {
+        self.len()
+    }
 
-impl Serialize for Groundings<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Fields<'a> {
-            sentence: &'a str,
-            score: f32,
-            bbox: Option<BoundingBox2d>,
+    fn item(&'a self, index: usize) -> wire::Grounding<'a> {
+        let grounded = &self[index];
+        wire::Grounding {
+            sentence: Cow::Borrowed(&grounded.sentence),
+            score: grounded.score,
+            bbox: grounded.bbox.as_ref().map(bounding_box),
         }
-        serializer.collect_seq(self.0.iter().map(|grounded| Fields {
-            sentence: &grounded.sentence,
-            score: score(grounded.score),
-            bbox: grounded.bbox.as_ref().map(BoundingBox2d::new),
-        }))
     }
 }
 
-/// Objects as JSON.
-pub(super) struct Objects<'a>(pub(super) &'a [Object]);
+impl<'a> Items<'a, wire::Object<'a>> for Kept<Object> {
+    fn count(&self) -> usize {
+        self.len()
+    }
 
-impl Serialize for Objects<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Fields<'a> {
-            bbox: BoundingBox2d,
-            objectness: f32,
-            results: Names<'a>,
+    fn item(&'a self, index: usize) -> wire::Object<'a> {
+        let object = &self[index];
+        wire::Object {
+            bbox: bounding_box(&object.bbox),
+            objectness: object.objectness,
+            results: List::Made(&object.names),
         }
-
-        serializer.collect_seq(self.0.iter().map(|object| Fields {
-            bbox: BoundingBox2d::new(&object.bbox),
-            objectness: score(object.objectness),
-            results: Names(&object.names),
-        }))
     }
 }
 
-/// An object's names, as JSON.
-struct Names<'a>(&'a [Named]);
+impl<'a> Items<'a, Hypothesis<'a>> for Kept<Named> {
+    fn count(&self) -> usize {
+        self.len()
+    }
 
-impl Serialize for Names<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Fields<'a> {
-            class_id: &'a str,
-            score: f32,
+    fn item(&'a self, index: usize) -> Hypothesis<'a> {
+        let named = &self[index];
+        Hypothesis {
+            class_id: Cow::Borrowed(&named.name),
+            score: named.likeness,
         }
-
-        serializer.collect_seq(self.0.iter().map(|named| Fields {
-            class_id: &named.name,
-            score: score(named.likeness),
-        }))
     }
 }

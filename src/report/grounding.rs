@@ -6,12 +6,11 @@
 use std::io::{self, Write};
 
 use serde::{Serialize, Serializer};
+use tarsier_wire::report as wire;
 
 use super::{
-    Json,
-    json::{BoundingBox2d, Header},
-    pixels::Rle,
-    score,
+    Json, score,
+    shapes::{bounding_box, header, rle},
     text::{OneLine, Whence},
 };
 use crate::{ground::Grounding, mask::Mask, scene::Report};
@@ -46,7 +45,7 @@ impl<W: Write> GroundingWriter<W> {
     ) -> io::Result<()> {
         if let Some(json) = &mut self.json {
             let line = json.line(&Frame {
-                header: Header::new(frame.sequence, frame.captured),
+                header: header(frame.sequence, frame.captured),
                 file_name: file,
                 width: frame.size.width,
                 height: frame.size.height,
@@ -89,7 +88,7 @@ impl<W: Write> GroundingWriter<W> {
 
 #[derive(Serialize)]
 struct Frame<'a> {
-    header: Header,
+    header: wire::Header,
     #[serde(skip_serializing_if = "Option::is_none")]
     file_name: Option<&'a str>,
     width: u32,
@@ -109,19 +108,19 @@ struct Groundings<'a>(&'a [(&'a str, Grounding)], &'a Report);
 struct Answer<'a> {
     sentence: &'a str,
     score: f32,
-    bbox: Option<BoundingBox2d>,
+    bbox: Option<wire::BoundingBox>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    mask: Option<Rle<'a>>,
+    mask: Option<wire::Mask<'a>>,
 }
 
 impl Serialize for Groundings<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let answers = (0..).zip(self.0);
         serializer.collect_seq(answers.map(|(i, (sentence, answer))| Answer {
-            mask: mask_of(self.1, i).map(|mask| Rle::new(mask, self.1.size)),
+            mask: mask_of(self.1, i).map(|mask| rle(mask, self.1.size)),
             sentence,
             score: score(answer.score),
-            bbox: answer.object.map(|o| BoundingBox2d::new(&o.bbox)),
+            bbox: answer.object.map(|o| bounding_box(&o.bbox)),
         }))
     }
 }

@@ -11,13 +11,13 @@ use std::{
 };
 
 use serde::Serialize;
+use tarsier_wire::report as wire;
 
 use super::{
     Format, Json,
     coco::Categories,
-    json::Header,
-    pixels::Rle,
     score,
+    shapes::{header, rle},
     text::{OneLine, Whence},
 };
 use crate::{
@@ -96,7 +96,7 @@ pub struct SemanticWriter<W: Write> {
 
 #[derive(Serialize)]
 struct Frame<'a> {
-    header: Header,
+    header: wire::Header,
     #[serde(skip_serializing_if = "Option::is_none")]
     file_name: Option<&'a str>,
     width: u32,
@@ -112,7 +112,7 @@ struct Class<'a> {
     label: u32,
     isthing: bool,
     area: u64,
-    mask: Rle<'a>,
+    mask: wire::Mask<'a>,
 }
 
 #[derive(Serialize)]
@@ -122,7 +122,7 @@ struct CocoStuff<'a> {
     file_name: &'a str,
     category_name: &'a str,
     score: f32,
-    segmentation: Rle<'a>,
+    segmentation: wire::Mask<'a>,
 }
 
 impl<W: Write> SemanticWriter<W> {
@@ -171,7 +171,7 @@ impl<W: Write> SemanticWriter<W> {
             return Ok(());
         }
         let masks: Vec<Mask> = map.masks(prompts);
-        let rle = |p: usize| Rle::new(&masks[p], map.size());
+        let rle = |p: usize| rle(&masks[p], map.size());
         if self.format == Format::Json {
             let classes = there.iter().map(|&p| Class {
                 class_id: names.name(p as u32),
@@ -181,7 +181,7 @@ impl<W: Write> SemanticWriter<W> {
                 mask: rle(p),
             });
             let line = self.json.line(&Frame {
-                header: Header::new(frame.sequence, frame.captured),
+                header: header(frame.sequence, frame.captured),
                 file_name: file,
                 width: map.size().width,
                 height: map.size().height,

@@ -7,12 +7,13 @@
 use std::io::{self, Write};
 
 use serde::{Serialize, Serializer};
+use tarsier_wire::report as wire;
 
 use super::{
     Json, MaskForm,
-    json::{BoundingBox2d, Header},
     pixels::Pixels,
     score,
+    shapes::{bounding_box, header},
     text::{OneLine, Whence},
 };
 use crate::scene::{Names, Nearest, Report};
@@ -46,7 +47,7 @@ impl<W: Write> ObjectsWriter<W> {
     ) -> io::Result<()> {
         if let Some(json) = &mut self.json {
             let line = json.line(&Frame {
-                header: Header::new(report.sequence, report.captured),
+                header: header(report.sequence, report.captured),
                 file_name: file,
                 width: report.size.width,
                 height: report.size.height,
@@ -100,7 +101,7 @@ impl<W: Write> ObjectsWriter<W> {
 
 #[derive(Serialize)]
 struct Frame<'a> {
-    header: Header,
+    header: wire::Header,
     #[serde(skip_serializing_if = "Option::is_none")]
     file_name: Option<&'a str>,
     width: u32,
@@ -117,7 +118,7 @@ struct Objects<'a> {
 
 #[derive(Serialize)]
 struct Object<'a> {
-    bbox: BoundingBox2d,
+    bbox: wire::BoundingBox,
     objectness: f32,
     results: Vec<Hypothesis<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -141,7 +142,7 @@ impl Serialize for Objects<'_> {
             });
             let mask = self.report.masks.get(i);
             Object {
-                bbox: BoundingBox2d::new(&detection.bbox),
+                bbox: bounding_box(&detection.bbox),
                 objectness: score(detection.score),
                 results: named.collect(),
                 mask: mask.map(|m| Pixels::new(m, &detection.bbox, size, MaskForm::Rle)),

@@ -1,84 +1,31 @@
 //! The pixels of an object in JSON.
 
-use std::fmt;
-
 use serde::{Serialize, Serializer, ser::SerializeMap};
+use tarsier_wire::report as wire;
 
-use super::MaskForm;
+use super::{MaskForm, shapes::rle};
 use crate::{
     geometry::{BBox, Size},
     mask::{BITS_SIDE, Mask},
 };
 
-/// A mask as COCO's tools read it: run lengths down the columns, compressed.
-#[derive(Serialize)]
-pub(crate) struct Rle<'a> {
-    size: [u32; 2],
-    counts: Compressed<'a>,
-}
-
-impl<'a> Rle<'a> {
-    pub(crate) const fn new(mask: &'a Mask, size: Size) -> Self {
-        Self {
-            size: [size.height, size.width],
-            counts: Compressed(mask),
-        }
-    }
-}
-
-/// A mask's `counts` as text, written without being made first.
-struct Compressed<'a>(&'a Mask);
-
-impl Serialize for Compressed<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl fmt::Display for Compressed<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut pieces = Pieces {
-            held: heapless::String::new(),
-            out: f,
-        };
-        self.0.compressed(&mut pieces)?;
-        let Pieces { held, out } = pieces;
-        out.write_str(&held)
-    }
-}
-
-/// Characters on their way to a formatter, which wants many at a time.
-struct Pieces<'a, 'b> {
-    held: heapless::String<256>,
-    out: &'a mut fmt::Formatter<'b>,
-}
-
-impl fmt::Write for Pieces<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        text.chars().try_for_each(|c| self.write_char(c))
-    }
-
-    fn write_char(&mut self, c: char) -> fmt::Result {
-        if self.held.push(c).is_err() {
-            self.out.write_str(&self.held)?;
-            self.held.clear();
-            self.held.push(c).map_err(|_| fmt::Error)?;
-        }
-        Ok(())
-    }
-}
-
 /// A mask in one of its forms.
 pub(super) enum Pixels<'a> {
-    Rle(Rle<'a>),
+    Rle(wire::Mask<'a>),
     Polygons(Vec<Vec<f32>>),
     Bits(String),
+}
+
+impl Default for Pixels<'_> {
+    fn default() -> Self {
+        Self::Rle(wire::Mask::default())
+    }
 }
 
 impl<'a> Pixels<'a> {
     pub(super) fn new(mask: &'a Mask, bbox: &BBox, size: Size, form: MaskForm) -> Self {
         match form {
-            MaskForm::Rle => Self::Rle(Rle::new(mask, size)),
+            MaskForm::Rle => Self::Rle(rle(mask, size)),
             MaskForm::Polygons => Self::Polygons(mask.polygons(size)),
             MaskForm::Bits => Self::Bits(base64(&mask.bits(bbox, size.height))),
         }

@@ -30,6 +30,7 @@ use crate::{
     },
     frame::file::MAX_PIXELS,
     graph::op::{MAX_MACS, MAX_OPERATIONS},
+    input,
     link::{LinkLimits, MAX_CLIENTS},
     pack::container::MAX_SECTIONS,
     prompt::{
@@ -39,7 +40,7 @@ use crate::{
     protocol::{
         Command,
         binary::{MAX_REPORT_BYTES, PRESENCE, PRESENCE_HEADER},
-        command::{PromptSpec, TaskSpec},
+        command::{self, PromptSpec, TaskSpec},
     },
 };
 
@@ -49,6 +50,9 @@ const MAX_PRESENCES: u32 = 512;
 /// Pixels of a photo of a source that are decoded where no limit is set: 4096x4096. A loop holds some photos at once, and room for
 /// maps of them; whoever has larger ones says so, and is told what that can need.
 const PHOTO: u64 = 16 << 20;
+
+// what a set holds can be asked for
+const _: () = assert!(MAX_PROMPTS == command::MAX_PROMPTS);
 
 const _: () = assert!(PRESENCE_HEADER + MAX_PRESENCES as usize * PRESENCE <= MAX_REPORT_BYTES);
 
@@ -250,7 +254,10 @@ impl Limits {
         for (what, texts) in [("stuff", &task.stuff), ("ground", &task.ground)] {
             limits::texts(what, texts.len(), self.task_texts as usize)?;
             let what = format!("a text of {what}");
-            texts.iter().try_for_each(|text| self.text(&what, text))?;
+            for text in texts {
+                self.text(&what, text)?;
+                seen(text)?;
+            }
         }
         Ok(())
     }
@@ -276,6 +283,19 @@ impl Limits {
             Command::SetTask { task } => self.task(task),
             _ => Ok(()),
         }
+    }
+}
+
+/// Whether something of a text of a task can be seen.
+///
+/// # Errors
+///
+/// That it is empty, or which control character it has.
+fn seen(text: &str) -> Result<(), String> {
+    match input::clean(text) {
+        Ok(clean) if clean.is_empty() => Err("a text of stuff or ground is empty".into()),
+        Ok(_) => Ok(()),
+        Err(c) => Err(format!("{text:?} {}", input::control(c))),
     }
 }
 

@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     protocol::{
-        Answer, ErrorCode, Event, Happening, Outgoing, SharedNames, command::NamePresence,
-        happening::Source,
+        Answer, ErrorCode, Event, Happening, Outgoing, SharedNames, happening::Source,
+        reply::NamePresence,
     },
     report::{json::Stamp, score},
     scene::{Presence, PresenceCounts, PresenceState, Report},

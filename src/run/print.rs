@@ -184,7 +184,7 @@ impl Shared {
                 line.push(b'\n');
             }
             match &message {
-                Outgoing::Report(report) => json::write_report(report, &mut line),
+                Outgoing::Report(report) => json::write_report(&**report, &mut line),
                 Outgoing::Event(event) => json::write_event(event, &mut line),
                 // nobody gives commands here
                 Outgoing::Reply(_) => continue,

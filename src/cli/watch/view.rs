@@ -5,8 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::Deserialize;
-use serde_json::Value;
+use tarsier_wire::{
+    Drops, Event, Message, Reply, Report, json,
+    report::{BoundingBox, Detection, PresenceCounts, PresenceState},
+};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Over how long frames per second are counted.
@@ -21,117 +23,14 @@ const NUMBERS: usize = 50;
 /// Columns for directions, where there are any.
 const SIGHTS: usize = 17;
 
-/// What is needed of a message. Fields that are not there are those of other types, or of a later version.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Message {
-    r#type: String,
-    event: String,
-    header: Header,
-    width: u32,
-    height: u32,
-    prompts_version: u32,
-    latency_us: u32,
-    dropped: Dropped,
-    crowded: u32,
-    detections: Vec<Detection>,
-    presence: Vec<Presence>,
-    presence_counts: Counts,
-    kind: String,
-    class_id: String,
-    score: f32,
-    to: String,
-    why: String,
-    count: u64,
-    version: Value,
-    part: String,
-    text: String,
-    error: Option<Refusal>,
-    temperature_c: Option<f32>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Refusal {
-    text: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Header {
-    seq: u64,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Dropped {
-    late: u64,
-    damaged: u64,
-    failed: u64,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Detection {
-    id: String,
-    continued: bool,
-    bbox: Bbox,
-    results: Vec<Hypothesis>,
-    sight: Option<Sight>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Presence {
-    class_id: String,
-    state: String,
-    score: f32,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Counts {
-    there: u32,
-    unsure: u32,
-    not_there: u32,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Sight {
-    bearing_deg: f32,
-    range_m: Option<f32>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Bbox {
-    center: Point,
-    size_x: f32,
-    size_y: f32,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Point {
-    x: f32,
-    y: f32,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Hypothesis {
-    class_id: String,
-    score: f32,
-}
-
 /// What was last heard.
 #[derive(Debug)]
 pub(super) struct View {
     path: String,
     version: String,
     state: String,
-    report: Option<Message>,
+    /// The last report's line, whose texts stay in it.
+    report: Option<Vec<u8>>,
     came: VecDeque<Instant>,
     lost: u64,
     temperature: Option<f32>,
@@ -158,35 +57,43 @@ impl View {
 
     /// Takes one line of the socket; what is no message is passed over.
     pub(super) fn take(&mut self, line: &[u8]) {
-        let Ok(message) = serde_json::from_slice::<Message>(line) else {
-            return;
-        };
-        match (message.r#type.as_str(), message.event.as_str()) {
-            ("report", _) => {
+        let event = match json::read(line) {
+            Ok(Message::Report(_)) => {
                 self.came.push_back(Instant::now());
-                self.report = Some(message);
+                self.report = Some(line.to_owned());
+                return;
             }
-            ("event", "hello") => {
-                self.version = message.version.as_str().unwrap_or_default().to_owned();
+            Ok(Message::Reply(Reply::Error { text, .. })) => {
+                self.said = text;
+                return;
+            }
+            Ok(Message::Reply(Reply::Ack { .. })) => {
+                self.said.clear();
+                return;
+            }
+            Ok(Message::Event(event)) => event,
+            Err(_) => return,
+        };
+        match event {
+            Event::Hello { version, .. } => {
+                self.version = version;
                 (self.lost, self.said) = (0, String::new());
                 self.state = "connected".into();
             }
-            ("event", "state") => {
-                self.said = format!("{}: {}", message.to, message.why);
-                self.state = message.to;
+            Event::State { to, why, .. } => {
+                self.said = format!("{}: {why}", to.name());
+                self.state = to.name().into();
             }
-            ("event", "prompts_changed") => {
-                self.said = format!("prompts version {}: {}", message.version, message.count);
+            Event::PromptsChanged { version, count } => {
+                self.said = format!("prompts version {version}: {count}");
             }
-            ("event", "fault") => self.said = format!("{}: {}", message.part, message.text),
-            ("event", "scene") => {
-                let (what, score) = (&message.class_id, message.score);
-                self.said = format!("{what} {}: {score:.2}", message.kind);
+            Event::Fault { part, text } => self.said = format!("{part}: {text}"),
+            Event::Scene(happening) => {
+                let (what, score) = (&happening.class_id, happening.score);
+                self.said = format!("{what} {}: {score:.2}", happening.kind.name());
             }
-            ("event", "telemetry") => self.temperature = message.temperature_c,
-            ("event", "lost") => self.lost += message.count,
-            ("reply", _) => self.said = message.error.map_or_else(String::new, |e| e.text),
-            _ => {}
+            Event::Telemetry(telemetry) => self.temperature = telemetry.temperature_c,
+            Event::Lost { count, .. } => self.lost += count,
         }
     }
 
@@ -200,12 +107,16 @@ impl View {
     /// The table, cut to so many columns and rows.
     pub(super) fn lines(&mut self, columns: usize, rows: usize) -> Vec<String> {
         let fps = self.fps();
+        let report = (self.report.as_deref()).and_then(|line| match json::read(line) {
+            Ok(Message::Report(report)) => Some(report),
+            _ => None,
+        });
         let mut lines = vec![format!(
             "tarsier {}  {}  {}",
             self.version, self.state, self.path
         )];
-        if let Some(report) = &self.report {
-            let Dropped {
+        if let Some(report) = &report {
+            let Drops {
                 late,
                 damaged,
                 failed,
@@ -229,9 +140,9 @@ impl View {
             lines.push("no report yet".into());
         }
         lines.push(printable(&self.said));
-        lines.extend(self.report.as_ref().and_then(presence));
-        if let Some(report) = &self.report {
-            let sights = report.detections.iter().any(|d| d.sight.is_some());
+        lines.extend(report.as_ref().and_then(presence));
+        if let Some(report) = &report {
+            let sights = report.has_sights();
             let numbers = NUMBERS + if sights { SIGHTS } else { 0 };
             let name = columns.saturating_sub(numbers).clamp(NAME, 40);
             // the head, a table's head, and a line for what has no room
@@ -241,8 +152,8 @@ impl View {
                 fitted("what", name),
                 if sights { "  bearing  range" } else { "" }
             ));
-            let shown = report.detections.iter().take(room);
-            lines.extend(shown.map(|detection| row(detection, name)));
+            let row = |_, detection: &Detection<'_>| lines.push(row(detection, name));
+            report.detections.each(room, row);
             let more = report.detections.len().saturating_sub(room) + report.crowded as usize;
             if more > 0 {
                 lines.push(format!("and {more} more"));
@@ -272,25 +183,29 @@ impl View {
 }
 
 /// One line of which names are there, which are doubtful, and how many of each are not named.
-fn presence(report: &Message) -> Option<String> {
-    let Counts {
+fn presence(report: &Report<'_>) -> Option<String> {
+    let PresenceCounts {
         there,
         unsure,
         not_there,
-    } = report.presence_counts;
+    } = report.presence_counts?;
     if there + unsure + not_there == 0 {
         return None;
     }
     let mut parts = Vec::new();
     for (state, words, count) in [
-        ("there", "there", there),
-        ("unsure", "unsure", unsure),
-        ("not_there", "not there", not_there),
+        (PresenceState::There, "there", there),
+        (PresenceState::Unsure, "unsure", unsure),
+        (PresenceState::NotThere, "not there", not_there),
     ] {
-        let named = report.presence.iter().filter(|p| p.state == state);
-        let mut named: Vec<String> = named
-            .map(|p| format!("{} {:.2}", printable(&p.class_id), p.score))
-            .collect();
+        let mut named = Vec::new();
+        if let Some(names) = &report.presence {
+            names.each(usize::MAX, |_, name| {
+                if name.state == state {
+                    named.push(format!("{} {:.2}", printable(&name.class_id), name.score));
+                }
+            });
+        }
         let more = (count as usize).saturating_sub(named.len());
         if more > 0 {
             named.push(format!("{more} more"));
@@ -302,27 +217,26 @@ fn presence(report: &Message) -> Option<String> {
     Some(parts.join("; "))
 }
 
-fn row(detection: &Detection, name: usize) -> String {
-    let (what, score) = detection
-        .results
-        .first()
-        .map_or(("", 0.0), |r| (r.class_id.as_str(), r.score));
-    let Bbox {
+fn row(detection: &Detection<'_>, name: usize) -> String {
+    let [what] = &detection.results;
+    let BoundingBox {
         center,
         size_x,
         size_y,
     } = &detection.bbox;
+    let (score, id) = (what.score, detection.id);
+    let id = id.map_or_else(String::new, |id| id.to_string());
     let mut row = format!(
         "{}{}{score:5.2} {:6.0} {:6.0} {size_x:6.0} {size_y:6.0}  {}",
-        fitted(&printable(what), name),
+        fitted(&printable(&what.class_id), name),
         // its score is too low, and its track goes on
         if detection.continued { " ~" } else { "  " },
         center.x,
         center.y,
-        printable(&detection.id)
+        id
     );
     if let Some(sight) = &detection.sight {
-        let gap = 5usize.saturating_sub(printable(&detection.id).width());
+        let gap = 5usize.saturating_sub(id.len());
         let range = sight
             .range_m
             .map_or_else(String::new, |m| format!("{m:.1} m"));

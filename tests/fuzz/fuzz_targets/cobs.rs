@@ -1,7 +1,11 @@
-//! Frames of the serial line, in pieces of any length, and the commands inside them.
+//! Frames of the serial line, in pieces of any length, what they carry, and the commands inside them.
 #![no_main]
 
-use tarsier::protocol::{frame::Deframer, json};
+use tarsier_wire::{
+    binary::{self, Payload},
+    frame::Deframer,
+    json,
+};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let Some((&n, rest)) = data.split_first() else {
@@ -10,7 +14,11 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let mut deframer = Deframer::new();
     for piece in rest.chunks(1 + usize::from(n)) {
         deframer.push(piece, |frame| {
-            let _ = frame.map(|frame| json::read_request(frame.payload).is_ok());
+            if let Ok(frame) = frame
+                && let Ok(Payload::Command(command)) = binary::read(&frame)
+            {
+                let _ = json::read_request(command);
+            }
         });
     }
 });

@@ -1,10 +1,10 @@
 //! A line of the text protocol, as it is and with a right checksum.
 #![no_main]
 
-use tarsier::protocol::sentence;
+use tarsier_wire::nmea::{self, Sentence};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    sentence::SentenceReader::new().push(data, |_| ());
+    nmea::SentenceReader::new().push(data, |_| ());
     let body: Vec<u8> = data
         .iter()
         .copied()
@@ -12,5 +12,6 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         .collect();
     let sum = body.iter().fold(0, |sum, byte| sum ^ byte);
     let line = [b"$", &body[..], format!("*{sum:02X}").as_bytes()].concat();
-    let _ = sentence::read_request(&line);
+    let _ = nmea::read_request(&line);
+    let _ = Sentence::read(&line);
 });

@@ -1,7 +1,9 @@
 //! Frames a second, as a command or a configuration asks for them.
 
+use alloc::{format, string::String};
+
 /// Frames a second that can be asked for. The least is one in 1,000 s; who wants fewer pauses, and asks for single reports.
-pub const RATES: std::ops::RangeInclusive<f32> = 0.001..=1000.0;
+pub const RATES: core::ops::RangeInclusive<f32> = 0.001..=1000.0;
 
 /// Whether so many frames a second can be asked for, here as in a configuration.
 ///

@@ -1,18 +1,23 @@
 //! WIRE.md is right: its blocks are what this program writes and reads, byte by byte.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, string::String, vec::Vec};
 
-use super::{
-    Answer, Command, Drops, ErrorCode, Event, LinkHealth, Reply, Request, State, Telemetry,
-    WIRE_VERSION, binary,
-    command::NamePresence,
+use crate::{
+    Answer, Command, ErrorCode, Event, Message, Reply, Report, Request, State,
+    binary::{self, Payload},
+    buffer::Fixed,
     frame::{Deframer, Framer, Kind},
     json,
-    message::tests::{appeared, envelope, present, tasked, tracked},
-    sentence::{self, SentenceReader},
+    list::List,
+    nmea::{self, Sentence, SentenceReader},
+    report::{Change, PresenceState},
+    samples::{
+        LOST, ack, appeared, error, fault, hello, names, of, page_of_prompts, present,
+        prompts_changed, report, state, tasked, telemetry, tracked, who,
+    },
 };
 
-const PAGE: &str = include_str!("WIRE.md");
+const PAGE: &str = include_str!("../WIRE.md");
 
 /// The named blocks of the page: direction and name, and what is in them.
 fn blocks() -> BTreeMap<(&'static str, &'static str), &'static str> {
@@ -42,127 +47,6 @@ fn blocks() -> BTreeMap<(&'static str, &'static str), &'static str> {
         "every block of bytes has a name of its own"
     );
     blocks
-}
-
-fn hello() -> Event {
-    Event::Hello {
-        wire: WIRE_VERSION,
-        version: "0.1.0".into(),
-        run: 0x1234_abcd,
-    }
-}
-
-fn state() -> Event {
-    Event::State {
-        from: State::Running,
-        to: State::Degraded,
-        why: "camera lost".into(),
-    }
-}
-
-fn prompts_changed() -> Event {
-    Event::PromptsChanged {
-        version: 4,
-        count: 80,
-    }
-}
-
-fn fault() -> Event {
-    Event::Fault {
-        part: "pack".into(),
-        text: "self-test failed".into(),
-    }
-}
-
-fn telemetry() -> Event {
-    Event::Telemetry(Telemetry {
-        state: Some(State::Running),
-        uptime_ms: 60_000,
-        frames: 1800,
-        fps: 30.0,
-        rate_fps: None,
-        latency_p50_us: 21_000,
-        latency_p99_us: 25_000,
-        inference_p50_us: 15_000,
-        dropped: Drops {
-            late: 2,
-            damaged: 1,
-            failed: 0,
-        },
-        rss_bytes: 25_000_000,
-        temperature_c: Some(61.5),
-        throttled: Some(false),
-        prompts_version: 4,
-        prompts: 80,
-        pack: "tarsier-s 1".into(),
-        links: vec![LinkHealth {
-            name: "/dev/ttyAMA0".into(),
-            up: true,
-            clients: 1,
-            sent: 1790,
-            lost: 10,
-            bytes: 140_000,
-            commands: 2,
-            garbled: 0,
-        }],
-    })
-}
-
-const LOST: Event = Event::Lost {
-    count: 17,
-    others: 0,
-};
-
-fn ack(id: u32, answer: Answer) -> Reply {
-    Reply::Ack { id, answer }
-}
-
-fn page_of_prompts() -> Reply {
-    let answer = Answer::Prompts {
-        prompts_version: 3,
-        count: 2,
-        from: 0,
-        names: envelope().names.to_vec(),
-    };
-    ack(2, answer)
-}
-
-fn who() -> Reply {
-    let answer = Answer::Hello {
-        wire: WIRE_VERSION,
-        version: "0.1.0".into(),
-        run: 0x1234_abcd,
-        pack: "tarsier-s 1".into(),
-        prompts_version: 3,
-        prompts: 2,
-    };
-    ack(1, answer)
-}
-
-fn names() -> Reply {
-    let envelope = present();
-    let names = envelope.report.presences.iter().map(|p| NamePresence {
-        prompt: p.prompt,
-        class_id: envelope.names[p.prompt as usize].clone(),
-        state: p.state,
-        score: p.score,
-    });
-    let answer = Answer::Presence {
-        prompts_version: envelope.prompts_version,
-        seq: envelope.sequence,
-        counts: envelope.report.presence_counts,
-        from: 0,
-        names: names.collect(),
-    };
-    ack(24, answer)
-}
-
-fn error() -> Reply {
-    Reply::error(
-        4,
-        ErrorCode::UnknownPrompt,
-        "\"cupp\" is not in the vocabulary",
-    )
 }
 
 fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
@@ -196,14 +80,14 @@ fn bytes(block: &str) -> Vec<u8> {
 
 #[test]
 fn every_block_of_the_wires_page_is_what_is_written() {
-    use super::json::{write_event, write_reply, write_report};
+    use crate::json::{write_event, write_reply, write_report};
     let event = |e: Event| written(|out| write_event(&e, out));
     let reply = |r: Reply| written(|out| write_reply(&r, out));
-    let report = written(|out| binary::write_report(&envelope(), out));
+    let plain = written(|out| binary::write_report(&report(), out));
     let heartbeat =
         written(|out| binary::write_heartbeat(0x1234_abcd, Some(State::Running), 1790, 10, out));
     let expected: BTreeMap<&str, Vec<u8>> = [
-        ("report.json", written(|out| write_report(&envelope(), out))),
+        ("report.json", written(|out| write_report(&report(), out))),
         ("tracked.json", written(|out| write_report(&tracked(), out))),
         ("task.json", written(|out| write_report(&tasked(), out))),
         ("hello.json", event(hello())),
@@ -223,7 +107,7 @@ fn every_block_of_the_wires_page_is_what_is_written() {
         ("prompts.json", reply(page_of_prompts())),
         ("who.json", reply(who())),
         ("error.json", reply(error())),
-        ("report.frame", framed(Kind::Report, 7, &report)),
+        ("report.frame", framed(Kind::Report, 7, &plain)),
         (
             "sights.frame",
             framed(
@@ -252,7 +136,7 @@ fn every_block_of_the_wires_page_is_what_is_written() {
         ),
         (
             "presence.text",
-            written(|out| sentence::write_report(&present(), 16, out)),
+            written(|out| nmea::write_report(&present(), 16, out)),
         ),
         (
             "smoothed.frame",
@@ -264,7 +148,7 @@ fn every_block_of_the_wires_page_is_what_is_written() {
         ),
         (
             "tracked.text",
-            written(|out| sentence::write_report(&tracked(), 16, out)),
+            written(|out| nmea::write_report(&tracked(), 16, out)),
         ),
         ("heartbeat.frame", framed(Kind::Heartbeat, 8, &heartbeat)),
         (
@@ -285,7 +169,7 @@ fn every_block_of_the_wires_page_is_what_is_written() {
         ),
         (
             "report.text",
-            written(|out| sentence::write_report(&envelope(), 16, out)),
+            written(|out| nmea::write_report(&report(), 16, out)),
         ),
         (
             "events.text",
@@ -299,16 +183,16 @@ fn every_block_of_the_wires_page_is_what_is_written() {
                     Event::Scene(appeared()),
                     LOST,
                 ] {
-                    sentence::write_event(&event, out);
+                    nmea::write_event(&event, out);
                 }
-                sentence::write_heartbeat(Some(State::Running), 1790, 10, out);
+                nmea::write_heartbeat(Some(State::Running), 1790, 10, out);
             }),
         ),
         (
             "replies.text",
             written(|out| {
                 for reply in [Reply::done(11), page_of_prompts(), names(), who(), error()] {
-                    sentence::write_reply(&reply, out);
+                    nmea::write_reply(&reply, out);
                 }
             }),
         ),
@@ -394,7 +278,181 @@ fn the_tables_of_the_wires_page_have_every_number() {
     assert!(PAGE.contains(&format!("at most {}.", spelled(binary::MAX_REPORT_BYTES))));
     assert!(PAGE.contains(&format!(
         "0 to {} bytes",
-        spelled(super::frame::MAX_PAYLOAD)
+        spelled(crate::frame::MAX_PAYLOAD)
     )));
     assert!(PAGE.contains("1,048,576 bytes") && json::MAX_LINE == 1_048_576);
+}
+
+/// The frame of a block.
+fn payload(name: &str, read: impl FnOnce(Payload<'_>)) {
+    let (mut read, block) = (Some(read), bytes(blocks()[&("out", name)]));
+    Deframer::<Fixed<400>>::fixed().push(&block, |frame| {
+        let frame = frame.expect("a frame");
+        let read = read.take().expect("one frame");
+        read(binary::read(&frame).unwrap_or_else(|e| panic!("{name}: {e}")));
+    });
+    assert!(read.is_none(), "{name}");
+}
+
+#[test]
+fn every_line_of_json_of_the_wires_page_is_read_as_what_was_written() {
+    // what JSON does not say
+    fn said(mut report: Report<'static>) -> Message<'static> {
+        of(&mut report).iter_mut().for_each(|d| d.prompt = 0);
+        if let Some(List::Owned(names)) = &mut report.presence {
+            names.iter_mut().for_each(|name| name.prompt = 0);
+        }
+        Message::Report(report)
+    }
+    let expected = [
+        ("report.json", said(report())),
+        ("tracked.json", said(tracked())),
+        ("task.json", said(tasked())),
+        ("presence.json", said(present())),
+        ("hello.json", Message::Event(hello())),
+        ("state.json", Message::Event(state())),
+        ("prompts_changed.json", Message::Event(prompts_changed())),
+        ("fault.json", Message::Event(fault())),
+        ("telemetry.json", Message::Event(telemetry())),
+        ("scene.json", Message::Event(Event::Scene(appeared()))),
+        ("lost.json", Message::Event(LOST)),
+        ("names.json", Message::Reply(names())),
+        ("done.json", Message::Reply(Reply::done(11))),
+        (
+            "version.json",
+            Message::Reply(ack(4, Answer::PromptsVersion(5))),
+        ),
+        ("prompts.json", Message::Reply(page_of_prompts())),
+        ("who.json", Message::Reply(who())),
+        ("error.json", Message::Reply(error())),
+    ];
+    let blocks = blocks();
+    let lines = |key: &&(&str, &str)| key.0 == "out" && key.1.ends_with(".json");
+    assert_eq!(blocks.keys().filter(lines).count(), expected.len());
+    for (name, expected) in expected {
+        let line = blocks[&("out", name)];
+        let read = json::read(line.as_bytes()).unwrap_or_else(|e| panic!("{name}: {e:?}"));
+        assert_eq!(read, expected, "{name}");
+    }
+}
+
+#[test]
+fn every_frame_of_the_wires_page_is_read() {
+    payload("report.frame", |payload| {
+        let Payload::Report(read) = payload else {
+            panic!("{payload:?}");
+        };
+        let sent = report();
+        assert_eq!((read.run, read.sequence), (sent.run, sent.header.seq));
+        assert_eq!(read.prompts_version, sent.prompts_version);
+        assert_eq!((read.width, read.height, read.crowded), (640, 480, 0));
+        let boxes: Vec<_> = read.detections.iter().map(|d| d.bbox).collect();
+        assert_eq!(
+            boxes,
+            of(&mut report()).iter().map(|d| d.bbox).collect::<Vec<_>>()
+        );
+    });
+    payload("heartbeat.frame", |payload| {
+        let heartbeat = binary::Heartbeat {
+            run: 0x1234_abcd,
+            state: Some(State::Running),
+            sent: 1790,
+            lost: 10,
+        };
+        assert_eq!(payload, Payload::Heartbeat(heartbeat));
+    });
+    payload("error.frame", |payload| {
+        let Payload::Reply(reply) = payload else {
+            panic!("{payload:?}");
+        };
+        assert_eq!((reply.id, reply.error), (4, Some(ErrorCode::UnknownPrompt)));
+        let json = json::read(reply.json).expect("JSON");
+        assert_eq!(json, Message::Reply(error()));
+    });
+    payload("lost.frame", |payload| {
+        let Payload::Event(event) = payload else {
+            panic!("{payload:?}");
+        };
+        assert_eq!((event.number, event.value), (6, 17));
+        assert_eq!(json::read(event.json).expect("JSON"), Message::Event(LOST));
+    });
+    payload("sights.frame", |payload| {
+        let Payload::Sights(sights) = payload else {
+            panic!("{payload:?}");
+        };
+        let sent: Vec<_> = of(&mut tracked()).iter().filter_map(|d| d.sight).collect();
+        assert_eq!(sights.sights.iter().collect::<Vec<_>>(), sent);
+    });
+    payload("presence.frame", |payload| {
+        let Payload::Presence(presence) = payload else {
+            panic!("{payload:?}");
+        };
+        assert_eq!(Some(presence.counts), present().presence_counts);
+        let names: Vec<_> = presence
+            .names
+            .iter()
+            .map(|n| (n.prompt, n.state, n.change))
+            .collect();
+        let appeared = Some(Change::Appeared);
+        let (there, unsure) = (PresenceState::There, PresenceState::Unsure);
+        assert_eq!(names, [(0, there, appeared), (1, unsure, None)]);
+    });
+    payload("scene.frame", |payload| {
+        let Payload::Happening(happening) = payload else {
+            panic!("{payload:?}");
+        };
+        assert_eq!(
+            (happening.kind, happening.sequence),
+            (Change::Appeared, 1234)
+        );
+        assert_eq!(
+            (happening.prompt, happening.track, happening.place),
+            (0, 0, 0)
+        );
+        let json = json::read(happening.json).expect("JSON");
+        assert_eq!(json, Message::Event(Event::Scene(appeared())));
+    });
+    payload("smoothed.frame", |payload| {
+        let Payload::Smoothed(smoothed) = payload else {
+            panic!("{payload:?}");
+        };
+        assert_eq!((smoothed.scores.len(), smoothed.continued), (2, 1));
+    });
+}
+
+#[test]
+fn every_sentence_of_the_wires_page_is_read_and_written_again() {
+    let mut names = Vec::new();
+    for ((_, name), block) in blocks() {
+        if !name.ends_with(".text") || name == "commands.text" {
+            continue;
+        }
+        for line in block.lines() {
+            let read = Sentence::read(line.as_bytes());
+            let read = read.unwrap_or_else(|e| panic!("{line}: {e}"));
+            let again = written(|out| read.write(out));
+            assert_eq!(String::from_utf8_lossy(&again), std::format!("{line}\r\n"));
+            names.push(&line[..6]);
+        }
+    }
+    // each of the page's table
+    for row in PAGE.lines().filter(|line| line.starts_with("| `$TS")) {
+        let name = row.split('`').nth(1).expect("a name");
+        assert!(names.contains(&name), "{name}");
+    }
+}
+
+#[test]
+fn every_command_of_the_wires_page_is_written_again() {
+    let blocks = blocks();
+    for line in blocks[&("in", "commands.json")].lines() {
+        let request = json::read_request(line.as_bytes()).expect("a command");
+        let again = written(|out| json::write_request(&request, out));
+        assert_eq!(json::read_request(&again), Ok(request), "{line}");
+    }
+    for line in blocks[&("in", "commands.text")].lines() {
+        let request = nmea::read_request(line.as_bytes()).expect("a command");
+        let again = written(|out| nmea::write_request(&request, out).expect("sayable"));
+        assert_eq!(String::from_utf8_lossy(&again), std::format!("{line}\r\n"));
+    }
 }

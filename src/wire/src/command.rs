@@ -1,18 +1,17 @@
-//! What comes in, and the answers to it.
+//! What comes in.
 //!
 //! A command is checked here as far as it can be without knowing the model: numbers are finite and in range, lists are not
 //! empty. What it does is not decided here.
 
-use std::fmt;
+use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
+use core::{fmt, marker::PhantomData};
 
 use serde::{Deserialize, Serialize, de};
 
-use super::{message::Telemetry, rate::rate};
-use crate::{
-    input,
-    prompt::MAX_PROMPTS,
-    scene::{PresenceCounts, PresenceState},
-};
+use crate::rate::rate;
+
+/// Most prompts that a command may have, and a set.
+pub const MAX_PROMPTS: usize = 1 << 16;
 
 /// A command and the number by which its answer is told from others; 0 if the sender gave none.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,9 +26,9 @@ pub struct Request {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
-    /// Who is there: answered with [`Answer::Hello`].
+    /// Who is there: answered with [`Answer::Hello`](crate::Answer::Hello).
     Hello {},
-    /// The prompts in use, `count` of them beginning with number `from`: answered with [`Answer::Prompts`].
+    /// The prompts in use, `count` of them beginning with number `from`: answered with [`Answer::Prompts`](crate::Answer::Prompts).
     GetPrompts {
         /// First index.
         #[serde(default)]
@@ -66,7 +65,7 @@ pub enum Command {
     },
     /// Most frames per second.
     SetRate {
-        /// In [`RATES`](super::rate::RATES); none: as fast as they come.
+        /// In [`RATES`](crate::rate::RATES); none: as fast as they come.
         fps: Option<f32>,
     },
     /// The part of the frame to look at.
@@ -80,7 +79,7 @@ pub enum Command {
     Resume {},
     /// Look at one frame and report it, paused or not.
     ReportOnce {},
-    /// The mask of a detection of the last report: answered with [`Answer::Mask`].
+    /// The mask of a detection of the last report: answered with [`Answer::Mask`](crate::Answer::Mask).
     Mask {
         /// The report; an older one's masks are gone.
         sequence: u64,
@@ -95,17 +94,17 @@ pub enum Command {
         /// All of it: what is not said is not made.
         task: TaskSpec,
     },
-    /// Make a prompt of what a box holds in the next frame: answered with [`Answer::PromptsVersion`] when it has come.
+    /// Make a prompt of what a box holds in the next frame: answered with [`Answer::PromptsVersion`](crate::Answer::PromptsVersion) when it has come.
     Enrol {
         /// What to call it.
         name: String,
         /// Where it is, in pixels of the next frame.
         region: Region,
     },
-    /// How are you: answered with [`Answer::Telemetry`].
+    /// How are you: answered with [`Answer::Telemetry`](crate::Answer::Telemetry).
     Telemetry {},
     /// The presence of names in use as of the last report, `count` of them beginning with number `from`: answered with
-    /// [`Answer::Presence`].
+    /// [`Answer::Presence`](crate::Answer::Presence).
     GetPresence {
         /// First number.
         #[serde(default)]
@@ -114,7 +113,7 @@ pub enum Command {
         #[serde(default = "page")]
         count: u32,
     },
-    /// Run the golden frame and compare: answered with [`Answer::Text`].
+    /// Run the golden frame and compare: answered with [`Answer::Text`](crate::Answer::Text).
     SelfTest {},
     /// Open the pack's file and the words beside it again.
     ReloadPack {},
@@ -196,7 +195,7 @@ where
     D: serde::Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    struct Few<T>(std::marker::PhantomData<T>);
+    struct Few<T>(PhantomData<T>);
 
     impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Few<T> {
         type Value = Vec<T>;
@@ -221,7 +220,7 @@ where
             Ok(all)
         }
     }
-    from.deserialize_seq(Few(std::marker::PhantomData))
+    from.deserialize_seq(Few(PhantomData))
 }
 
 fn count(n: usize) -> Result<(), String> {
@@ -311,14 +310,9 @@ impl TaskSpec {
         if self.semantic && self.panoptic {
             return Err("semantic and panoptic both fill segments: ask for one".into());
         }
-        for text in self.stuff.iter().chain(&self.ground) {
-            match input::clean(text) {
-                Ok(clean) if clean.is_empty() => {
-                    return Err("a text of stuff or ground is empty".into());
-                }
-                Ok(_) => {}
-                Err(c) => return Err(format!("{text:?} {}", input::control(c))),
-            }
+        let mut texts = self.stuff.iter().chain(&self.ground);
+        if texts.any(|text| text.trim().is_empty()) {
+            return Err("a text of stuff or ground is empty".into());
         }
         Ok(())
     }
@@ -415,182 +409,4 @@ impl<'de> Deserialize<'de> for PromptSpec {
         }
         deserializer.deserialize_any(TextOrObject)
     }
-}
-
-/// Why a command was not obeyed. The numbers are on the wire: they are never given a second meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[repr(u8)]
-pub enum ErrorCode {
-    /// Not a command at all: no JSON object, no such fields.
-    Malformed = 1,
-    /// No command has that name.
-    UnknownCommand = 2,
-    /// A value is out of range.
-    Invalid = 3,
-    /// A name that the vocabulary does not have, or a prompt that is not in use.
-    UnknownPrompt = 4,
-    /// This program or this model cannot do it.
-    Unsupported = 5,
-    /// Too many commands are waiting.
-    Busy = 6,
-    /// The report or detection, or an object in the box, is not there (any more).
-    NotFound = 7,
-    /// It was tried and failed; what was before still holds.
-    Failed = 8,
-    /// The line or frame is longer than this link takes.
-    TooLong = 9,
-    /// This user may not connect, or too many clients are connected.
-    Denied = 10,
-}
-
-impl ErrorCode {
-    /// All of them, in the order of their numbers, which begin with 1.
-    pub const ALL: [Self; 10] = [
-        Self::Malformed,
-        Self::UnknownCommand,
-        Self::Invalid,
-        Self::UnknownPrompt,
-        Self::Unsupported,
-        Self::Busy,
-        Self::NotFound,
-        Self::Failed,
-        Self::TooLong,
-        Self::Denied,
-    ];
-}
-
-/// The answer to one command.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Reply {
-    /// It was done.
-    Ack {
-        /// The command's.
-        id: u32,
-        /// What was asked for, if anything.
-        answer: Answer,
-    },
-    /// It was not.
-    Error {
-        /// The command's; 0 if it could not be read.
-        id: u32,
-        /// Why, for programs.
-        code: ErrorCode,
-        /// Why, for people.
-        text: String,
-    },
-}
-
-impl Reply {
-    /// Done, with nothing to tell.
-    #[must_use]
-    pub const fn done(id: u32) -> Self {
-        Self::Ack {
-            id,
-            answer: Answer::Done,
-        }
-    }
-
-    /// Not done.
-    pub fn error(id: u32, code: ErrorCode, text: impl Into<String>) -> Self {
-        Self::Error {
-            id,
-            code,
-            text: text.into(),
-        }
-    }
-
-    /// The command's.
-    #[must_use]
-    pub const fn id(&self) -> u32 {
-        match self {
-            Self::Ack { id, .. } | Self::Error { id, .. } => *id,
-        }
-    }
-}
-
-/// Whether a name is in the picture at all.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct NamePresence {
-    /// The prompt, or the first one of the group.
-    pub prompt: u32,
-    /// The prompt's name, or its group's.
-    pub class_id: String,
-    /// What holds.
-    pub state: PresenceState,
-    /// How likely it was there in the last report, `0..=1`.
-    pub score: f32,
-}
-
-/// What a command asked for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Answer {
-    /// Nothing: it was done.
-    Done,
-    /// The prompt set that holds from the next frame on.
-    PromptsVersion(u32),
-    /// Who is there.
-    Hello {
-        /// [`WIRE_VERSION`](super::WIRE_VERSION).
-        wire: u8,
-        /// The program's version.
-        version: String,
-        /// As in reports.
-        run: u32,
-        /// The pack's name and version.
-        pack: String,
-        /// The prompt set in use.
-        prompts_version: u32,
-        /// How many prompts it has.
-        prompts: u32,
-    },
-    /// A page of the prompts in use.
-    Prompts {
-        /// Their set.
-        prompts_version: u32,
-        /// How many there are in all.
-        count: u32,
-        /// Index of the first name here.
-        from: u32,
-        /// The names, in order.
-        names: Vec<String>,
-    },
-    /// How the program is doing.
-    Telemetry(Box<Telemetry>),
-    /// A page of the names in use and their presence.
-    Presence {
-        /// Their prompts' set.
-        prompts_version: u32,
-        /// The report that it is of.
-        seq: u64,
-        /// How many names there are in each state.
-        counts: PresenceCounts,
-        /// Number of the first name here.
-        from: u32,
-        /// The names, in the order of the set.
-        names: Vec<NamePresence>,
-    },
-    /// Words, as of the self-test.
-    Text(String),
-    /// The pixels of a detection.
-    Mask {
-        /// Height and width of the part of the frame that was looked at.
-        size: [u32; 2],
-        /// Column and row of the frame at which that part begins.
-        offset: [u32; 2],
-        /// Run lengths down the columns, as COCO's tools compress them.
-        counts: String,
-        /// Pixels inside.
-        area: u64,
-    },
-    /// The pixels of a detection, for slow links.
-    Bits {
-        /// Rows and columns.
-        size: [usize; 2],
-        /// Row by row, eight columns in a byte, the leftmost highest, in base64; over the detection's box.
-        bits: String,
-        /// Pixels inside.
-        area: u64,
-    },
 }

@@ -10,12 +10,16 @@
 //!
 //! [`Deframer`] takes bytes as they come, in pieces of any size, and never holds more than one frame.
 
-use std::fmt;
+use alloc::vec::Vec;
+use core::fmt;
 
-use super::WIRE_VERSION;
+use crate::{
+    WIRE_VERSION,
+    buffer::{Buffer, Fixed},
+};
 
 /// Longest payload, in bytes: room for some thousand prompts in one command. A reader of reports alone needs
-/// [`MAX_REPORT_BYTES`](super::binary::MAX_REPORT_BYTES).
+/// [`MAX_REPORT_BYTES`](crate::binary::MAX_REPORT_BYTES).
 pub const MAX_PAYLOAD: usize = 64 * 1024;
 
 /// Version, kind, sequence.
@@ -99,22 +103,52 @@ impl Framer {
     ) -> Result<(), FrameError> {
         let plain = &mut self.plain;
         plain.clear();
-        plain.extend([WIRE_VERSION, kind as u8]);
-        plain.extend(self.sequence.to_le_bytes());
         payload(plain);
-        if plain.len() - HEADER > MAX_PAYLOAD {
+        if plain.len() > MAX_PAYLOAD {
             return Err(FrameError::TooLong);
         }
-        plain.extend(crc32fast::hash(plain).to_le_bytes());
-        self.sequence = self.sequence.wrapping_add(1);
-
         let start = out.len();
-        out.resize(start + cobs::max_encoding_length(plain.len()) + 2, 0);
-        let encoded = cobs::encode(plain, &mut out[start + 1..]);
-        out.truncate(start + 1 + encoded);
-        out.push(0);
+        out.resize(start + encoded_length(plain.len()) + 2, 0);
+        let place = out.get_mut(start..).unwrap_or_default();
+        let length = encode(kind, self.sequence, plain, place)?;
+        out.truncate(start + length);
+        self.sequence = self.sequence.wrapping_add(1);
         Ok(())
     }
+}
+
+/// Makes one frame in a place that is there, both zero bytes included, without allocating; how many
+/// bytes of `out` it has. [`encoded_length`] and 2 are always enough.
+///
+/// # Errors
+///
+/// [`FrameError::TooLong`] if the payload is longer than [`MAX_PAYLOAD`], or the frame than `out`.
+pub fn encode(
+    kind: Kind,
+    sequence: u32,
+    payload: &[u8],
+    out: &mut [u8],
+) -> Result<usize, FrameError> {
+    if payload.len() > MAX_PAYLOAD {
+        return Err(FrameError::TooLong);
+    }
+    let [s0, s1, s2, s3] = sequence.to_le_bytes();
+    let header = [WIRE_VERSION, kind as u8, s0, s1, s2, s3];
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&header);
+    crc.update(payload);
+    let crc = crc.finalize().to_le_bytes();
+    let Some((first, place)) = out.split_first_mut().filter(|(_, rest)| !rest.is_empty()) else {
+        return Err(FrameError::TooLong);
+    };
+    *first = 0;
+    let mut cobs = cobs::CobsEncoder::new(place);
+    for part in [&header[..], payload, &crc] {
+        cobs.push(part).map_err(|_| FrameError::TooLong)?;
+    }
+    let length = cobs.finalize();
+    *place.get_mut(length).ok_or(FrameError::TooLong)? = 0;
+    Ok(length + 2)
 }
 
 /// A frame that arrived whole.
@@ -166,18 +200,28 @@ impl fmt::Display for FrameError {
     }
 }
 
-impl std::error::Error for FrameError {}
+impl core::error::Error for FrameError {}
 
-/// Finds frames in bytes.
+/// Finds frames in bytes. They wait in `B`: on the heap as many as the longest frame has, or in a
+/// [`Fixed`] place, which needs [`encoded_length`] of the longest payload that is to be read; a
+/// longer frame is passed over.
 #[derive(Debug, Default)]
-pub struct Deframer {
-    encoded: Vec<u8>,
+pub struct Deframer<B = Vec<u8>> {
+    encoded: B,
+    /// How many bytes that are.
+    length: usize,
     /// More came than fits; all of it up to the next zero byte is passed over.
     overflown: bool,
 }
 
 /// Longest frame between its zero bytes.
-const MAX_ENCODED: usize = cobs::max_encoding_length(HEADER + MAX_PAYLOAD + CRC);
+const MAX_ENCODED: usize = encoded_length(MAX_PAYLOAD);
+
+/// How many bytes a frame with such a payload has at most, its zero bytes left out.
+#[must_use]
+pub const fn encoded_length(payload: usize) -> usize {
+    cobs::max_encoding_length(HEADER + payload + CRC)
+}
 
 impl Deframer {
     /// A decoder that has seen nothing.
@@ -185,10 +229,25 @@ impl Deframer {
     pub const fn new() -> Self {
         Self {
             encoded: Vec::new(),
+            length: 0,
             overflown: false,
         }
     }
+}
 
+impl<const N: usize> Deframer<Fixed<N>> {
+    /// A decoder that has seen nothing and allocates nothing.
+    #[must_use]
+    pub const fn fixed() -> Self {
+        Self {
+            encoded: Fixed::new(),
+            length: 0,
+            overflown: false,
+        }
+    }
+}
+
+impl<B: Buffer> Deframer<B> {
     /// Takes some bytes and hands over each frame that they complete, and each thing that was to be one and is not.
     pub fn push(&mut self, bytes: &[u8], mut take: impl FnMut(Result<Frame<'_>, FrameError>)) {
         let mut rest = bytes;
@@ -197,8 +256,8 @@ impl Deframer {
             rest = &rest[end + 1..];
             if self.overflown {
                 take(Err(FrameError::TooLong));
-            } else if !self.encoded.is_empty() {
-                take(unframe(&mut self.encoded));
+            } else if self.length > 0 {
+                take(unframe(self.encoded.bytes()));
             }
             self.clear();
         }
@@ -208,16 +267,18 @@ impl Deframer {
     /// Forgets what has come of a frame, as after a line was lost.
     pub fn clear(&mut self) {
         self.encoded.clear();
+        self.length = 0;
         self.overflown = false;
     }
 
     fn append(&mut self, bytes: &[u8]) {
-        if self.encoded.len() + bytes.len() > MAX_ENCODED {
+        let fits = self.length + bytes.len() <= MAX_ENCODED;
+        if self.overflown || !fits || !self.encoded.add(bytes) {
             self.overflown = true;
             self.encoded.clear();
-        }
-        if !self.overflown {
-            self.encoded.extend(bytes);
+            self.length = 0;
+        } else {
+            self.length += bytes.len();
         }
     }
 }
@@ -250,6 +311,7 @@ fn unframe(encoded: &mut [u8]) -> Result<Frame<'_>, FrameError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{vec, vec::Vec};
 
     fn framed(kind: Kind, payload: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
@@ -260,7 +322,10 @@ mod tests {
     }
 
     /// Payloads of all frames in some bytes, and how much else there was.
-    fn read(deframer: &mut Deframer, bytes: &[u8]) -> (Vec<Vec<u8>>, Vec<FrameError>) {
+    fn read<B: Buffer>(
+        deframer: &mut Deframer<B>,
+        bytes: &[u8],
+    ) -> (Vec<Vec<u8>>, Vec<FrameError>) {
         let (mut payloads, mut errors) = (Vec::new(), Vec::new());
         deframer.push(bytes, |frame| match frame {
             Ok(frame) => payloads.push(frame.payload.to_vec()),
@@ -408,7 +473,9 @@ mod tests {
             let mut plain = vec![WIRE_VERSION, Kind::Event as u8, 0, 0, 0, 0];
             change(&mut plain);
             plain.extend(crc32fast::hash(&plain).to_le_bytes());
-            let mut bytes = cobs::encode_vec(&plain);
+            let mut bytes = vec![0; encoded_length(plain.len())];
+            let length = cobs::encode(&plain, &mut bytes);
+            bytes.truncate(length);
             bytes.push(0);
             read(&mut Deframer::new(), &bytes).1
         };
