@@ -114,6 +114,10 @@ impl FrameSource for Files {
                 }
                 // of a folder, one file may go at any time
                 Err(e @ FrameError::Read { .. }) if path == self.path => return Err(self.lost(e)),
+                Err(e @ FrameError::TooManyPixels { .. }) => {
+                    log::warn!("{e} (limits.pixels); passed over");
+                    self.damaged += 1;
+                }
                 Err(e) => {
                     log::warn!("{e}; passed over");
                     self.damaged += 1;

@@ -16,6 +16,7 @@ STAGES = {  # in the order of the recipe: stage -> (module, what it does)
     "widen": ("detector.widen", "first weights of a network with a wider neck, which computes the same"),
     "transplant": ("detector.transplant", "first weights of a student with a trained trunk"),
     "train": ("detector.train", "trains the detector"),
+    "renormalise": ("detector.renormalise", "statistics of whole photos for a network's normalisations"),
     "int8": ("detector.train_int8", "fine-tunes the detector for int8"),
     "masks": ("detector.train_masks", "trains the mask branch"),
     "presence": ("detector.train_presence", "trains the presence head"),

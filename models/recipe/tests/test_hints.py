@@ -3,6 +3,7 @@
 import torch
 
 from tarsier_recipe.detector.hints import CHANNELS, Hints
+from tarsier_recipe.detector.renormalise import renormalise
 from tarsier_recipe.detector.student import STRIDES, Head, LevelNorm
 
 
@@ -46,3 +47,15 @@ def test_weights_of_a_head_whose_levels_shared_a_normalisation_are_read():
     features = [torch.randn(1, 16, 4, 4) for _ in STRIDES]
     for a, b, c in zip(old(features), new(features), again(features)):
         assert torch.equal(a[0], b[0]) and torch.equal(a[1], c[1])
+
+
+def test_statistics_are_the_plain_mean_over_the_pictures_given_and_weights_stay():
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 1), torch.nn.BatchNorm2d(8, momentum=0.03)).eval()
+    before = [q.clone() for q in network.parameters()]
+    batches = [torch.rand(4, 3, 6, 6) + i for i in range(3)]
+    renormalise(network, batches)
+    seen = torch.stack([network[0](x).mean((0, 2, 3)) for x in batches]).mean(0)
+    assert torch.allclose(network[1].running_mean, seen, atol=0.02)
+    assert network[1].momentum == 0.03 and not network[1].training
+    assert all(torch.equal(a, b) for a, b in zip(before, network.parameters()))
