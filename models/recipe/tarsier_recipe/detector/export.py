@@ -141,9 +141,9 @@ def balance(stuff, features):
     return stuff
 
 
-def calibration_photos(split, store, size, count):
-    """Letterboxed everyday training photos, uint8 [count,3,size,size], the same ones every time."""
-    pool = np.random.default_rng(0).permutation([i for i, im in enumerate(split.images) if im["source"] in EVERYDAY])
+def calibration_photos(split, store, size, count, sources=EVERYDAY):
+    """Letterboxed training photos of some sources, uint8 [count,3,size,size], the same ones every time."""
+    pool = np.random.default_rng(0).permutation([i for i, im in enumerate(split.images) if im["source"] in sources])
     return np.stack([letterbox(store[i][0], size)[0].transpose(2, 0, 1) for i in pool[:count]])
 
 

@@ -128,7 +128,7 @@ def main():
         features = frozen.features(rgb)
         with autocast():
             with torch.no_grad():
-                geometry = by_location([geometry for _, geometry in frozen.student.head(features)])
+                geometry = by_location([frozen.student.head.geometry(f, level) for level, f in enumerate(features)])
             prototypes, coefficients = model(features)
         found = boxes_from_geometry(geometry, points, steps).clamp(0, DEPLOYED)
         loss, overlap = mask_loss(

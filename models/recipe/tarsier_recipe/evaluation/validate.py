@@ -20,7 +20,7 @@ import torch
 from tarsier_recipe import options
 from tarsier_recipe.coco import COCO80
 from tarsier_recipe.detector.data import DEPLOYED, PhotoStore, Split, letterbox
-from tarsier_recipe.detector.loss import assigned, boxes_from_geometry, by_location, giou, grid
+from tarsier_recipe.detector.loss import assigned, boxes_from_geometry, by_location, giou, grid, quality_focal
 from tarsier_recipe.detector.prompts import PromptBank
 from tarsier_recipe.detector.student import STRIDES, Student
 from tarsier_recipe.detector.teacher import SIZE, both, together
@@ -33,13 +33,6 @@ PROPOSALS, SCORES, MOST = (
     1000,
     100,
 )  # the best so many of a photo; detections of all its names that count, where `evaluate` counts so many of each
-
-
-def distance(logits, target):
-    """Quality focal loss with the square of the error (Li et al. 2020), by the sum of the best targets: what the
-    curve in the model card is in. Trained is with a loss that small errors weigh more in (`loss.focal_terms`)."""
-    entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    return float(((logits.sigmoid() - target).square() * entropy).sum() / target.amax(-1).sum().clamp(min=1))
 
 
 def selected(boxes, scores):
@@ -118,7 +111,9 @@ class Answers:
         told = labels.gather(1, label.clamp(min=0)[..., None].expand(-1, -1, 6))
         quality = (giou(boxes, told[..., :4])[1] * (label >= 0)).clamp(min=0)[..., None]
         real = torch.zeros_like(answers).scatter_(2, told[..., 4:5].long(), quality)
-        self.losses += [distance(logits, t) * len(rgb) for t in (answers, real)]
+        self.losses += [
+            float(quality_focal(logits, t, None) / t.amax(-1).sum().clamp(min=1)) * len(rgb) for t in (answers, real)
+        ]
         self.seen += len(rgb)
         return logits.sigmoid(), boxes, g[..., 4]
 
