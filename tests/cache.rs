@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
 use tarsier::{
@@ -20,7 +20,7 @@ use tarsier::{
 #[path = "program/mod.rs"]
 mod program;
 
-use program::{Folder, root};
+use program::{Folder, bare, root};
 
 fn pack() -> Pack {
     Pack::open(&root().join("models/tarsier-s.tarsier")).expect("the default pack")
@@ -106,12 +106,9 @@ fn eight_programs_at_once_keep_the_sentences_of_all() {
     let folder = Folder::new();
     let start = |i: usize| {
         let text = format!("an old thing with the number {i} on its lid");
-        Command::new(env!("CARGO_BIN_EXE_tarsier"))
-            .current_dir(root())
+        bare()
             .args(["detect", "models/sample/coffee.jpg", "--threads", "1"])
             .args(["--sentence", &text])
-            .env_remove("TARSIER_PACK")
-            .env_remove("CACHE_DIRECTORY")
             .env("XDG_CACHE_HOME", &folder.0)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

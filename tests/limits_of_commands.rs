@@ -1,28 +1,13 @@
 //! Limits where a person meets them: commands refuse what the loop refuses, whole, with both numbers.
 
-use std::{fs, process::Command};
+use std::fs;
 
 #[path = "program/mod.rs"]
 mod program;
 
-use program::{Folder, root};
+use program::{Folder, tarsier};
 
 const PHOTO: &str = "models/sample/coffee.jpg";
-
-/// What a command ends with, and says on stdout and stderr.
-fn tarsier(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let done = Command::new(env!("CARGO_BIN_EXE_tarsier"))
-        .current_dir(root())
-        .args(arguments)
-        .env_remove("TARSIER_PACK")
-        .env_remove("HOME")
-        .env_remove("XDG_CACHE_HOME")
-        .env_remove("CACHE_DIRECTORY")
-        .output()
-        .expect("it runs");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    (done.status.code(), text(done.stdout), text(done.stderr))
-}
 
 /// A list with so many lines.
 fn list(folder: &Folder, name: &str, lines: impl Iterator<Item = String>) -> String {

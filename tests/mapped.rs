@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Read, Seek, SeekFrom, Write},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -11,21 +11,15 @@ use std::{
 #[path = "program/mod.rs"]
 mod program;
 
-use program::{Folder, PATIENCE, root};
+use program::{Folder, PATIENCE, bare, root};
 
 const PHOTO: &str = "models/sample/astronaut.jpg";
 
 /// A command that has its pack open; `detect -` and its like then wait for a photo.
 fn started(pack: &str, arguments: &[&str]) -> (Child, BufReader<impl Read>) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_tarsier"))
-        .current_dir(root())
+    let mut child = bare()
         .args(arguments)
         .args(["--pack", pack, "--threads", "1", "--verbose"])
-        .env_remove("TARSIER_PACK")
-        .env_remove("TARSIER_LOG")
-        .env_remove("HOME")
-        .env_remove("XDG_CACHE_HOME")
-        .env_remove("CACHE_DIRECTORY")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -1,7 +1,5 @@
 //! One name in two spellings: files of words from before accents were dropped, and tables with both.
 
-use std::process::Command;
-
 use tarsier::{
     graph::op::Execution,
     kernels::isa::Isa,
@@ -15,23 +13,7 @@ use tarsier::{
 #[path = "program/mod.rs"]
 mod program;
 
-use program::{Folder, root};
-
-/// What a command ends with, and says on stdout and stderr.
-fn tarsier(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let done = Command::new(env!("CARGO_BIN_EXE_tarsier"))
-        .current_dir(root())
-        .args(arguments)
-        .env_remove("TARSIER_PACK")
-        .env_remove("TARSIER_LOG")
-        .env_remove("HOME")
-        .env_remove("XDG_CACHE_HOME")
-        .env_remove("CACHE_DIRECTORY")
-        .output()
-        .expect("it runs");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    (done.status.code(), text(done.stdout), text(done.stderr))
-}
+use program::{Folder, root, tarsier};
 
 /// A file of three words: `café` or `bistro`, `tea room` or `l'eau`, and the third under these two names.
 fn file(folder: &Folder, third: &str, synonym: &str) -> String {

@@ -70,24 +70,38 @@ pub(crate) struct Program {
     log: Arc<Mutex<String>>,
 }
 
-pub(crate) fn command(arguments: &[&str]) -> Command {
-    command_on("1", arguments)
-}
-
-/// The same on a number of threads.
-pub(crate) fn command_on(threads: &str, arguments: &[&str]) -> Command {
+/// The program in this repository's folder, whatever is set where the tests run.
+pub(crate) fn bare() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tarsier"));
     command
         .current_dir(root())
-        .args(["run", "--threads", threads])
-        .args(arguments)
         .env_remove("TARSIER_PACK")
         .env_remove("TARSIER_LOG")
         .env_remove("NOTIFY_SOCKET")
         // no cache in anybody's home
         .env_remove("HOME")
         .env_remove("XDG_CACHE_HOME")
-        .env_remove("CACHE_DIRECTORY")
+        .env_remove("CACHE_DIRECTORY");
+    command
+}
+
+/// What the program ends with, and says on stdout and stderr.
+pub(crate) fn tarsier(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let done = bare().args(arguments).output().expect("it runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (done.status.code(), text(done.stdout), text(done.stderr))
+}
+
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    command_on("1", arguments)
+}
+
+/// The same on a number of threads.
+pub(crate) fn command_on(threads: &str, arguments: &[&str]) -> Command {
+    let mut command = bare();
+    command
+        .args(["run", "--threads", threads])
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
