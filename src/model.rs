@@ -350,9 +350,8 @@ impl Model {
     ///
     /// As [`self_test`](Self::self_test).
     pub(crate) fn renew(&mut self, settings: Settings) -> Result<(), Error> {
-        let (isa, threads) = (self.isa, self.team.threads());
-        self.pipeline = Pipeline::open(&self.pack, isa, &self.team, settings)?;
-        self.lexicon.renew(&self.pack, Execution { isa, threads })?;
+        self.pipeline = Pipeline::open(&self.pack, self.isa, &self.team, settings)?;
+        self.lexicon.renew(&self.pack, self.execution())?;
         self.self_test()
     }
 

@@ -6,7 +6,7 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use super::{
@@ -29,6 +29,8 @@ use crate::{
 pub struct Lexicon {
     vocabulary: Arc<Vocabulary>,
     encoder: Arc<Mutex<SentenceEncoder>>,
+    /// What rows of its words lie in, once somebody has asked: telling it takes three sentences.
+    space: OnceLock<Space>,
 }
 
 impl Lexicon {
@@ -51,6 +53,7 @@ impl Lexicon {
         Ok(Self {
             vocabulary: Arc::new(Vocabulary::open(pack)?),
             encoder: Arc::new(Mutex::new(encoder)),
+            space: OnceLock::new(),
         })
     }
 
@@ -86,16 +89,20 @@ impl Lexicon {
         self.encoder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The space that words of a pack lie in.
+    /// The space that words of a pack lie in, which is the one that this is of.
     ///
     /// # Errors
     ///
     /// [`PackError::Section`] if the encoder fails, which a checked pack's does not.
     pub fn space(&self, pack: &Pack) -> Result<Space, PackError> {
-        Space::of(pack, &mut self.encoder()).map_err(|e| PackError::Section {
+        if let Some(space) = self.space.get() {
+            return Ok(space.clone());
+        }
+        let space = Space::of(pack, &mut self.encoder()).map_err(|e| PackError::Section {
             section: "sentence.onnx".into(),
             reason: e.to_string(),
-        })
+        })?;
+        Ok(self.space.get_or_init(|| space).clone())
     }
 
     /// Adds the words of a file; returns how many there are.
